@@ -1,0 +1,177 @@
+"""The arithmetic of quantized networks, in integers: the only place where its rules are written.
+
+An activation is an integer ``q`` in ``[0, 255]`` (unsigned) or ``[-128, 127]`` (signed) that stands
+for ``(q - zero_point) * scale``. A weight is an int8 whose zero point is 0, with one scale for all
+output channels or one for each. A layer computes, exactly,
+
+    acc[o] = bias'[o] + sum(w[o] * x)        where  bias'[o] = bias[o] - zero_point * sum(w[o])
+
+and turns ``acc`` into its output with :func:`requantize`, which rounds exactly as PyTorch's QNNPACK
+kernels do. Scales and multipliers are float32; nothing here computes with wider floats.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+_FRACTION_NBITS = 23
+_SIGNIFICAND_NBITS = 24
+_EXPONENT_BIAS = 127
+
+
+def wrap(value: ArrayLike, nbits: int) -> Ints:
+    """``value`` as a two's complement register of ``nbits`` bits holds it: int64, same shape."""
+    half = 1 << (nbits - 1)
+    wrapped: Ints = (np.asarray(value, dtype=np.int64) + half & (2 * half - 1)) - half
+    return wrapped
+
+
+def output_range(signed: bool, relu: bool, zero_point: int) -> tuple[int, int]:
+    """Smallest and largest output value: those of the 8-bit type, and ReLU cuts below zero."""
+    lo, hi = (-128, 127) if signed else (0, 255)
+    return (zero_point if relu else lo), hi
+
+
+def _scale_to_int(value: ArrayLike, scale: ArrayLike) -> NDArray[np.float64]:
+    """``rne(fl(value * fl(1 / scale)))`` in float32, held in float64 so that int32 limits fit."""
+    inverse = np.float32(1) / np.asarray(scale, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(value, dtype=np.float32) * inverse
+    return np.rint(scaled).astype(np.float64)
+
+
+def quantize(value: ArrayLike, scale: float, zero_point: int, signed: bool) -> Ints:
+    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it.
+
+    value: float32, any shape, no NaN. The result, int64 of that shape, saturates. PyTorch
+    multiplies by the reciprocal of the scale; a division would differ in halfway cases.
+    """
+    lo, hi = output_range(signed, False, zero_point)
+    return np.clip(_scale_to_int(value, scale) + zero_point, lo, hi).astype(np.int64)
+
+
+def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.int32]:
+    """The int32 bias at scale ``sx*sw``, as PyTorch computes it when it packs a QNNPACK layer.
+
+    bias: float32 (O,). sx: the input's scale. sw: float32 (1,) or (O,). Saturates at int32.
+    """
+    scale = np.asarray(sx, dtype=np.float32) * np.asarray(sw, dtype=np.float32)
+    return np.clip(_scale_to_int(bias, scale), INT32_MIN, INT32_MAX).astype(np.int32)
+
+
+def qnnpack_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
+    """``fl(fl(sx*sw) * fl(1/sy))``, float32, broadcast: what QNNPACK scales accumulators by."""
+    sx, sw, sy = (np.asarray(s, dtype=np.float32) for s in (sx, sw, sy))
+    return np.asarray((sx * sw) * (np.float32(1) / sy), dtype=np.float32)
+
+
+def fbgemm_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
+    """``fl(fl(sx*sw) / sy)``, float32, broadcast: what FBGEMM scales accumulators by."""
+    sx, sw, sy = (np.asarray(s, dtype=np.float32) for s in (sx, sw, sy))
+    return np.asarray((sx * sw) / sy, dtype=np.float32)
+
+
+def fold_bias(bias: ArrayLike, weight: ArrayLike, zx: int) -> Ints:
+    """``bias - zx * sum(w)`` per output channel: int64 (O,). weight: int8 (O, ...)."""
+    weight = np.asarray(weight, dtype=np.int64)
+    sums: Ints = weight.sum(axis=tuple(range(1, weight.ndim)))
+    return np.asarray(bias, dtype=np.int64) - zx * sums
+
+
+def _shift_right_rne(value: Ints, shift: Ints) -> Ints:
+    """``value / 2**shift`` to the nearest integer, ties to even; value >= 0, 0 <= shift <= 61."""
+    floor = value >> shift
+    # Adding half less one carries into the result above a tie; an odd floor carries at a tie too.
+    half = (np.int64(1) << shift) >> 1
+    return (value + half - (shift > 0) + (floor & (shift > 0))) >> shift
+
+
+def _bit_length(value: Ints) -> Ints:
+    """Bits of ``value``, 0 for 0; value >= 0."""
+    for shift in (1, 2, 4, 8, 16, 32):
+        value = value | value >> shift
+    return np.bitwise_count(value).astype(np.int64)
+
+
+def requantize(
+    acc: ArrayLike, multiplier: Floats, zero_point: ArrayLike, lo: ArrayLike, hi: ArrayLike
+) -> Ints:
+    """``clamp(rne(f32(f32(acc) * multiplier)) + zero_point, lo, hi)``, computed in integers.
+
+    acc: integers of magnitude up to 2**31. multiplier: float32, each positive and normal. All
+    arguments broadcast; the result is int64. Three roundings, each to nearest with ties to even:
+    the accumulator to 24 significant bits (only above 2**24), the product to 24 significant bits,
+    the result to an integer. A product beyond float32's range saturates.
+
+    Raises TypeError if the multiplier is not float32 (its bits matter), ValueError if one is
+    zero, negative, subnormal, infinite or NaN.
+    """
+    if np.asarray(multiplier).dtype != np.float32:
+        raise TypeError("the multiplier must be float32")
+    bits = np.asarray(multiplier).view(np.int32).astype(np.int64)
+    exponent = bits >> _FRACTION_NBITS
+    if np.any((exponent < 1) | (exponent > 254)):
+        raise ValueError("every multiplier must be a positive normal float32")
+    # multiplier == significand * 2**-point
+    significand = bits & ((1 << _FRACTION_NBITS) - 1) | 1 << _FRACTION_NBITS
+    point = _EXPONENT_BIAS + _FRACTION_NBITS - exponent
+
+    # The iterator broadcasts, and keeps every intermediate array small enough for the cache.
+    operands = [np.asarray(a, dtype=np.int64) for a in (acc, significand, point, zero_point)]
+    flags = ["external_loop", "buffered", "zerosize_ok"]
+    with np.nditer([*operands, None], flags, buffersize=16384) as chunks:
+        shifted: Ints = chunks.operands[-1]
+        for a, s, p, z, out in chunks:
+            # At most 2**31 * 2**24, so it fits; so does what rounding adds.
+            product = _round_to_significand(_round_to_significand(np.abs(a)) * s)
+            # Rounding away 57 bits or more leaves nothing of 2**55. Without a fraction (p <= 0)
+            # the multiplier is 2**23 or more: every product but 0 lies far outside of the clamp.
+            rounded = _shift_right_rne(product, np.clip(p, 0, 57))
+            out[...] = np.where(a < 0, -rounded, rounded) + z
+    return np.clip(shifted, lo, hi)
+
+
+def _round_to_significand(value: Ints) -> Ints:
+    """``value`` to 24 significant bits, ties to even; 0 <= value <= 2**55."""
+    if not np.any(value >> _SIGNIFICAND_NBITS):
+        return value
+    dropped = np.maximum(_bit_length(value) - _SIGNIFICAND_NBITS, 0)
+    return _shift_right_rne(value, dropped) << dropped
+
+
+def conv2d(x: ArrayLike, w: ArrayLike, stride: int, padding: int, zx: int) -> Ints:
+    """Sums of a convolution (PyTorch's: a cross-correlation), without bias.
+
+    x: integers (N, C, H, W), padded on all four sides with ``zx``. w: integers (O, C, kh, kw).
+    Returns int64 (N, O, (H + 2 * padding - kh) // stride + 1, ... likewise for the width).
+    """
+    x, w = np.asarray(x, dtype=np.int64), np.asarray(w, dtype=np.int64)
+    border = (padding, padding)
+    x = np.pad(x, ((0, 0), (0, 0), border, border), constant_values=zx)
+    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    sums = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3)))
+    return np.moveaxis(sums, 3, 1)
+
+
+def linear(x: ArrayLike, w: ArrayLike) -> Ints:
+    """Sums of a fully connected layer, without bias: x (N, I), w (O, I) -> int64 (N, O)."""
+    sums: Ints = np.asarray(x, dtype=np.int64) @ np.asarray(w, dtype=np.int64).T
+    return sums
+
+
+def max_pool2d(x: ArrayLike) -> Ints:
+    """Maximum of each 2x2 window, stride 2: (..., H, W) -> int64 (..., H // 2, W // 2).
+
+    The last row or column of an odd height or width is left out, as PyTorch leaves it out.
+    """
+    x = np.asarray(x, dtype=np.int64)
+    x = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
+    rows = np.maximum(x[..., 0::2, :], x[..., 1::2, :])
+    return np.maximum(rows[..., 0::2], rows[..., 1::2])
