@@ -1,0 +1,1 @@
+"""Generator of int8 CNN accelerators: PyTorch in, verified hardware out."""

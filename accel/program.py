@@ -1,0 +1,332 @@
+"""What the hardware runs: layer descriptors, packets of the program stream, and the whole program.
+
+Addresses
+    The activation memory is one flat space of bytes; byte ``n`` lies in bank ``n mod 9``, row
+    ``n div 9``. Hardware never divides: an address is a pair ``(q, r)`` with ``n = 9q + r``, and
+    adding a stride is two small adders with a carry at 9. A feature map's element (channel c, row
+    y, column x) is byte ``base + c*channel_stride + y*row_stride + x`` with
+    ``row_stride mod 9 == 3`` and ``channel_stride mod 9 == 1``, so that nine taps of a 3x3 window
+    (offsets 3*dy + dx) and nine consecutive channels (offsets 0 to 8) always lie in nine
+    different banks, tap t in bank ``(r + t) mod 9``.
+
+Loops
+    Every address sequence is a nest of counted loops, innermost first; when a loop advances, it
+    adds its own stride to the address at which it last advanced, and all loops inside restart
+    from there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.config import BUS_NBITS, TAPS, AccelConfig
+
+WORDS_PER_LAYER = 16
+INPUT_WORDS = 4
+BYTES_PER_WORD = BUS_NBITS // 8
+
+MAX_COUNT = 4096
+"""Most iterations of one loop."""
+MAX_SIZE = 511
+"""Largest height or width of a feature map."""
+MAX_SAFE_STEPS = 65535
+
+
+class Packet(IntEnum):
+    """Kinds of packets on the program stream: ``kind << 60 | count << 32 | address``."""
+
+    LAYER = 1
+    """One descriptor, 16 words, to program memory at layer ``address``."""
+    WEIGHTS = 2
+    """``count`` words of the weight memory from ``address`` on, each as its 64-bit beats."""
+    PARAMS = 3
+    """``count`` words of the parameter memory from ``address`` on, ``num_lanes`` beats each:
+    the multiplier's float32 pattern in the upper half, the bias (int32) in the lower."""
+    INPUT = 4
+    """The input descriptor, 4 words."""
+    RUN = 5
+    """No payload: run layers 0 to ``address`` - 1 for each image from now on."""
+
+
+def header(kind: Packet, address: int = 0, count: int = 0) -> int:
+    return kind << 60 | count << 32 | address
+
+
+class Activity(IntEnum):
+    """What the accelerator's issue stage does in a cycle (its ``activity`` port)."""
+
+    IDLE = 0
+    """No program runs."""
+    STEP = 1
+    """A step was issued: every multiplier of the array has work."""
+    HANDOVER = 2
+    """The next layer's descriptor is taken up."""
+    IMAGE = 3
+    """Waits for an image."""
+    DRAIN = 4
+    """Waits until the layer before has written what this step may read."""
+    STALL = 5
+    """The pipeline is blocked: requantizer or results are not taken fast enough."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """``count`` iterations, each ``stride`` bytes, ``dy`` rows and ``dx`` columns further."""
+
+    count: int = 1
+    stride: int = 0
+    dy: int = 0
+    dx: int = 0
+
+
+@dataclass(frozen=True)
+class Bits:
+    """A field's place in a descriptor: word, lowest bit, width."""
+
+    word: int
+    low: int
+    nbits: int
+
+
+def _at(word: int, low: int, nbits: int) -> Any:
+    return field(default=0, metadata={"bits": Bits(word, low, nbits)})
+
+
+READ_LOOPS = ("kernel_x", "kernel_y", "channel", "pool_x", "pool_y", "out_x", "out_y", "group")
+"""Loops of the step sequencer, innermost first; loop i is descriptor word i."""
+WRITE_LOOPS = ("out_x", "out_y", "group")
+"""Loops of the write sequencer outside its beats; loop i is descriptor word 13 + i."""
+
+LOOP_COUNT, LOOP_Q, LOOP_R = (0, 12), (12, 16), (28, 4)
+LOOP_DY, LOOP_DX = (32, 4), (36, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDescriptor:
+    """One layer, as the three sequencers walk it. Counts are stored minus one.
+
+    Words 0 to 9 belong to the step sequencer, 10 and 11 to the parameter sequencer, 12 to 15 to
+    the write sequencer.
+    """
+
+    read_loops: tuple[Loop, ...] = (Loop(),) * len(READ_LOOPS)
+    write_loops: tuple[Loop, ...] = (Loop(),) * len(WRITE_LOOPS)
+
+    # Step sequencer
+    read_q: int = _at(8, 0, 16)
+    read_r: int = _at(8, 16, 4)
+    padding: int = _at(8, 20, 4)
+    height: int = _at(8, 24, 9)
+    width: int = _at(8, 33, 9)
+    pad_value: int = _at(8, 42, 9)
+    """The input's zero point, which a tap outside the feature map reads."""
+    signed: int = _at(8, 51, 1)
+    """The input is int8, not uint8."""
+    channel_mode: int = _at(8, 52, 1)
+    """Taps are nine channels of one pixel, not a 3x3 window of one channel."""
+    reload: int = _at(8, 53, 1)
+    """The steps of one output do not fit the scratchpads: read weights for each output anew."""
+    frees_input: int = _at(8, 54, 1)
+    """After this layer nothing reads the image: the next one may be loaded."""
+    tap_q: int = _at(9, 0, 16)
+    """Rows from one tap row (window) or channel (channel mode) to the next."""
+    weight_base: int = _at(9, 16, 16)
+    safe_steps: int = _at(9, 32, 16)
+    """So many first steps read nothing that the layer before may still have in flight."""
+
+    # Parameter sequencer
+    param_beats: int = _at(10, 0, 6)
+    param_last_beats: int = _at(10, 6, 6)
+    """Beats of a vector, and of one in the last group of output channels; minus one."""
+    param_pixels: int = _at(10, 12, 24)
+    """Outputs of a group, minus one."""
+    param_groups: int = _at(10, 36, 12)
+    param_base: int = _at(10, 48, 16)
+    zero_point: int = _at(11, 0, 9)
+    lo: int = _at(11, 9, 9)
+    hi: int = _at(11, 18, 9)
+
+    # Write sequencer
+    write_q: int = _at(12, 0, 16)
+    write_r: int = _at(12, 16, 4)
+    lane_q: int = _at(12, 20, 16)
+    """Rows from one channel to the next."""
+    write_beats: int = _at(12, 36, 6)
+    write_last_beats: int = _at(12, 42, 6)
+    last_lanes: int = _at(12, 48, 4)
+    """Channels in the very last beat of the last group."""
+    to_result: int = _at(12, 52, 1)
+    """The last layer: outputs go to the result stream, not to memory."""
+    out_signed: int = _at(12, 53, 1)
+    """Outputs are int8, not uint8 (the winning class is chosen among numbers, not bytes)."""
+
+    def encode(self) -> list[int]:
+        words = [0] * WORDS_PER_LAYER
+
+        def put(word: int, low: int, nbits: int, value: int) -> None:
+            words[word] |= (int(value) & ((1 << nbits) - 1)) << low
+
+        for first, loops in ((0, self.read_loops), (13, self.write_loops)):
+            for i, loop in enumerate(loops):
+                q, r = divmod(loop.stride, TAPS)
+                parts = (LOOP_COUNT, LOOP_Q, LOOP_R, LOOP_DY, LOOP_DX)
+                values = (loop.count - 1, q, r, loop.dy, loop.dx)
+                for (low, nbits), value in zip(parts, values, strict=True):
+                    put(first + i, low, nbits, value)
+        for name, bits in FIELDS.items():
+            put(bits.word, bits.low, bits.nbits, getattr(self, name))
+        return words
+
+    @classmethod
+    def decode(cls, words: list[int]) -> LayerDescriptor:
+        def get(word: int, low: int, nbits: int) -> int:
+            return (words[word] >> low) & ((1 << nbits) - 1)
+
+        def loop(word: int) -> Loop:
+            stride = TAPS * signed_field(get(word, *LOOP_Q), 16) + get(word, *LOOP_R)
+            return Loop(
+                get(word, *LOOP_COUNT) + 1, stride, get(word, *LOOP_DY), get(word, *LOOP_DX)
+            )
+
+        values = {n: get(b.word, b.low, b.nbits) for n, b in FIELDS.items()}
+        for name in SIGNED_FIELDS:
+            values[name] = signed_field(values[name], FIELDS[name].nbits)
+        return cls(
+            read_loops=tuple(loop(i) for i in range(len(READ_LOOPS))),
+            write_loops=tuple(loop(13 + i) for i in range(len(WRITE_LOOPS))),
+            **values,
+        )
+
+
+FIELDS: dict[str, Bits] = {
+    f.name: f.metadata["bits"] for f in fields(LayerDescriptor) if "bits" in f.metadata
+}
+SIGNED_FIELDS = ("read_q", "pad_value", "zero_point", "lo", "hi")
+
+
+def signed_field(value: int, nbits: int) -> int:
+    return value - (1 << nbits) if value >> (nbits - 1) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputDescriptor:
+    """How the words of an image fall into memory: word in a row, row, channel."""
+
+    base: int
+    loops: tuple[Loop, Loop, Loop]
+    last_bytes: int
+    """Bytes used of a row's last word."""
+
+    def encode(self) -> list[int]:
+        words = []
+        for loop in self.loops:
+            q, r = divmod(loop.stride, TAPS)
+            words.append(
+                (loop.count - 1) << LOOP_COUNT[0] | q << LOOP_Q[0] | r << LOOP_R[0]
+            )
+        q, r = divmod(self.base, TAPS)
+        words.append(q | r << 16 | self.last_bytes << 20)
+        return words
+
+    @classmethod
+    def decode(cls, words: list[int]) -> InputDescriptor:
+        loops = [
+            Loop((w & 0xFFF) + 1, TAPS * (w >> LOOP_Q[0] & 0xFFFF) + (w >> LOOP_R[0] & 15))
+            for w in words[:3]
+        ]
+        base = TAPS * (words[3] & 0xFFFF) + (words[3] >> 16 & 15)
+        return cls(base=base, loops=(loops[0], loops[1], loops[2]),
+                   last_bytes=words[3] >> 20 & 15)
+
+
+def nest(loops: tuple[Loop, ...]) -> Iterator[tuple[int, ...]]:
+    """Counter values of a nest in the order in which hardware visits them, innermost last."""
+    return itertools.product(*(range(loop.count) for loop in reversed(loops)))
+
+
+def offsets(loops: tuple[Loop, ...], attribute: str = "stride") -> NDArray[np.int64]:
+    """The nest's ``stride``, ``dy`` or ``dx`` offsets in visiting order: int64 (iterations,)."""
+    out = np.zeros(1, np.int64)
+    for loop in loops:
+        steps = np.arange(loop.count, dtype=np.int64) * getattr(loop, attribute)
+        out = (steps[:, None] + out).ravel()
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramLayer:
+    """What a report says of a layer, and what it needs at least."""
+
+    name: str
+    kind: str
+    macs: int
+    steps: int
+    weight_words: int
+    """Words read from the weight memory for one image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A network compiled for a configuration."""
+
+    cfg: AccelConfig
+    words: tuple[int, ...]
+    """The program stream: packets of 64-bit words."""
+    layers: tuple[ProgramLayer, ...]
+    input_shape: tuple[int, int, int]
+    output_shape: tuple[int, ...]
+    output_bytes: NDArray[np.int64]
+    """For each output element in C order, its byte among those of the result words."""
+    output_signed: bool
+    act_rows: int
+    """Rows of the activation memory in use."""
+    max_accumulator: int
+    """Proven bound of any accumulator's magnitude."""
+
+    @property
+    def steps(self) -> int:
+        return sum(layer.steps for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def image_words(self) -> int:
+        channels, height, width = self.input_shape
+        return channels * height * -(-width // BYTES_PER_WORD)
+
+    @property
+    def result_words(self) -> int:
+        """Words of one image's result: packed outputs, and the winning class."""
+        return -(-(int(self.output_bytes.max()) + 1) // BYTES_PER_WORD) + 1
+
+    def pack_images(self, images: NDArray[Any]) -> NDArray[np.uint64]:
+        """Image words: each row of each channel starts a word, pixel x in byte x mod 8.
+
+        images: int (N, C, H, W) of quantized values, int8 or uint8. Returns (N, image_words).
+        """
+        n = images.shape[0]
+        channels, height, width = self.input_shape
+        padded = -(-width // BYTES_PER_WORD) * BYTES_PER_WORD
+        rows = np.zeros((n, channels, height, padded), np.uint8)
+        rows[..., :width] = (np.asarray(images) & 0xFF).reshape(n, channels, height, width)
+        return rows.reshape(n, -1).view("<u8").astype(np.uint64)
+
+    def unpack_results(
+        self, words: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Outputs (N, *output_shape) and winning classes (N,) from (N, result_words)."""
+        n = words.shape[0]
+        data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8).reshape(n, -1)
+        values = data[:, self.output_bytes]
+        outputs = (values.view(np.int8) if self.output_signed else values).astype(np.int64)
+        classes = (words[:, -1] & np.uint64(0xFFFF)).astype(np.int64)
+        return outputs.reshape(n, *self.output_shape), classes
