@@ -7,7 +7,7 @@ output channels or one for each. A layer computes, exactly,
     acc[o] = bias'[o] + sum(w[o] * x)        where  bias'[o] = bias[o] - zero_point * sum(w[o])
 
 and turns ``acc`` into its output with :func:`requantize`, which rounds exactly as PyTorch's QNNPACK
-kernels do. Scales and multipliers are float32; nothing here computes with wider floats.
+kernels do. Scales and multipliers are float32, and so is all that is computed from them.
 """
 
 from __future__ import annotations
@@ -38,37 +38,40 @@ def output_range(signed: bool, relu: bool, zero_point: int) -> tuple[int, int]:
     return (zero_point if relu else lo), hi
 
 
-def _scale_to_int(value: ArrayLike, scale: ArrayLike) -> NDArray[np.float64]:
-    """``rne(fl(value * fl(1 / scale)))`` in float32, held in float64 so that int32 limits fit."""
-    inverse = np.float32(1) / np.asarray(scale, dtype=np.float32)
-    with np.errstate(over="ignore"):
-        scaled = np.asarray(value, dtype=np.float32) * inverse
-    return np.rint(scaled).astype(np.float64)
+def _reciprocal(scale: ArrayLike) -> Floats:
+    return np.asarray(np.float32(1) / np.asarray(scale, dtype=np.float32), dtype=np.float32)
 
 
 def quantize(value: ArrayLike, scale: float, zero_point: int, signed: bool) -> Ints:
-    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it.
+    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it on x86.
 
-    value: float32, any shape, no NaN. The result, int64 of that shape, saturates. PyTorch
-    multiplies by the reciprocal of the scale; a division would differ in halfway cases.
+    ``clamp(rne(fma(value, fl(1 / scale), zero_point)))``: the zero point goes into one float32
+    rounding together with the product, and then an integer is taken. value: float32, any shape,
+    no NaN. Returns int64 of that shape.
     """
     lo, hi = output_range(signed, False, zero_point)
-    return np.clip(_scale_to_int(value, scale) + zero_point, lo, hi).astype(np.int64)
+    # A product of two float32 is exact in float64, so only the sum is rounded to float32.
+    product = np.asarray(value, dtype=np.float32) * _reciprocal(scale).astype(np.float64)
+    shifted = np.clip(product + zero_point, -(2.0**31), 2.0**31).astype(np.float32)
+    return np.clip(np.rint(shifted), lo, hi).astype(np.int64)
 
 
 def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.int32]:
-    """The int32 bias at scale ``sx*sw``, as PyTorch computes it when it packs a QNNPACK layer.
+    """``rne(fl(bias * fl(1 / fl(sx*sw))))``: as PyTorch packs the bias of a QNNPACK layer.
 
     bias: float32 (O,). sx: the input's scale. sw: float32 (1,) or (O,). Saturates at int32.
     """
     scale = np.asarray(sx, dtype=np.float32) * np.asarray(sw, dtype=np.float32)
-    return np.clip(_scale_to_int(bias, scale), INT32_MIN, INT32_MAX).astype(np.int32)
+    rounded = np.rint(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
+    # In float64, because int32's upper limit is no float32.
+    limited: NDArray[np.float64] = np.clip(rounded.astype(np.float64), INT32_MIN, INT32_MAX)
+    return limited.astype(np.int32)
 
 
 def qnnpack_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
     """``fl(fl(sx*sw) * fl(1/sy))``, float32, broadcast: what QNNPACK scales accumulators by."""
     sx, sw, sy = (np.asarray(s, dtype=np.float32) for s in (sx, sw, sy))
-    return np.asarray((sx * sw) * (np.float32(1) / sy), dtype=np.float32)
+    return np.asarray((sx * sw) * _reciprocal(sy), dtype=np.float32)
 
 
 def fbgemm_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
@@ -86,17 +89,19 @@ def fold_bias(bias: ArrayLike, weight: ArrayLike, zx: int) -> Ints:
 
 def _shift_right_rne(value: Ints, shift: Ints) -> Ints:
     """``value / 2**shift`` to the nearest integer, ties to even; value >= 0, 0 <= shift <= 61."""
-    floor = value >> shift
     # Adding half less one carries into the result above a tie; an odd floor carries at a tie too.
     half = (np.int64(1) << shift) >> 1
-    return (value + half - (shift > 0) + (floor & (shift > 0))) >> shift
+    odd = value >> shift & 1
+    rounded: Ints = (value + half - np.where(shift > 0, 1 - odd, 0)) >> shift
+    return rounded
 
 
 def _bit_length(value: Ints) -> Ints:
     """Bits of ``value``, 0 for 0; value >= 0."""
     for shift in (1, 2, 4, 8, 16, 32):
         value = value | value >> shift
-    return np.bitwise_count(value).astype(np.int64)
+    count: Ints = np.bitwise_count(value).astype(np.int64)
+    return count
 
 
 def requantize(
@@ -122,11 +127,16 @@ def requantize(
     significand = bits & ((1 << _FRACTION_NBITS) - 1) | 1 << _FRACTION_NBITS
     point = _EXPONENT_BIAS + _FRACTION_NBITS - exponent
 
+    acc, zero_point = np.asarray(acc, dtype=np.int64), np.asarray(zero_point, dtype=np.int64)
+    shape = np.broadcast_shapes(acc.shape, point.shape, zero_point.shape)
+    shifted = np.empty(shape, dtype=np.int64)
     # The iterator broadcasts, and keeps every intermediate array small enough for the cache.
-    operands = [np.asarray(a, dtype=np.int64) for a in (acc, significand, point, zero_point)]
-    flags = ["external_loop", "buffered", "zerosize_ok"]
-    with np.nditer([*operands, None], flags, buffersize=16384) as chunks:
-        shifted: Ints = chunks.operands[-1]
+    with np.nditer(
+        (acc, significand, point, zero_point, shifted),
+        ["external_loop", "buffered", "zerosize_ok"],
+        [["readonly"]] * 4 + [["writeonly"]],  # type: ignore[arg-type]  # the stub knows no lists
+        buffersize=16384,
+    ) as chunks:
         for a, s, p, z, out in chunks:
             # At most 2**31 * 2**24, so it fits; so does what rounding adds.
             product = _round_to_significand(_round_to_significand(np.abs(a)) * s)
@@ -156,7 +166,7 @@ def conv2d(x: ArrayLike, w: ArrayLike, stride: int, padding: int, zx: int) -> In
     x = np.pad(x, ((0, 0), (0, 0), border, border), constant_values=zx)
     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
     windows = windows[:, :, ::stride, ::stride]
-    sums = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3)))
+    sums: Ints = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3)))
     return np.moveaxis(sums, 3, 1)
 
 
@@ -174,4 +184,5 @@ def max_pool2d(x: ArrayLike) -> Ints:
     x = np.asarray(x, dtype=np.int64)
     x = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
     rows = np.maximum(x[..., 0::2, :], x[..., 1::2, :])
-    return np.maximum(rows[..., 0::2], rows[..., 1::2])
+    pooled: Ints = np.maximum(rows[..., 0::2], rows[..., 1::2])
+    return pooled
