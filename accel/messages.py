@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from pymtl3 import Bits, mk_bits, mk_bitstruct
 
 from accel.config import ACT_NBITS, TAPS, AccelConfig
+from accel.wide_bits import allow_wide_bits
+
+allow_wide_bits()
 
 Ints = NDArray[np.int64]
 
