@@ -137,8 +137,7 @@ def _read(folder: Path, split: str, kind: str) -> NDArray[np.uint8]:
     if len(content) != expected.nbytes:
         got = "more" if len(content) > expected.nbytes else str(len(content))
         raise AccelError(
-            f"{path} should hold {expected.nbytes} bytes of {kind} but holds {got}; "
-            f"{advice}"
+            f"{path} should hold {expected.nbytes} bytes of {kind} but holds {got}; {advice}"
         )
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != expected.sha256:

@@ -6,12 +6,10 @@ Nothing here reads a test image: what is chosen is chosen by training images tha
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,7 +126,7 @@ def train(
             f"not {len(images)}"
         )
     torch.manual_seed(recipe.seed)
-    network = FashionNet(recipe.dropout).to(memory_format=torch.channels_last)
+    network = FashionNet(recipe.dropout)
     average = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
     steps_per_epoch = num_train // recipe.batch_size
@@ -148,20 +146,18 @@ def train(
         logits = network(_augment(pixels[which]))
         loss = F.cross_entropy(logits, labels[which], label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             # The average forgets faster in the beginning, when there is little to remember.
             weight = 1 - min(keep, (1 + step) / (10 + step))
-            torch._foreach_lerp_(
-                list(average.parameters()), list(network.parameters()), weight
-            )
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
         if batch == steps_per_epoch - 1 and len(held_out):
             held_out_accuracy = accuracy(average, held_out)
         report(Progress(step + 1, num_steps, epoch, loss.item(), held_out_accuracy))
     record = {"recipe": asdict(recipe), "held_out_accuracy": held_out_accuracy}
-    return average.to(memory_format=torch.contiguous_format), record
+    return average, record
 
 
 def _augment(padded: Tensor) -> Tensor:

@@ -1,0 +1,68 @@
+# make demo and make test set themselves up: they need python3 (3.11 to 3.13), make, g++ and perl.
+
+BIN := .venv/bin
+STAMP := .venv/stamp-$(shell cat requirements.txt pyproject.toml | cksum | cut -d ' ' -f 1)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTEST := $(BIN)/python -m pytest -q -n auto
+
+# Tests run side by side, one process a core: more threads in each would only get in the way.
+test test-all fuzz: export OMP_NUM_THREADS := 1
+
+.PHONY: help demo test test-all fuzz lint clean
+help:
+	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
+	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
+	@echo "make test-all  the same with more random examples, and every test on random start values"
+	@echo "make clean     remove what the targets wrote, .venv included"
+
+demo: $(STAMP)
+	$(BIN)/accel demo --out out
+
+lint: $(STAMP)
+	@echo "== style and types"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	@echo "== the suite: models and RTL in PyMTL3's own simulator"
+	$(PYTEST) tests
+	@echo "== RTL again as Verilog in Verilator, registers starting at zero"
+	$(PYTEST) --test-verilog=zeros tests
+	@echo "== the units' RTL again as Verilog, registers starting at random"
+	$(PYTEST) --test-verilog=rand tests/test_pe_array.py tests/test_pooling_unit.py tests/test_requantizer.py
+
+test-all: test
+	@echo "== all RTL again as Verilog, registers starting at random"
+	$(PYTEST) --test-verilog=rand tests
+
+fuzz: $(STAMP)
+	@echo "== property tests with many more examples, new ones every time"
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) tests
+
+# The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
+$(STAMP):
+	@set -e; \
+	for python in python3 python3.13 python3.12 python3.11; do \
+	  if $$python -c '$(SUPPORTED)' 2>/dev/null; then break; fi; python=; \
+	done; \
+	if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
+	  if [ -z "$$python" ]; then \
+	    echo "error: no Python from 3.11 to 3.13 found: install one that runs as python3," \
+	      "python3.13, python3.12 or python3.11" >&2; exit 2; \
+	  fi; \
+	  echo "== creating .venv with $$python"; \
+	  rm -rf .venv; \
+	  $$python -m venv .venv || { rm -rf .venv; \
+	    echo "error: $$python cannot create a virtual environment: install its venv module" \
+	      "(Debian: python3-venv)" >&2; exit 2; }; \
+	fi; \
+	echo "== installing the packages of requirements.txt into .venv (minutes, the first time)"; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f .venv/stamp-*
+	@touch $@
+
+clean:
+	rm -rf .venv build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find accel fl_models cl_models rtl_models tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
