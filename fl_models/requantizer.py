@@ -1,0 +1,57 @@
+"""The requantizer, functional."""
+
+import numpy as np
+
+from accel.config import AccelConfig
+from accel.messages import Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.numerics import requantize, wrap
+from fl_models.unit import UnitFL
+
+
+class RequantizerCore:
+    """Requantizes a vector with the beats that follow it, all at once at the ``last`` one.
+
+    Beats past the last column see zeros.
+    """
+
+    def __init__(self, cfg: AccelConfig) -> None:
+        self.num_lanes, self.acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        self.reset()
+
+    def reset(self) -> None:
+        self.held: np.ndarray | None = None
+        self.params: list[Param] = []
+
+    def wants(self, port: str) -> bool:
+        return (self.held is None) == (port == "pooled")
+
+    def take(self, port: str, message: Pooled | Param) -> list[Out]:
+        if isinstance(message, Pooled):
+            self.held = message.acc
+            return []
+        self.params.append(message)
+        if not message.last:
+            return []
+        assert self.held is not None
+        outs = self._requantize(self.held, self.params)
+        self.reset()
+        return outs
+
+    def _requantize(self, held: np.ndarray, params: list[Param]) -> list[Out]:
+        shape = len(params), self.num_lanes
+        acc = np.zeros(shape, dtype=np.int64)
+        count = min(acc.size, len(held))
+        acc.flat[:count] = held[:count]
+        bias, bits = (np.stack([getattr(p, n) for p in params]) for n in ("bias", "multiplier"))
+        zero_point, lo, hi = np.array([p[2:5] for p in params]).T[..., None]
+        multiplier = bits.astype(np.uint32).view(np.float32)
+        y = requantize(wrap(acc + bias, self.acc_nbits), multiplier, zero_point, lo, hi)
+        return [Out(beat) for beat in y & 0xFF]
+
+
+class RequantizerFL(UnitFL):
+    """:class:`RequantizerCore` with val/rdy ports ``pooled``, ``param`` and ``out``."""
+
+    def construct(s, cfg: AccelConfig) -> None:
+        recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
+        s.add_core(cfg, RequantizerCore(cfg), recv_types, "out", mk_out(cfg))

@@ -1,0 +1,143 @@
+"""The PE array: three filter rows by ``num_cols`` output channels, accumulators at the top."""
+
+from pymtl3 import Component, Wire, concat, sext, update, update_ff
+from pymtl3.passes.backends.verilog import VerilogTranslationPass
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
+
+from accel.config import TAPS, AccelConfig
+from accel.messages import mk_acc, mk_step
+from rtl_models.accumulator import Accumulator
+from rtl_models.pe import PE, SUM_NBITS
+
+ROWS = 3
+
+
+class PEArrayRTL(Component):
+    """Multiply-accumulates nine activations with nine weights in every column, every cycle.
+
+    ::
+
+                        column 0           column C-1
+                      [accumulator]  ..  [accumulator]  --> acc
+                            |                  |
+                      [column sum ]  ..  [column sum ]
+                            |                  |
+        step -+-> x[0:3] -> PE ------- .. ---- PE     <- w[c][0:3]
+              +-> x[3:6] -> PE ------- .. ---- PE     <- w[c][3:6]
+              +-> x[6:9] -> PE ------- .. ---- PE     <- w[c][6:9]
+
+        cycle   t          t+1       t+2       t+3       t+4       t+5
+        step    accepted | operand | product | row sum | column  | accumulator
+                                                          sum       = acc.msg, acc.val if last
+
+    Latency: the sums of a step accepted in cycle t are offered in cycle t+5 if it is the last one.
+    Throughput: 1 step a cycle. While a message on ``acc`` is not taken the whole pipeline holds,
+    and ``step.rdy`` is low. Every stage's registers are enabled only by a step, not by a bubble.
+    Reset: pipeline empty, ``acc.val`` low. Data registers, accumulators and scratchpads are not
+    reset: an accumulation begins with a ``first`` step, a scratchpad entry with a ``load``.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        s.set_metadata(VerilogTranslationPass.explicit_module_name, f"PEArray_{cfg}")
+        num_cols, acc_nbits = cfg.num_cols, cfg.acc_nbits
+
+        # Interface
+        s.step = RecvIfcRTL(mk_step(cfg))
+        s.acc = SendIfcRTL(mk_acc(cfg))
+
+        # Wires
+        s.advance = Wire()
+        s.operand_en = Wire()
+        s.product_en = Wire()
+        s.row_en = Wire()
+        s.column_en = Wire()
+        s.acc_en = Wire()
+
+        s.x = [Wire(SUM_NBITS) for _ in range(TAPS)]
+
+        # What goes with a step down the pipeline: bit i belongs to stage i+1.
+        s.valid = Wire(4)
+        s.first = Wire(4)
+        s.last = Wire(4)
+        s.pool_first = Wire(4)
+        s.pool_last = Wire(4)
+
+        s.acc_val = Wire()
+        s.acc_pool_first = Wire()
+        s.acc_pool_last = Wire()
+
+        # Structure
+        s.accumulators = [Accumulator(cfg) for _ in range(num_cols)]
+        s.pes = [[PE(cfg) for _ in range(ROWS)] for _ in range(num_cols)]
+        for c in range(num_cols):
+            for r in range(ROWS):
+                pe = s.pes[c][r]
+                pe.x0 //= s.x[3 * r]
+                pe.x1 //= s.x[3 * r + 1]
+                pe.x2 //= s.x[3 * r + 2]
+                low = 8 * (TAPS * c + 3 * r)
+                pe.w //= s.step.msg.w[low : low + 24]
+                pe.idx //= s.step.msg.idx
+                pe.load //= s.step.msg.load
+                pe.operand_en //= s.operand_en
+                pe.product_en //= s.product_en
+                pe.row_en //= s.row_en
+                pe.psum_in //= s.pes[c][r + 1].psum_out if r + 1 < ROWS else 0
+            accumulator = s.accumulators[c]
+            accumulator.psum //= s.pes[c][0].psum_out
+            accumulator.column_en //= s.column_en
+            accumulator.acc_en //= s.acc_en
+            accumulator.first //= s.first[3]
+            s.acc.msg.acc[c * acc_nbits : (c + 1) * acc_nbits] //= accumulator.acc
+        s.acc.val //= s.acc_val
+        s.acc.msg.pool_first //= s.acc_pool_first
+        s.acc.msg.pool_last //= s.acc_pool_last
+        s.step.rdy //= s.advance
+
+        # Combinational
+        @update
+        def up_enable():
+            s.advance @= ~s.acc_val | s.acc.rdy
+            s.operand_en @= s.advance & s.step.val
+            s.product_en @= s.advance & s.valid[0]
+            s.row_en @= s.advance & s.valid[1]
+            s.column_en @= s.advance & s.valid[2]
+            s.acc_en @= s.advance & s.valid[3]
+
+        # Sequential (taps written out, since PyMTL3 translates no sext of a variable slice)
+        @update_ff
+        def up_control():
+            if s.reset:
+                s.valid <<= 0
+                s.acc_val <<= 0
+            elif s.advance:
+                s.valid <<= concat(s.valid[0:3], s.step.val)
+                s.acc_val <<= s.valid[3] & s.last[3]
+
+        @update_ff
+        def up_flags():
+            if s.advance:
+                s.first <<= concat(s.first[0:3], s.step.msg.first)
+                s.last <<= concat(s.last[0:3], s.step.msg.last)
+                s.pool_first <<= concat(s.pool_first[0:3], s.step.msg.pool_first)
+                s.pool_last <<= concat(s.pool_last[0:3], s.step.msg.pool_last)
+                s.acc_pool_first <<= s.pool_first[3]
+                s.acc_pool_last <<= s.pool_last[3]
+
+        @update_ff
+        def up_operand():
+            if s.operand_en:
+                s.x[0] <<= sext(s.step.msg.x[0:9], SUM_NBITS)
+                s.x[1] <<= sext(s.step.msg.x[9:18], SUM_NBITS)
+                s.x[2] <<= sext(s.step.msg.x[18:27], SUM_NBITS)
+                s.x[3] <<= sext(s.step.msg.x[27:36], SUM_NBITS)
+                s.x[4] <<= sext(s.step.msg.x[36:45], SUM_NBITS)
+                s.x[5] <<= sext(s.step.msg.x[45:54], SUM_NBITS)
+                s.x[6] <<= sext(s.step.msg.x[54:63], SUM_NBITS)
+                s.x[7] <<= sext(s.step.msg.x[63:72], SUM_NBITS)
+                s.x[8] <<= sext(s.step.msg.x[72:81], SUM_NBITS)
+
+    def line_trace(s):
+        step = valrdy_to_str(s.step.msg.x, s.step.val, s.step.rdy, 21)
+        acc = valrdy_to_str(s.acc.msg.acc, s.acc.val, s.acc.rdy, (s.acc.msg.acc.nbits + 3) // 4)
+        return f"{step} ({s.valid.bin()[2:]}) {acc}"
