@@ -66,13 +66,11 @@ class AccelConfig:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise AccelError(f"configuration: {name} must be a whole number, not {value!r}")
             if not low <= value <= high:
-                raise AccelError(
-                    f"configuration: {name} must be from {low} to {high}, not {value}"
-                )
-        if self.num_lanes & (self.num_lanes - 1):
-            raise AccelError(
-                f"configuration: num_lanes must be a power of two, not {self.num_lanes}"
-            )
+                raise AccelError(f"configuration: {name} must be from {low} to {high}, not {value}")
+        for name in ("num_lanes", "spad_depth", "act_depth"):
+            value = getattr(self, name)
+            if value & (value - 1):
+                raise AccelError(f"configuration: {name} must be a power of two, not {value}")
         if self.num_cols % self.num_lanes:
             raise AccelError(
                 f"configuration: num_lanes must divide num_cols, but {self.num_lanes} does not "
@@ -135,9 +133,7 @@ base = AccelConfig()
 tiny = dataclasses.replace(
     base, num_cols=2, num_lanes=1, acc_nbits=24, spad_depth=8, weight_depth=4608, param_depth=512
 )
-wide = dataclasses.replace(
-    base, num_cols=16, num_lanes=4, weight_depth=1024, param_depth=128
-)
+wide = dataclasses.replace(base, num_cols=16, num_lanes=4, weight_depth=1024, param_depth=128)
 PRESETS = {"tiny": tiny, "base": base, "wide": wide}
 
 

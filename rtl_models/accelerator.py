@@ -1,0 +1,130 @@
+"""The accelerator: everything between the program, image and result streams."""
+
+from pymtl3 import Component, OutPort, Wire, mk_bits, update
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
+
+from accel.config import BUS_NBITS, TAPS, AccelConfig
+from rtl_models.image_loader import ImageLoaderRTL
+from rtl_models.operand_fetch import OperandFetchRTL
+from rtl_models.param_sequencer import ParamSequencerRTL
+from rtl_models.pe_array import PEArrayRTL
+from rtl_models.pooling_unit import PoolingUnitRTL
+from rtl_models.program_loader import ProgramLoaderRTL
+from rtl_models.requantizer import RequantizerRTL
+from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.write_sequencer import WriteSequencerRTL
+
+
+class AcceleratorRTL(Component):
+    """::
+
+        prog ---> program loader --> descriptors, weights, parameters
+        image --> image loader --+
+                                 v
+             +--> activation memory --+                          parameter memory
+             |    weight memory ------+-> PE array -> pooling unit -> requantizer --+
+             |         ^ step sequencer                                             |
+             +-------------------- write sequencer <--------------------------------+
+                                         +--> result
+
+    Three sequencers walk the same program: one issues steps, one feeds the requantizer its
+    parameters, one puts outputs away. Between them is only the order of the work. ``activity``
+    and ``layer`` say what the issue stage does in each cycle (:class:`accel.program.Activity`).
+    """
+
+    def construct(s, cfg: AccelConfig):
+        q_nbits = cfg.act_addr_nbits
+        Word = mk_bits(BUS_NBITS)
+        s.prog = RecvIfcRTL(Word)
+        s.image = RecvIfcRTL(Word)
+        s.result = SendIfcRTL(Word)
+        s.activity = OutPort(3)
+        s.layer = OutPort(mk_bits(cfg.layer_nbits))
+
+        s.program_loader = ProgramLoaderRTL(cfg)
+        s.image_loader = ImageLoaderRTL(cfg)
+        s.step_sequencer = StepSequencerRTL(cfg)
+        s.operand_fetch = OperandFetchRTL(cfg)
+        s.pe_array = PEArrayRTL(cfg)
+        s.pooling_unit = PoolingUnitRTL(cfg)
+        s.param_sequencer = ParamSequencerRTL(cfg)
+        s.requantizer = RequantizerRTL(cfg)
+        s.write_sequencer = WriteSequencerRTL(cfg)
+
+        # The streams
+        s.prog //= s.program_loader.prog
+        s.image //= s.image_loader.image
+        s.operand_fetch.step //= s.pe_array.step
+        s.pe_array.acc //= s.pooling_unit.acc
+        s.pooling_unit.pooled //= s.requantizer.pooled
+        s.param_sequencer.param //= s.requantizer.param
+        s.requantizer.out //= s.write_sequencer.out
+        s.write_sequencer.result //= s.result
+
+        # Loading
+        loader = s.program_loader
+        for sequencer in (s.step_sequencer, s.param_sequencer, s.write_sequencer):
+            sequencer.running //= loader.running
+            sequencer.last_layer //= loader.last_layer
+            sequencer.wen //= loader.layer_wen
+            sequencer.wlayer //= loader.address[0 : cfg.layer_nbits]
+            sequencer.wword //= loader.beat
+            sequencer.wdata //= loader.data
+        s.image_loader.running //= loader.running
+        s.image_loader.wen //= loader.input_wen
+        s.image_loader.word //= loader.beat[0:2]
+        s.image_loader.data //= loader.data
+        s.operand_fetch.weight_wen //= loader.weight_wen
+        s.operand_fetch.weight_waddr //= loader.address[0 : cfg.weight_addr_nbits]
+        s.operand_fetch.weight_wbeat //= loader.beat
+        s.operand_fetch.weight_wdata //= loader.data
+        s.param_sequencer.param_wen //= loader.param_wen
+        s.param_sequencer.param_waddr //= loader.address[0 : cfg.param_addr_nbits]
+        s.param_sequencer.param_wbeat //= loader.beat
+
+        # Issue
+        s.step_sequencer.go //= s.operand_fetch.go
+        s.step_sequencer.command //= s.operand_fetch.command
+        s.step_sequencer.command_val //= s.operand_fetch.command_val
+        s.step_sequencer.image_full //= s.image_loader.full
+        s.step_sequencer.image_done //= s.image_loader.done
+        s.step_sequencer.written //= s.write_sequencer.written
+        s.step_sequencer.activity //= s.activity
+        s.step_sequencer.layer //= s.layer
+
+        # One write port for outputs and images; outputs go first.
+        s.write_mask = Wire(TAPS)
+        s.write_rows = Wire(mk_bits(TAPS * q_nbits))
+        s.write_bank = Wire(4)
+        s.write_data = Wire(TAPS * 8)
+        s.write_mask //= s.operand_fetch.write_mask
+        s.write_rows //= s.operand_fetch.write_rows
+        s.write_bank //= s.operand_fetch.write_bank
+        s.write_data //= s.operand_fetch.write_data
+
+        @update
+        def hold_image():
+            s.image_loader.hold @= s.write_sequencer.writing | s.operand_fetch.reading_input
+
+        @update
+        def rest():
+            s.program_loader.idle @= (
+                s.step_sequencer.at_rest & s.write_sequencer.at_rest & s.image_loader.empty
+            )
+
+        @update
+        def write():
+            if s.write_sequencer.writing:
+                s.write_mask @= s.write_sequencer.write_mask
+                s.write_rows @= s.write_sequencer.write_rows
+                s.write_bank @= s.write_sequencer.write_bank
+                s.write_data @= s.write_sequencer.write_data
+            else:
+                s.write_mask @= s.image_loader.write_mask
+                s.write_rows @= s.image_loader.write_rows
+                s.write_bank @= s.image_loader.write_bank
+                s.write_data @= s.image_loader.write_data
+
+    def line_trace(s):
+        parts = (s.step_sequencer, s.pe_array, s.pooling_unit, s.requantizer, s.write_sequencer)
+        return " | ".join(part.line_trace() for part in parts)

@@ -1,0 +1,76 @@
+"""Activation memory: nine byte-wide banks, and the rotations between taps and banks."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update_ff
+
+from accel.config import TAPS, AccelConfig
+from rtl_models.memory import MemoryRTL
+from rtl_models.rotator import RotatorRTL
+
+
+class ActivationMemoryRTL(Component):
+    """Nine taps read and up to nine written in every cycle, each from or to a bank of its own.
+
+    ::
+
+        read_rows, read_bank -> rotate -> [address register] -> banks -> rotate -> taps
+                                          write_* -> rotate -> ^
+
+    The taps' rows come in tap order with the bank of tap 0; tap t is in bank
+    ``(bank + t) mod 9``. Reading takes two cycles, both held while ``go`` is low. A write is in
+    memory in the next cycle; a read of the same row in the same cycle gives the old byte.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        q_nbits = cfg.act_addr_nbits
+        Q, Rows, Bytes = mk_bits(q_nbits), mk_bits(TAPS * q_nbits), mk_bits(TAPS * 8)
+        s.go = InPort()
+        s.read_rows = InPort(Rows)
+        s.read_bank = InPort(4)
+        s.taps = OutPort(Bytes)
+        s.write_mask = InPort(TAPS)
+        s.write_rows = InPort(Rows)
+        s.write_bank = InPort(4)
+        s.write_data = InPort(Bytes)
+
+        s.bank = [MemoryRTL(8, cfg.act_depth) for _ in range(TAPS)]
+        s.row = Wire(Rows)
+        s.bank_at_address = Wire(4)
+        s.bank_at_data = Wire(4)
+        s.data = Wire(Bytes)
+
+        s.rotate_rows = RotatorRTL(q_nbits, to_banks=True)
+        s.rotate_rows.in_ //= s.read_rows
+        s.rotate_rows.amount //= s.read_bank
+
+        s.rotate_taps = RotatorRTL(8, to_banks=False)
+        s.rotate_taps.in_ //= s.data
+        s.rotate_taps.amount //= s.bank_at_data
+        s.rotate_taps.out //= s.taps
+
+        s.rotate_mask = RotatorRTL(1, to_banks=True)
+        s.rotate_mask.in_ //= s.write_mask
+        s.rotate_mask.amount //= s.write_bank
+        s.rotate_write_rows = RotatorRTL(q_nbits, to_banks=True)
+        s.rotate_write_rows.in_ //= s.write_rows
+        s.rotate_write_rows.amount //= s.write_bank
+        s.rotate_data = RotatorRTL(8, to_banks=True)
+        s.rotate_data.in_ //= s.write_data
+        s.rotate_data.amount //= s.write_bank
+
+        for b in range(TAPS):
+            s.bank[b].ren //= s.go
+            s.bank[b].raddr //= s.row[b * q_nbits : (b + 1) * q_nbits]
+            s.bank[b].rdata //= s.data[b * 8 : (b + 1) * 8]
+            s.bank[b].wen //= s.rotate_mask.out[b]
+            s.bank[b].waddr //= s.rotate_write_rows.out[b * q_nbits : (b + 1) * q_nbits]
+            s.bank[b].wdata //= s.rotate_data.out[b * 8 : (b + 1) * 8]
+
+        @update_ff
+        def address():
+            if s.go:
+                s.row <<= s.rotate_rows.out
+                s.bank_at_address <<= s.read_bank
+                s.bank_at_data <<= s.bank_at_address
+
+    def line_trace(s):
+        return f"{s.taps} w{s.write_mask}"

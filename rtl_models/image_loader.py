@@ -1,0 +1,104 @@
+"""Writes the words of an image to the activation memory."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
+
+from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.program import INPUT_WORDS, LOOP_COUNT, LOOP_Q, LOOP_R
+from rtl_models.loop_address import LoopAddressRTL
+from rtl_models.loop_counters import LoopCountersRTL
+from rtl_models.tap_rows import TapRowsRTL
+
+NUM_LOOPS = INPUT_WORDS - 1
+
+
+class ImageLoaderRTL(Component):
+    """Eight bytes of the image stream a cycle, each to its bank, while memory has room for them.
+
+    ``full`` rises with an image's last word; ``done`` lets the next one in. ``hold`` keeps words
+    waiting (the write port is taken, or the last image is still being read). The input descriptor
+    is written while no program runs; nothing is accepted then, and an image begins anew after.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        q_nbits = cfg.act_addr_nbits
+        num_bytes = BUS_NBITS // 8
+        s.image = RecvIfcRTL(mk_bits(BUS_NBITS))
+        s.running = InPort()
+        s.wen = InPort()
+        s.word = InPort(2)
+        s.data = InPort(BUS_NBITS)
+        s.hold = InPort()
+        s.done = InPort()
+        s.full = OutPort()
+        s.empty = OutPort()
+
+        s.write_mask = OutPort(TAPS)
+        s.write_rows = OutPort(mk_bits(TAPS * q_nbits))
+        s.write_bank = OutPort(4)
+        s.write_data = OutPort(TAPS * 8)
+
+        s.descriptor = [Wire(BUS_NBITS) for _ in range(INPUT_WORDS)]
+        s.last_bytes = Wire(4)
+        s.last_bytes //= s.descriptor[NUM_LOOPS][20:24]
+        s.begun = Wire()
+        s.start = Wire()
+        s.take = Wire()
+        s.final = Wire()
+
+        s.counters = LoopCountersRTL(NUM_LOOPS)
+        s.counters.start //= s.start
+        s.counters.advance //= s.take
+        s.address = LoopAddressRTL(NUM_LOOPS, q_nbits)
+        s.address.start //= s.start
+        s.address.start_q //= s.descriptor[NUM_LOOPS][0:q_nbits]
+        s.address.start_r //= s.descriptor[NUM_LOOPS][16:20]
+        s.address.advance //= s.take
+        s.address.select //= s.counters.select
+        s.address.restart //= s.counters.restart
+        for i in range(NUM_LOOPS):
+            count, q, r = LOOP_COUNT, LOOP_Q, LOOP_R
+            s.counters.counts[i * count[1] : (i + 1) * count[1]] //= s.descriptor[i][
+                count[0] : count[0] + count[1]
+            ]
+            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= s.descriptor[i][
+                q[0] : q[0] + q_nbits
+            ]
+            s.address.strides_r[i * 4 : (i + 1) * 4] //= s.descriptor[i][r[0] : r[0] + r[1]]
+
+        s.rows = TapRowsRTL(TAPS, q_nbits)
+        s.rows.q //= s.address.q
+        s.rows.r //= s.address.r
+        s.rows.reach //= 0
+        s.rows.rows //= s.write_rows
+        s.write_bank //= s.address.r
+
+        @update
+        def accept():
+            s.image.rdy @= s.begun & ~s.full & ~s.hold
+            s.take @= s.image.val & s.image.rdy
+            s.final @= s.take & s.counters.done
+            # An image begins when the program does, and anew after each last word.
+            s.start @= (s.running & ~s.begun) | s.final
+            s.empty @= s.counters.first == ~mk_bits(NUM_LOOPS)(0)
+
+        @update
+        def write():
+            s.write_data @= zext(s.image.msg, TAPS * 8)
+            s.write_mask @= 0
+            for i in range(num_bytes):
+                s.write_mask[i] @= s.take & (~s.counters.last[0] | (s.last_bytes > i))
+
+        @update_ff
+        def follow():
+            if s.wen:
+                s.descriptor[s.word] <<= s.data
+            if s.reset | ~s.running:
+                s.begun <<= 0
+                s.full <<= 0
+            else:
+                s.begun <<= 1
+                s.full <<= s.final | (s.full & ~s.done)
+
+    def line_trace(s):
+        return f"{'F' if s.full else '.'}{s.counters.line_trace()}"

@@ -1,0 +1,59 @@
+"""Counters of a nest of loops."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
+
+from accel.program import LOOP_COUNT
+
+
+class LoopCountersRTL(Component):
+    """Counts through a nest of loops, loop 0 innermost; ``start`` sets all counters to 0.
+
+    ``counts`` packs each loop's iterations minus one. When the innermost loop that is not at its
+    end advances (``select``, one-hot), all loops inside it start again; ``restart`` marks it and
+    them. Both follow from the ends of the loops alone: with ``last`` as a binary number, its
+    lowest zero is the loop to advance.
+    """
+
+    def construct(s, num_loops):
+        Count, Flags = mk_bits(LOOP_COUNT[1]), mk_bits(num_loops)
+        s.start = InPort()
+        s.advance = InPort()
+        s.counts = InPort(mk_bits(LOOP_COUNT[1] * num_loops))
+        s.first = OutPort(Flags)
+        s.last = OutPort(Flags)
+        s.select = OutPort(Flags)
+        s.restart = OutPort(Flags)
+        s.done = OutPort()
+
+        s.end = [Wire(Count) for _ in range(num_loops)]
+        s.counter = [Wire(Count) for _ in range(num_loops)]
+        s.ends = Wire(Flags)
+        for i in range(num_loops):
+            s.end[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
+
+        @update
+        def compare():
+            for i in range(num_loops):
+                s.first[i] @= s.counter[i] == 0
+                s.ends[i] @= s.counter[i] == s.end[i]
+
+        @update
+        def select_loop():
+            s.last @= s.ends
+            s.select @= ~s.ends & (s.ends + 1)
+            s.restart @= s.ends ^ (s.ends + 1)
+            s.done @= s.ends == ~Flags(0)
+
+        @update_ff
+        def count():
+            for i in range(num_loops):
+                if s.reset | s.start:
+                    s.counter[i] <<= 0
+                elif s.advance & s.restart[i]:
+                    if s.ends[i]:
+                        s.counter[i] <<= 0
+                    else:
+                        s.counter[i] <<= s.counter[i] + 1
+
+    def line_trace(s):
+        return "/".join(str(c) for c in reversed(s.counter))

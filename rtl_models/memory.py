@@ -1,0 +1,62 @@
+"""Memories: every storage array of the accelerator but the PEs' scratchpads is one of these two, so
+that a technology's macro can take their place."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
+
+from accel.config import clog2
+
+
+class MemoryRTL(Component):
+    """One write port and one synchronous read port (block RAM).
+
+    ``rdata`` is what ``raddr`` held when ``ren`` was last set, one cycle later; it keeps its value
+    otherwise. Reading an entry in the cycle in which it is written gives the old value. Contents
+    are undefined until written.
+    """
+
+    def construct(s, nbits, depth):
+        Data, Addr = mk_bits(nbits), mk_bits(clog2(depth))
+        s.ren = InPort()
+        s.raddr = InPort(Addr)
+        s.rdata = OutPort(Data)
+        s.wen = InPort()
+        s.waddr = InPort(Addr)
+        s.wdata = InPort(Data)
+
+        s.mem = [Wire(Data) for _ in range(depth)]
+
+        @update_ff
+        def access():
+            if s.ren:
+                s.rdata <<= s.mem[s.raddr]
+            if s.wen:
+                s.mem[s.waddr] <<= s.wdata
+
+    def line_trace(s):
+        return f"{s.raddr if s.ren else '-' * len(str(s.raddr))}:{s.rdata}"
+
+
+class RegisterFileRTL(Component):
+    """One write port and one asynchronous read port (LUT RAM): ``rdata`` follows ``raddr``."""
+
+    def construct(s, nbits, depth):
+        Data, Addr = mk_bits(nbits), mk_bits(clog2(depth))
+        s.raddr = InPort(Addr)
+        s.rdata = OutPort(Data)
+        s.wen = InPort()
+        s.waddr = InPort(Addr)
+        s.wdata = InPort(Data)
+
+        s.mem = [Wire(Data) for _ in range(depth)]
+
+        @update
+        def read():
+            s.rdata @= s.mem[s.raddr]
+
+        @update_ff
+        def write():
+            if s.wen:
+                s.mem[s.waddr] <<= s.wdata
+
+    def line_trace(s):
+        return f"{s.raddr}:{s.rdata}"

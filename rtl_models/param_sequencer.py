@@ -1,0 +1,151 @@
+"""Reads biases and multipliers ahead of the requantizer."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
+from pymtl3.stdlib.stream.ifcs import SendIfcRTL
+
+from accel.config import ACT_NBITS, BUS_NBITS, AccelConfig
+from accel.messages import mk_param
+from accel.program import FIELDS
+from rtl_models.memory import RegisterFileRTL
+from rtl_models.wide_memory import WideMemoryRTL
+
+IDLE, SETUP, RUN = 0, 1, 2
+
+
+class ParamSequencerRTL(Component):
+    """One beat of the requantizer's parameters a cycle, two cycles from counters to message.
+
+    Walks layers, groups of output channels, outputs of a group, and beats of an output, in the
+    order in which accumulators come; runs ahead as far as the stream lets it. SETUP takes one
+    cycle a layer. Reset state: IDLE.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        lanes, p_nbits = cfg.num_lanes, cfg.param_addr_nbits
+        Layer, Addr = mk_bits(cfg.layer_nbits), mk_bits(p_nbits)
+        s.running = InPort()
+        s.last_layer = InPort(Layer)
+        s.wen = InPort()
+        s.wlayer = InPort(Layer)
+        s.wword = InPort(8)
+        s.param_wen = InPort()
+        s.param_waddr = InPort(Addr)
+        s.param_wbeat = InPort(8)
+        s.wdata = InPort(BUS_NBITS)
+        s.param = SendIfcRTL(mk_param(cfg))
+
+        s.layer = Wire(Layer)
+        nbits = [max(f.low + f.nbits for f in FIELDS.values() if f.word == w) for w in (10, 11)]
+        s.words = [RegisterFileRTL(n, cfg.max_layers) for n in nbits]
+        s.wen_word = [Wire() for _ in range(2)]
+        for i in range(2):
+            s.words[i].raddr //= s.layer
+            s.words[i].wen //= s.wen_word[i]
+            s.words[i].waddr //= s.wlayer
+            s.words[i].wdata //= s.wdata[0 : nbits[i]]
+
+        def field(name, nbits=None):
+            f = FIELDS[name]
+            return s.words[f.word - 10].rdata[f.low : f.low + (nbits or f.nbits)]
+
+        s.beats, s.last_beats = Wire(6), Wire(6)
+        s.pixels, s.groups = Wire(24), Wire(12)
+        s.base = Wire(16)
+        s.zero_point, s.lo, s.hi = Wire(ACT_NBITS), Wire(ACT_NBITS), Wire(ACT_NBITS)
+        s.beats //= field("param_beats")
+        s.last_beats //= field("param_last_beats")
+        s.pixels //= field("param_pixels")
+        s.groups //= field("param_groups")
+        s.base //= field("param_base")
+        s.zero_point //= field("zero_point")
+        s.lo //= field("lo")
+        s.hi //= field("hi")
+
+        s.state = Wire(2)
+        s.group_base, s.at = Wire(16), Wire(16)
+        s.beat, s.end = Wire(6), Wire(6)
+        s.pixel, s.group = Wire(24), Wire(12)
+        s.go, s.read, s.val = Wire(), Wire(), Wire()
+        s.at_last_beat, s.at_last_pixel, s.at_last_group = Wire(), Wire(), Wire()
+
+        s.memory = WideMemoryRTL(BUS_NBITS * lanes, cfg.param_depth)
+        s.memory.ren //= s.read
+        s.memory.wen //= s.param_wen
+        s.memory.waddr //= s.param_waddr
+        s.memory.wdata //= s.wdata
+        s.memory.wbeat //= s.param_wbeat
+        for i in range(lanes):
+            low = i * BUS_NBITS
+            s.param.msg.bias[i * 32 : (i + 1) * 32] //= s.memory.rdata[low : low + 32]
+            s.param.msg.multiplier[i * 32 : (i + 1) * 32] //= s.memory.rdata[low + 32 : low + 64]
+        s.sent_zero_point, s.sent_lo, s.sent_hi = (Wire(ACT_NBITS) for _ in range(3))
+        s.sent_last = Wire()
+        s.param.msg.zero_point //= s.sent_zero_point
+        s.param.msg.lo //= s.sent_lo
+        s.param.msg.hi //= s.sent_hi
+        s.param.msg.last //= s.sent_last
+        s.param.val //= s.val
+
+        @update
+        def select_words():
+            for i in range(2):
+                s.wen_word[i] @= s.wen & (s.wword == i + 10)
+
+        @update
+        def decide():
+            s.go @= ~s.val | s.param.rdy
+            s.read @= (s.state == RUN) & s.go
+            s.at_last_group @= s.group == s.groups
+            s.at_last_pixel @= s.pixel == s.pixels
+            s.end @= s.beats
+            if s.at_last_group:
+                s.end @= s.last_beats
+            s.at_last_beat @= s.beat == s.end
+            s.at @= s.group_base + zext(s.beat, 16)
+            s.memory.raddr @= s.at[0:p_nbits]
+
+        @update_ff
+        def follow():
+            if s.reset | ~s.running:
+                s.state <<= IDLE
+                s.layer <<= 0
+                s.val <<= 0
+            else:
+                if s.go:
+                    s.val <<= s.state == RUN
+                if s.state == IDLE:
+                    s.state <<= SETUP
+                elif s.state == SETUP:
+                    s.state <<= RUN
+                    s.group_base <<= s.base
+                    s.beat <<= 0
+                    s.pixel <<= 0
+                    s.group <<= 0
+                elif s.go:
+                    if ~s.at_last_beat:
+                        s.beat <<= s.beat + 1
+                    else:
+                        s.beat <<= 0
+                        if ~s.at_last_pixel:
+                            s.pixel <<= s.pixel + 1
+                        else:
+                            s.pixel <<= 0
+                            s.group <<= s.group + 1
+                            s.group_base <<= s.at + 1
+                            if s.at_last_group:
+                                s.state <<= SETUP
+                                if s.layer == s.last_layer:
+                                    s.layer <<= 0
+                                else:
+                                    s.layer <<= s.layer + 1
+
+        @update_ff
+        def settings():
+            if s.read:
+                s.sent_zero_point <<= s.zero_point
+                s.sent_lo <<= s.lo
+                s.sent_hi <<= s.hi
+                s.sent_last <<= s.at_last_beat
+
+    def line_trace(s):
+        return f"L{s.layer} {s.group}/{s.pixel}/{s.beat}"

@@ -1,0 +1,96 @@
+"""Takes the program stream apart and fills the memories."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
+
+from accel.config import BUS_NBITS, AccelConfig
+from accel.program import INPUT_WORDS, WORDS_PER_LAYER, Packet
+
+
+class ProgramLoaderRTL(Component):
+    """One word of the program stream a cycle to the memory that its packet names.
+
+    A packet is taken up only while nothing runs: before the first RUN packet, or when all images
+    so far have been computed and their results are gone (``idle``). ``running`` falls with the
+    next packet's header, and rises with RUN. Reset state: not running, waiting for a header.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        Layer = mk_bits(cfg.layer_nbits)
+        s.prog = RecvIfcRTL(mk_bits(BUS_NBITS))
+        s.idle = InPort()
+        s.running = OutPort()
+        s.last_layer = OutPort(Layer)
+
+        s.layer_wen = OutPort()
+        s.weight_wen = OutPort()
+        s.param_wen = OutPort()
+        s.input_wen = OutPort()
+        s.address = OutPort(16)
+        s.beat = OutPort(8)
+        s.data = OutPort(BUS_NBITS)
+
+        # Words left in the packet, beats of a memory word, and what the header said.
+        s.kind = Wire(4)
+        s.words_left = Wire(24)
+        s.last_beat = Wire(8)
+        s.in_packet = Wire()
+        s.take = Wire()
+
+        weight_last, param_last = cfg.weight_word_beats - 1, cfg.num_lanes - 1
+        LAYER, WEIGHTS, PARAMS = int(Packet.LAYER), int(Packet.WEIGHTS), int(Packet.PARAMS)
+        INPUT, RUN = int(Packet.INPUT), int(Packet.RUN)
+        s.data //= s.prog.msg
+
+        @update
+        def accept():
+            s.prog.rdy @= s.in_packet | ~s.running | s.idle
+            s.take @= s.prog.val & s.prog.rdy
+
+        @update
+        def write():
+            s.layer_wen @= s.take & s.in_packet & (s.kind == LAYER)
+            s.weight_wen @= s.take & s.in_packet & (s.kind == WEIGHTS)
+            s.param_wen @= s.take & s.in_packet & (s.kind == PARAMS)
+            s.input_wen @= s.take & s.in_packet & (s.kind == INPUT)
+
+        @update_ff
+        def follow():
+            if s.reset:
+                s.running <<= 0
+                s.in_packet <<= 0
+            elif s.take:
+                if s.in_packet:
+                    if s.beat == s.last_beat:
+                        s.beat <<= 0
+                        s.address <<= s.address + 1
+                        s.words_left <<= s.words_left - 1
+                        s.in_packet <<= s.words_left != 1
+                    else:
+                        s.beat <<= s.beat + 1
+                else:
+                    s.running <<= s.prog.msg[60:64] == RUN
+                    s.kind <<= s.prog.msg[60:64]
+                    s.address <<= s.prog.msg[0:16]
+                    s.beat <<= 0
+                    s.words_left <<= 1
+                    s.in_packet <<= 1
+                    if s.prog.msg[60:64] == LAYER:
+                        s.last_beat <<= WORDS_PER_LAYER - 1
+                    elif s.prog.msg[60:64] == INPUT:
+                        s.last_beat <<= INPUT_WORDS - 1
+                    elif s.prog.msg[60:64] == WEIGHTS:
+                        s.last_beat <<= weight_last
+                        s.words_left <<= s.prog.msg[32:56]
+                        s.in_packet <<= s.prog.msg[32:56] != 0
+                    elif s.prog.msg[60:64] == PARAMS:
+                        s.last_beat <<= param_last
+                        s.words_left <<= s.prog.msg[32:56]
+                        s.in_packet <<= s.prog.msg[32:56] != 0
+                    else:
+                        s.in_packet <<= 0
+                        if s.prog.msg[60:64] == RUN:
+                            s.last_layer <<= s.prog.msg[0 : cfg.layer_nbits] - 1
+
+    def line_trace(s):
+        return f"{'R' if s.running else '.'}{s.kind}:{s.address}.{s.beat}"

@@ -1,0 +1,210 @@
+"""Puts requantized activations where the next layer, or the host, finds them."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
+
+from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.messages import mk_out
+from accel.program import FIELDS, LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS
+from rtl_models.loop_address import LoopAddressRTL
+from rtl_models.loop_counters import LoopCountersRTL
+from rtl_models.memory import RegisterFileRTL
+from rtl_models.result_packer import ResultPackerRTL
+from rtl_models.tap_rows import TapRowsRTL
+
+NUM_LOOPS = len(WRITE_LOOPS)
+FIRST_WORD = 12
+NUM_WORDS = NUM_LOOPS + 1
+LOOP_NBITS = LOOP_R[0] + LOOP_R[1]
+
+IDLE, SETUP, RUN = 0, 1, 2
+
+
+class WriteSequencerRTL(Component):
+    """One beat of the requantizer's outputs a cycle to the activation memory or the results.
+
+    Walks layers, groups of output channels, outputs, and beats, in the order in which they come.
+    ``written`` changes when a layer's last byte goes to memory. SETUP takes one cycle a layer.
+    Reset state: IDLE.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        lanes, q_nbits = cfg.num_lanes, cfg.act_addr_nbits
+        Layer, Q = mk_bits(cfg.layer_nbits), mk_bits(q_nbits)
+        s.running = InPort()
+        s.last_layer = InPort(Layer)
+        s.wen = InPort()
+        s.wlayer = InPort(Layer)
+        s.wword = InPort(8)
+        s.wdata = InPort(BUS_NBITS)
+        s.out = RecvIfcRTL(mk_out(cfg))
+        s.result = SendIfcRTL(mk_bits(BUS_NBITS))
+        s.written = OutPort()
+        s.at_rest = OutPort()
+
+        s.writing = OutPort()
+        s.write_mask = OutPort(TAPS)
+        s.write_rows = OutPort(mk_bits(TAPS * q_nbits))
+        s.write_bank = OutPort(4)
+        s.write_data = OutPort(TAPS * 8)
+
+        s.layer = Wire(Layer)
+        nbits = [max(f.low + f.nbits for f in FIELDS.values() if f.word == FIRST_WORD)]
+        nbits += [LOOP_NBITS] * NUM_LOOPS
+        s.words = [RegisterFileRTL(n, cfg.max_layers) for n in nbits]
+        s.wen_word = [Wire() for _ in range(NUM_WORDS)]
+        for i in range(NUM_WORDS):
+            s.words[i].raddr //= s.layer
+            s.words[i].wen //= s.wen_word[i]
+            s.words[i].waddr //= s.wlayer
+            s.words[i].wdata //= s.wdata[0 : nbits[i]]
+
+        def field(name, nbits=None):
+            f = FIELDS[name]
+            return s.words[f.word - FIRST_WORD].rdata[f.low : f.low + (nbits or f.nbits)]
+
+        s.lane_q = Wire(Q)
+        s.beats, s.last_beats = Wire(6), Wire(6)
+        s.last_lanes = Wire(4)
+        s.to_result = Wire()
+        s.lane_q //= field("lane_q", q_nbits)
+        s.beats //= field("write_beats")
+        s.last_beats //= field("write_last_beats")
+        s.last_lanes //= field("last_lanes")
+        s.to_result //= field("to_result")
+
+        s.state = Wire(2)
+        s.start, s.take, s.next_output = Wire(), Wire(), Wire()
+        s.beat, s.end = Wire(6), Wire(6)
+        s.at_last_beat, s.at_last_group, s.final = Wire(), Wire(), Wire()
+        s.num_valid = Wire(4)
+
+        s.loops = LoopCountersRTL(NUM_LOOPS)
+        s.loops.start //= s.start
+        s.loops.advance //= s.next_output
+        s.address = LoopAddressRTL(NUM_LOOPS, q_nbits)
+        s.address.start //= s.start
+        s.address.start_q //= field("write_q", q_nbits)
+        s.address.start_r //= field("write_r")
+        s.address.advance //= s.next_output
+        s.address.select //= s.loops.select
+        s.address.restart //= s.loops.restart
+        for i in range(NUM_LOOPS):
+            word = s.words[1 + i].rdata
+            count = word[LOOP_COUNT[0] : LOOP_COUNT[0] + LOOP_COUNT[1]]
+            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= count
+            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= (
+                word[LOOP_Q[0] : LOOP_Q[0] + q_nbits]
+            )
+            s.address.strides_r[i * 4 : (i + 1) * 4] //= word[LOOP_R[0] : LOOP_R[0] + LOOP_R[1]]
+
+        # The address of this beat, and of the next: lanes are one channel apart, row lane_q and
+        # bank 1, so a beat is num_lanes times that.
+        s.q, s.next_q, s.beat_q = Wire(Q), Wire(Q), Wire(Q)
+        s.r, s.next_r, s.beat_r = Wire(4), Wire(4), Wire(4)
+        s.sum_r = Wire(5)
+        s.reach = [Wire(Q) for _ in range(lanes)]
+        s.rows = TapRowsRTL(lanes, q_nbits)
+        s.rows.q //= s.q
+        s.rows.r //= s.r
+        for j in range(lanes):
+            s.rows.reach[j * q_nbits : (j + 1) * q_nbits] //= s.reach[j]
+        s.write_rows[0 : lanes * q_nbits] //= s.rows.rows
+        if lanes < TAPS:
+            s.write_rows[lanes * q_nbits : TAPS * q_nbits] //= 0
+        s.write_bank //= s.r
+
+        s.packer = ResultPackerRTL(cfg)
+        s.packer.y //= s.out.msg.y
+        s.packer.num_valid //= s.num_valid
+        s.packer.last //= s.final
+        s.packer.signed_ //= field("out_signed")
+        s.packer.result //= s.result
+
+        lane_shift = lanes.bit_length() - 1
+
+        @update
+        def select_words():
+            for i in range(NUM_WORDS):
+                s.wen_word[i] @= s.wen & (s.wword == FIRST_WORD + i)
+
+        @update
+        def decide():
+            s.start @= s.state == SETUP
+            s.at_last_group @= s.loops.last[NUM_LOOPS - 1]
+            s.end @= s.beats
+            if s.at_last_group:
+                s.end @= s.last_beats
+            s.at_last_beat @= s.beat == s.end
+            s.final @= s.at_last_beat & s.loops.done
+            s.num_valid @= lanes
+            if s.at_last_group & s.at_last_beat:
+                s.num_valid @= s.last_lanes
+            s.at_rest @= ~s.packer.busy
+
+        @update
+        def accept():
+            s.out.rdy @= (s.state == RUN) & (s.packer.rdy | ~s.to_result)
+            s.take @= s.out.val & (s.state == RUN) & (s.packer.rdy | ~s.to_result)
+            s.packer.en @= s.take & s.to_result
+            s.next_output @= s.take & s.at_last_beat
+
+        @update
+        def write():
+            s.writing @= s.take & ~s.to_result
+            s.write_data @= zext(s.out.msg.y, TAPS * 8)
+            s.write_mask @= 0
+            for j in range(lanes):
+                s.write_mask[j] @= s.writing & (s.num_valid > j)
+
+        @update
+        def place():
+            s.q @= s.beat_q
+            s.r @= s.beat_r
+            if s.beat == 0:
+                s.q @= s.address.q
+                s.r @= s.address.r
+            s.sum_r @= zext(s.r, 5) + lanes
+            if s.sum_r >= TAPS:
+                s.next_q @= s.q + (s.lane_q << lane_shift) + 1
+                s.next_r @= s.sum_r[0:4] - TAPS
+            else:
+                s.next_q @= s.q + (s.lane_q << lane_shift)
+                s.next_r @= s.sum_r[0:4]
+
+        @update_ff
+        def spread():
+            # A chain over the lanes would be long: beats are some cycles apart from SETUP.
+            s.reach[0] <<= 0
+            for j in range(1, lanes):
+                if s.start:
+                    s.reach[j] <<= s.lane_q * j
+
+        @update_ff
+        def follow():
+            if s.reset | ~s.running:
+                s.state <<= IDLE
+                s.layer <<= 0
+                s.written <<= 0
+            elif s.state == IDLE:
+                s.state <<= SETUP
+            elif s.state == SETUP:
+                s.state <<= RUN
+                s.beat <<= 0
+            elif s.take:
+                s.beat_q <<= s.next_q
+                s.beat_r <<= s.next_r
+                if s.at_last_beat:
+                    s.beat <<= 0
+                else:
+                    s.beat <<= s.beat + 1
+                if s.final:
+                    s.state <<= SETUP
+                    s.written <<= ~s.written
+                    if s.layer == s.last_layer:
+                        s.layer <<= 0
+                    else:
+                        s.layer <<= s.layer + 1
+
+    def line_trace(s):
+        return f"L{s.layer} {s.loops.line_trace()}.{s.beat}"
