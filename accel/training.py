@@ -6,20 +6,29 @@ Nothing here reads a test image: what is chosen is chosen by training images tha
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from accel import files
 from accel.data import Images
 from accel.errors import AccelError
+
+FORMAT, VERSION = "accel float network", "1"
+"""What the metadata of a float network's file says that it is."""
 
 MAX_SHIFT = 2
 """Pixels by which augmentation moves an image at most, in each direction."""
@@ -158,6 +167,53 @@ def train(
         report(Progress(step + 1, num_steps, epoch, loss.item(), held_out_accuracy))
     record = {"recipe": asdict(recipe), "held_out_accuracy": held_out_accuracy}
     return average, record
+
+
+def save(network: FashionNet, record: dict[str, Any], path: Path) -> None:
+    """Write a float network, and the record of its training, as a safetensors file.
+
+    Raises :class:`AccelError` when the file cannot be written.
+    """
+    metadata = {"format": FORMAT, "version": VERSION, "training": json.dumps(record)}
+    files.write(path, safetensors_bytes(network.state_dict(), metadata))
+
+
+def load(path: Path) -> FashionNet:
+    """The network that :func:`save` wrote, in evaluation mode.
+
+    Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds anything else.
+    """
+    advice = "expected a file written by accel train"
+    network = FashionNet()
+    expected = {name: (t.dtype, t.shape) for name, t in network.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as f:
+            metadata = f.metadata() or {}
+            if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
+                raise AccelError(
+                    f"{path} is not a float network of format version {VERSION}; {advice}"
+                )
+            # The header is compared before a tensor is read: a hostile one may claim any size.
+            found = {name: f.get_slice(name).get_shape() for name in f.keys()}  # noqa: SIM118
+            if found != {name: list(shape) for name, (_, shape) in expected.items()}:
+                raise AccelError(f"{path} holds other tensors than {FashionNet.__name__}; {advice}")
+            state = {name: f.get_tensor(name) for name in found}
+    except SafetensorError as e:
+        raise AccelError(f"{path} is not a whole safetensors file ({e}); {advice}") from e
+    except OSError as e:
+        raise AccelError(f"cannot read {path}: {e.strerror or e}; {advice}") from e
+    for name, tensor in state.items():
+        if tensor.dtype != expected[name][0] or not tensor.isfinite().all():
+            raise AccelError(f"{path}: tensor {name} is not all finite float32 values; {advice}")
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def bundled_network() -> FashionNet:
+    """The trained network that comes with this package."""
+    asset = resources.files("accel") / "assets" / "fashion_mnist_float.safetensors"
+    with resources.as_file(asset) as path:
+        return load(path)
 
 
 def _augment(padded: Tensor) -> Tensor:

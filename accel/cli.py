@@ -1,0 +1,124 @@
+"""The command line: each command reads its options, has the work done, and prints what came out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+from typer.core import TyperGroup
+
+from accel import files
+from accel.errors import AccelError
+
+# What imports torch is imported by the command that needs it: the others start at once.
+if TYPE_CHECKING:
+    from accel.data import Images
+    from accel.training import FashionNet, Progress, Recipe
+
+console = Console()
+error_console = Console(stderr=True)
+
+
+class Commands(TyperGroup):
+    """Says an error or an interruption in one line, and exits with a status of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AccelError as e:
+            typer.echo(f"error: {e}", err=True)
+            raise typer.Exit(2) from e
+        except KeyboardInterrupt as e:
+            typer.echo("error: interrupted; no file was changed half-way", err=True)
+            raise typer.Exit(130) from e
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Generate int8 CNN accelerators whose every output byte equals PyTorch's.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder with Fashion-MNIST's four files. Without it: Debian's "
+        "dataset-fashion-mnist if installed, else a download.",
+    ),
+]
+
+
+def main() -> None:
+    """The console script ``accel``."""
+    app()
+
+
+@app.command()
+def train(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where the network goes.")
+    ] = Path("fashion_mnist_float.safetensors"),
+    data: DataFolder = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images, instead of the recipe's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of start weights and augmentation, instead of the recipe's.")
+    ] = None,
+) -> None:
+    """Train the Fashion-MNIST network on the training images."""
+    from accel import training
+    from accel.data import load
+
+    given = {"epochs": epochs, "seed": seed}
+    recipe = training.Recipe(**{k: v for k, v in given.items() if v is not None})
+    files.check_writable(out)
+    train_images, test_images = load("train", data), load("test", data)
+    network, record = _train_with_progress(train_images, recipe)
+    record["test_accuracy"] = training.accuracy(network, test_images)
+    training.save(network, record, out)
+    console.print(
+        f"accuracy on {len(test_images):,} test images, which chose nothing: "
+        f"{record['test_accuracy']:.2%}; network written to {out}"
+    )
+
+
+def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, dict[str, Any]]:
+    from accel import training
+
+    columns = (
+        TextColumn("epoch {task.fields[epoch]} of {task.fields[epochs]}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]:,.0f} images/s"),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("held-out accuracy {task.fields[accuracy]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    start = time.monotonic()
+    with ProgressBar(*columns, console=error_console) as bar:
+        task = bar.add_task(
+            "", total=None, epoch=0, epochs=recipe.epochs, rate=0.0, loss=float("nan"), accuracy="-"
+        )
+
+        def report(progress: Progress) -> None:
+            bar.update(
+                task,
+                total=progress.num_steps,
+                completed=progress.step,
+                epoch=progress.epoch + 1,
+                rate=progress.step * recipe.batch_size / (time.monotonic() - start),
+                loss=progress.loss,
+                accuracy="-" if progress.accuracy is None else f"{progress.accuracy:.2%}",
+            )
+
+        return training.train(images, recipe, report)
