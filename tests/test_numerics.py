@@ -445,7 +445,7 @@ def test_pooling_before_requantizing_is_the_same():
 
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_bias_is_quantized_as_qnnpack_does(per_channel):
-    """Weights cancel the bias but for a unit or two, and the multiplier is at least 1, so that
+    """Weights cancel the bias but for a few units, and the multiplier is at least 1, so that
     the output shows the integer bias exactly. Float biases lie at and next to ties, where another
     order of the roundings, or a division, would show."""
     rng = np.random.default_rng(11)
@@ -459,7 +459,7 @@ def test_bias_is_quantized_as_qnnpack_does(per_channel):
         bias = (bias.view(np.int32) + rng.integers(-1, 2, outputs, dtype=np.int32)).view(F32)
         x, w = input_and_weights_of(-np.trunc(steps).astype(np.int64))
         case = Case(x, 0, sx, w, sw, bias, F32(0.999 * sx * sw.min()), 128, False, False)
-        assert np.abs(accumulators(case)).max() <= 2
+        assert np.abs(accumulators(case)).max() < 10
         assert numerics.qnnpack_multiplier(sx, sw, case.sy).min() >= 1
         np.testing.assert_array_equal(expected(case), kernel(case))
         divided = np.rint(bias / (sx * sw))
