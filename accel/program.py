@@ -17,8 +17,6 @@ Loops
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -228,9 +226,7 @@ class InputDescriptor:
         words = []
         for loop in self.loops:
             q, r = divmod(loop.stride, TAPS)
-            words.append(
-                (loop.count - 1) << LOOP_COUNT[0] | q << LOOP_Q[0] | r << LOOP_R[0]
-            )
+            words.append((loop.count - 1) << LOOP_COUNT[0] | q << LOOP_Q[0] | r << LOOP_R[0])
         q, r = divmod(self.base, TAPS)
         words.append(q | r << 16 | self.last_bytes << 20)
         return words
@@ -242,13 +238,77 @@ class InputDescriptor:
             for w in words[:3]
         ]
         base = TAPS * (words[3] & 0xFFFF) + (words[3] >> 16 & 15)
-        return cls(base=base, loops=(loops[0], loops[1], loops[2]),
-                   last_bytes=words[3] >> 20 & 15)
+        return cls(base=base, loops=(loops[0], loops[1], loops[2]), last_bytes=words[3] >> 20 & 15)
 
 
-def nest(loops: tuple[Loop, ...]) -> Iterator[tuple[int, ...]]:
-    """Counter values of a nest in the order in which hardware visits them, innermost last."""
-    return itertools.product(*(range(loop.count) for loop in reversed(loops)))
+class ProgramMemory:
+    """What the program stream fills, word by word; for models of the hardware.
+
+    weights: int8 (weight_depth, num_cols, 9). multipliers: float32 patterns (param_depth,
+    num_lanes). biases: int64 (param_depth, num_lanes).
+    """
+
+    def __init__(self, cfg: AccelConfig) -> None:
+        self.cfg = cfg
+        self.layers: dict[int, LayerDescriptor] = {}
+        self.weights = np.zeros((cfg.weight_depth, cfg.num_cols, TAPS), np.int8)
+        self.multipliers = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
+        self.biases = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
+        self.input: InputDescriptor | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """No program runs and no packet is open; contents stay."""
+        self.running = False
+        self.last_layer = 0
+        self.missing = 0
+        """Words that the open packet still lacks."""
+        self._words: list[int] = []
+        self._kind = self._address = 0
+
+    def take(self, word: int) -> None:
+        """The next word of the program stream: a header, or a word of the open packet."""
+        if not self.missing:
+            self._kind, self._address = word >> 60, word & 0xFFFF
+            self.missing = self._payload(self._kind, word >> 32 & 0xFFFFFF)
+            self.running = self._kind == Packet.RUN
+            if self.running:
+                self.last_layer = (self._address - 1) % self.cfg.max_layers
+            return
+        self._words.append(word)
+        self.missing -= 1
+        if not self.missing:
+            self._store(self._kind, self._address, self._words)
+            self._words = []
+
+    def _payload(self, kind: int, count: int) -> int:
+        match kind:
+            case Packet.LAYER:
+                return WORDS_PER_LAYER
+            case Packet.WEIGHTS:
+                return count * self.cfg.weight_word_beats
+            case Packet.PARAMS:
+                return count * self.cfg.num_lanes
+            case Packet.INPUT:
+                return INPUT_WORDS
+        return 0
+
+    def _store(self, kind: int, address: int, words: list[int]) -> None:
+        cfg = self.cfg
+        if kind == Packet.LAYER:
+            self.layers[address] = LayerDescriptor.decode(words)
+        elif kind == Packet.INPUT:
+            self.input = InputDescriptor.decode(words)
+        elif kind == Packet.WEIGHTS:
+            data = np.array(words, np.uint64).astype("<u8").view(np.int8)
+            data = data.reshape(-1, cfg.weight_word_beats * BYTES_PER_WORD)
+            weights = data[:, : cfg.num_multipliers].reshape(-1, cfg.num_cols, TAPS)
+            self.weights[address : address + len(weights)] = weights
+        elif kind == Packet.PARAMS:
+            pairs = np.array(words, np.uint64).reshape(-1, cfg.num_lanes)
+            biases = (pairs & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32)
+            self.multipliers[address : address + len(pairs)] = pairs >> np.uint64(32)
+            self.biases[address : address + len(pairs)] = biases
 
 
 def offsets(loops: tuple[Loop, ...], attribute: str = "stride") -> NDArray[np.int64]:
@@ -258,6 +318,36 @@ def offsets(loops: tuple[Loop, ...], attribute: str = "stride") -> NDArray[np.in
         steps = np.arange(loop.count, dtype=np.int64) * getattr(loop, attribute)
         out = (steps[:, None] + out).ravel()
     return out
+
+
+def read_addresses(d: LayerDescriptor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Byte addresses that the taps of a layer's first group of output channels read.
+
+    Returns int64 (steps of the group, 9) and whether each lies inside the feature map. Every
+    group reads the same.
+    """
+    loops = d.read_loops[:-1]
+    y, x = offsets(loops, "dy") - d.padding, offsets(loops, "dx") - d.padding
+    tap = np.arange(TAPS)
+    if d.channel_mode:
+        dy = dx = np.zeros(TAPS, np.int64)
+        reach = tap * (TAPS * d.tap_q + 1)
+    else:
+        dy, dx = tap // 3, tap % 3
+        reach = dy * (TAPS * d.tap_q + 3) + dx
+    y, x = y[:, None] + dy, x[:, None] + dx
+    inside = (y >= 0) & (y < d.height) & (x >= 0) & (x < d.width)
+    return TAPS * d.read_q + d.read_r + offsets(loops)[:, None] + reach, inside
+
+
+def nest_flags(d: LayerDescriptor) -> list[tuple[int, int, int, int]]:
+    """``first, last, pool_first, pool_last`` of the steps of a layer's first group."""
+    at = np.arange(int(np.prod([loop.count for loop in d.read_loops[:-1]])))
+    steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
+    window = d.read_loops[3].count * d.read_loops[4].count
+    step, pixel = at % steps, at // steps % window
+    flags = (step == 0, step == steps - 1, pixel == 0, pixel == window - 1)
+    return [tuple(row) for row in np.stack(flags, 1).astype(int).tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pymtl3 import Component, mk_bits, update, update_ff
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import TAPS, AccelConfig
+from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.numerics import requantize, wrap
 from accel.program import (
     BYTES_PER_WORD,
-    INPUT_WORDS,
-    WORDS_PER_LAYER,
-    InputDescriptor,
     LayerDescriptor,
-    Packet,
+    ProgramMemory,
     offsets,
+    read_addresses,
 )
 
 
@@ -26,76 +27,52 @@ class AcceleratorCore:
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.cfg = cfg
-        self.layers: dict[int, LayerDescriptor] = {}
-        self.weights = np.zeros((cfg.weight_depth, cfg.num_cols, TAPS), np.int8)
-        self.multiplier = np.zeros((cfg.param_depth, cfg.num_lanes), np.float32)
-        self.bias = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
-        self.input: InputDescriptor | None = None
-        self.num_layers = 0
+        self.program = ProgramMemory(cfg)
 
     def load(self, words: Sequence[int]) -> None:
-        """Take packets of the program stream, whole ones."""
-        cfg = self.cfg
-        at = 0
-        while at < len(words):
-            head = words[at]
-            kind, count, address = Packet(head >> 60), head >> 32 & 0xFFFFFF, head & 0xFFFFFF
-            at += 1
-            match kind:
-                case Packet.LAYER:
-                    size = WORDS_PER_LAYER
-                    self.layers[address] = LayerDescriptor.decode(list(words[at : at + size]))
-                case Packet.WEIGHTS:
-                    size = count * cfg.weight_word_beats
-                    beats = np.array(words[at : at + size], np.uint64).astype("<u8")
-                    data = beats.view(np.int8).reshape(count, -1)[:, : cfg.num_multipliers]
-                    shape = (count, cfg.num_cols, TAPS)
-                    self.weights[address : address + count] = data.reshape(shape)
-                case Packet.PARAMS:
-                    size = count * cfg.num_lanes
-                    pairs = np.array(words[at : at + size], np.uint64).reshape(count, -1)
-                    high = (pairs >> np.uint64(32)).astype(np.uint32)
-                    self.multiplier[address : address + count] = high.view(np.float32)
-                    self.bias[address : address + count] = wrap(pairs.astype(np.int64), 32)
-                case Packet.INPUT:
-                    size = INPUT_WORDS
-                    self.input = InputDescriptor.decode(list(words[at : at + size]))
-                case Packet.RUN:
-                    size = 0
-                    self.num_layers = address
-            at += size
+        """Take words of the program stream."""
+        for word in words:
+            self.program.take(word)
+
+    @property
+    def image_words(self) -> int:
+        """Words of one image, as the input descriptor says."""
+        assert self.program.input is not None
+        return offsets(self.program.input.loops).size
 
     def run(self, image_words: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Result words (N, result_words) of images (N, image_words)."""
         memory = np.zeros((image_words.shape[0], TAPS * self.cfg.act_depth), np.uint8)
         self._load_images(memory, image_words)
-        for i in range(self.num_layers - 1):
+        last = self.program.last_layer
+        for i in range(last):
             self._run_layer(memory, i)
-        return self._run_layer(memory, self.num_layers - 1)
+        return self._run_layer(memory, last)
 
     def run_layers(self, image_words: NDArray[np.uint64]) -> list[NDArray[np.uint8]]:
         """The activation memory after each layer but the last: (N, 9 * act_depth) each."""
         memory = np.zeros((image_words.shape[0], TAPS * self.cfg.act_depth), np.uint8)
         self._load_images(memory, image_words)
         after = []
-        for i in range(self.num_layers - 1):
+        for i in range(self.program.last_layer):
             self._run_layer(memory, i)
             after.append(memory.copy())
         return after
 
     def _load_images(self, memory: NDArray[np.uint8], words: NDArray[np.uint64]) -> None:
-        assert self.input is not None
-        start = self.input.base + offsets(self.input.loops)
+        source = self.program.input
+        assert source is not None
+        start = source.base + offsets(source.loops)
         data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
         data = data.reshape(words.shape[0], start.size, BYTES_PER_WORD)
         used = np.full(start.size, BYTES_PER_WORD)
-        used[self.input.loops[0].count - 1 :: self.input.loops[0].count] = self.input.last_bytes
+        used[source.loops[0].count - 1 :: source.loops[0].count] = source.last_bytes
         for byte in range(BYTES_PER_WORD):
             rows = used > byte
             memory[:, start[rows] + byte] = data[:, rows, byte]
 
     def _run_layer(self, memory: NDArray[np.uint8], i: int) -> Any:
-        d = self.layers[i]
+        d = self.program.layers[i]
         pooled = self._pool(d, self._accumulate(d, self._operands(d, memory)))
         groups, outputs = d.read_loops[-1].count, pooled.shape[1]
         valid = self._valid_columns(d)
@@ -106,8 +83,9 @@ class AcceleratorCore:
             beats = (d.param_last_beats if g == groups - 1 else d.param_beats) + 1
             cols = beats * self.cfg.num_lanes
             at = d.param_base + g * (d.param_beats + 1)
-            bias = self.bias[at : at + beats].ravel()
-            multiplier = self.multiplier[at : at + beats].ravel()
+            bias = self.program.biases[at : at + beats].ravel()
+            bits = self.program.multipliers[at : at + beats].ravel()
+            multiplier = bits.astype(np.uint32).view(np.float32)
             acc = wrap(pooled[:, :, g, :cols] + bias, self.cfg.acc_nbits)
             y = requantize(acc, multiplier, d.zero_point, d.lo, d.hi)
             if d.to_result:
@@ -126,18 +104,7 @@ class AcceleratorCore:
 
     def _operands(self, d: LayerDescriptor, memory: NDArray[np.uint8]) -> NDArray[np.float64]:
         """What the taps read: (N, outputs before pooling * steps of an output, 9)."""
-        loops = d.read_loops[:-1]
-        y, x = offsets(loops, "dy") - d.padding, offsets(loops, "dx") - d.padding
-        tap = np.arange(TAPS)
-        if d.channel_mode:
-            dy = dx = np.zeros(TAPS, np.int64)
-            reach = tap * (TAPS * d.tap_q + 1)
-        else:
-            dy, dx = tap // 3, tap % 3
-            reach = dy * (TAPS * d.tap_q + 3) + dx
-        y, x = y[:, None] + dy, x[:, None] + dx
-        inside = (y >= 0) & (y < d.height) & (x >= 0) & (x < d.width)
-        address = TAPS * d.read_q + d.read_r + offsets(loops)[:, None] + reach
+        address, inside = read_addresses(d)
         values = memory[:, np.where(inside, address, 0) % memory.shape[1]]
         operands = (values.view(np.int8) if d.signed else values).astype(np.float64)
         operands[:, ~inside] = d.pad_value
@@ -148,7 +115,7 @@ class AcceleratorCore:
         steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
         groups = d.read_loops[-1].count
         n, cols = x.shape[0], self.cfg.num_cols
-        words = self.weights[d.weight_base : d.weight_base + groups * steps]
+        words = self.program.weights[d.weight_base : d.weight_base + groups * steps]
         w = words.reshape(groups, steps, cols, TAPS).transpose(1, 3, 0, 2)
         acc = x.reshape(-1, steps * TAPS) @ w.reshape(steps * TAPS, groups * cols).astype(float)
         return wrap(acc.astype(np.int64), self.cfg.acc_nbits).reshape(n, -1, groups, cols)
@@ -179,3 +146,46 @@ class AcceleratorCore:
                 real.append(at + np.arange(v))
                 at += size
         return np.concatenate(real)
+
+
+class AcceleratorFL(Component):
+    """:class:`AcceleratorCore` with the accelerator's streams: an image's results are offered once
+    all its words have come."""
+
+    def construct(s, cfg: AccelConfig) -> None:
+        Word = mk_bits(BUS_NBITS)
+        s.prog = RecvIfcRTL(Word)
+        s.image = RecvIfcRTL(Word)
+        s.result = SendIfcRTL(Word)
+        core = AcceleratorCore(cfg)
+        image: list[int] = []
+        results: deque[int] = deque()
+
+        @update
+        def up_ports():
+            rest = not image and not results
+            s.prog.rdy @= not core.program.running or rest
+            s.image.rdy @= core.program.running and not results
+            s.result.val @= len(results) > 0
+            if results:
+                s.result.msg @= results[0]
+
+        @update_ff
+        def up_take():
+            if s.reset:
+                core.program.reset()
+                image.clear()
+                results.clear()
+            else:
+                if s.result.val & s.result.rdy:
+                    results.popleft()
+                if s.prog.val & s.prog.rdy:
+                    core.load([int(s.prog.msg)])
+                if s.image.val & s.image.rdy:
+                    image.append(int(s.image.msg))
+                    if len(image) == core.image_words:
+                        results.extend(core.run(np.array([image], np.uint64))[0].tolist())
+                        image.clear()
+
+    def line_trace(s) -> str:
+        return f"{s.prog}|{s.image}>{s.result}"

@@ -69,6 +69,9 @@ class ResultPackerRTL(Component):
                 if s.place == i:
                     s.with_beat[i * 8 * lanes : i * 8 * lanes + 8 * lanes] @= s.beat
             s.full @= s.last | (s.place == num_places - 1)
+
+        @update
+        def accept():
             s.rdy @= ~s.class_next & (~s.result.val | s.result.rdy)
             s.busy @= s.class_next | s.result.val
 

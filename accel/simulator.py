@@ -1,0 +1,77 @@
+"""Makes a PyMTL3 component ready to simulate."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from pymtl3 import Bits, Component
+from pymtl3.passes.PassGroups import (
+    CLLineTracePass,
+    DynamicSchedulePass,
+    GenDAGPass,
+    LineTraceParamPass,
+    PrepareSimPass,
+    SimpleTickPass,
+    VcdGenerationPass,
+    WrapGreenletPass,
+)
+
+_written: list[Bits] = []
+
+
+@cache
+def _memory_word(bits: type[Bits]) -> type[Bits]:
+    """The type ``bits``, but each object asks to be updated when it is written.
+
+    PyMTL3 updates every register at every clock edge; for the 20,000 words of an accelerator's
+    memories that is most of a simulation's time, though at most one word of each is new.
+    """
+
+    def write(self: Bits, value: Any) -> Bits:
+        bits.__ilshift__(self, value)
+        _written.append(self)
+        return self
+
+    return type(bits.__name__, (bits,), {"__slots__": (), "__ilshift__": write})
+
+
+def _update_written() -> None:
+    for word in _written:
+        word._flip()
+    _written.clear()
+
+
+def prepare(top: Any, *, vcd: str | None = None) -> Any:
+    """Elaborates ``top`` if need be and applies PyMTL3's simulation passes; returns ``top``.
+
+    As ``DefaultPassGroup``, but memories (lists of wires named ``mem`` that an ``update_ff``
+    block writes) are updated word by word, and ``top.sim_edge()`` is the clock edge alone: a cycle
+    is inputs, ``sim_eval_combinational()``, outputs, ``sim_edge()``, where ``sim_tick()`` would
+    settle the combinational logic twice more. ``vcd`` names a waveform file, without its suffix.
+    """
+    if not hasattr(top._dsl, "all_components"):
+        top.elaborate()
+    words = [
+        (component.mem, i)
+        for component in top.get_all_object_filter(lambda x: isinstance(x, Component))
+        if isinstance(getattr(component, "mem", None), list)
+        for i in range(len(component.mem))
+    ]
+    for mem, i in words:
+        mem[i]._dsl.needs_double_buffer = False
+    if vcd is not None:
+        top.set_metadata(VcdGenerationPass.vcd_file_name, vcd)
+    for simulation_pass in (
+        LineTraceParamPass(), GenDAGPass(), WrapGreenletPass(), CLLineTracePass(),
+        DynamicSchedulePass(), VcdGenerationPass(),
+    ):
+        simulation_pass(top)
+    top._sched.schedule_posedge_flip.append(_update_written)
+    prepare_sim = PrepareSimPass(print_line_trace=False)
+    prepare_sim(top)
+    top.sim_edge = SimpleTickPass.gen_tick_function(prepare_sim.collect_ff_funcs(top))
+    for mem, i in words:
+        mem[i] <<= mem[i]
+        mem[i].__class__ = _memory_word(type(mem[i]))
+    return top

@@ -1,0 +1,451 @@
+"""The accelerator, cycle level."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pymtl3 import Component, OutPort, mk_bits, update, update_ff
+from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
+
+from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.messages import Out, Param, Step
+from accel.program import (
+    BYTES_PER_WORD,
+    Activity,
+    LayerDescriptor,
+    ProgramMemory,
+    nest_flags,
+    offsets,
+    read_addresses,
+)
+from cl_models.pe_array import PEArrayCore
+from cl_models.pooling_unit import PoolingUnitCore
+from cl_models.requantizer import RequantizerCore
+
+IDLE, SETUP, RUN = 0, 1, 2
+
+
+class _Reads(NamedTuple):
+    """The steps of a layer's first group of output channels; every group reads the same."""
+
+    address: NDArray[np.int64]
+    """(steps, 9); the pad value's place for a tap outside the feature map."""
+    flags: list[tuple[int, int, int, int]]
+    """first, last, pool_first, pool_last of each step."""
+    steps_per_output: int
+    loads: int
+    """So many first steps of a group load their weights; the others find them in the PEs."""
+    groups: int
+
+
+class StepSequencer:
+    """Issues a step a cycle: see the RTL's component of that name for its rules."""
+
+    def __init__(self, program: ProgramMemory) -> None:
+        self.program = program
+        self.reset()
+
+    def reset(self) -> None:
+        self.state = IDLE
+        self.layer = 0
+        self.phase = False
+        self.step = self.group = self.issued = 0
+        self.reads: dict[int, _Reads] = {}
+
+    def setup(self) -> None:
+        self.state = RUN
+        d = self.descriptor = self.program.layers[self.layer]
+        if self.layer not in self.reads:
+            self.reads[self.layer] = self._plan(d)
+        self.plan = self.reads[self.layer]
+        self.step = self.group = self.issued = 0
+        self.total = self.plan.groups * len(self.plan.flags)
+
+    def _plan(self, d: LayerDescriptor) -> _Reads:
+        size = TAPS * self.program.cfg.act_depth
+        address, inside = read_addresses(d)
+        steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
+        flags = nest_flags(d)
+        return _Reads(
+            address=np.where(inside, address % size, size),
+            flags=flags,
+            steps_per_output=steps,
+            loads=len(flags) if d.reload else steps,
+            groups=d.read_loops[-1].count,
+        )
+
+    def advance(self) -> None:
+        """The step of this cycle was issued."""
+        self.issued += 1
+        self.step += 1
+        if self.step == len(self.plan.flags):
+            self.step = 0
+            self.group += 1
+        if self.issued == self.total:
+            self.state = SETUP
+            self.phase = not self.phase
+            last = self.layer == self.program.last_layer
+            self.layer = 0 if last else self.layer + 1
+
+
+class ParamSequencer:
+    """Offers a beat of parameters a cycle, ahead of the requantizer."""
+
+    def __init__(self, program: ProgramMemory) -> None:
+        self.program = program
+        self.reset()
+
+    def reset(self) -> None:
+        self.state = IDLE
+        self.layer = 0
+        self.out: Param | None = None
+
+    def tick(self, rdy: bool) -> None:
+        if not self.program.running:
+            self.reset()
+            return
+        moves = self.out is None or rdy
+        if self.state == RUN and moves:
+            self._read()
+            return
+        if moves:
+            self.out = None
+        if self.state == SETUP:
+            self.beat = self.pixel = self.group = 0
+            self.descriptor = self.program.layers[self.layer]
+            self.base = self.descriptor.param_base
+        self.state = min(self.state + 1, RUN)
+
+    def _read(self) -> None:
+        d = self.descriptor
+        at = self.base + self.beat
+        last_group = self.group == d.param_groups
+        last = self.beat == (d.param_last_beats if last_group else d.param_beats)
+        multiplier, bias = self.program.multipliers[at], self.program.biases[at]
+        self.out = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
+        self.beat += 1
+        if not last:
+            return
+        self.beat = 0
+        self.pixel += 1
+        if self.pixel > d.param_pixels:
+            self.pixel = 0
+            self.group += 1
+            self.base = at + 1
+            if last_group:
+                self.state = SETUP
+                done = self.layer == self.program.last_layer
+                self.layer = 0 if done else self.layer + 1
+
+
+class ResultPacker:
+    """Packs outputs into words, then sends the winning class."""
+
+    def __init__(self, num_lanes: int) -> None:
+        self.num_lanes = num_lanes
+        self.reset()
+
+    def reset(self) -> None:
+        self.out: int | None = None
+        self.class_next = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.word = self.place = self.count = self.winner = 0
+        self.best: int | None = None
+
+    def ready(self, rdy: bool) -> bool:
+        return not self.class_next and (self.out is None or rdy)
+
+    def tick(self, beat: NDArray[np.int64] | None, signed: int, last: bool, rdy: bool) -> None:
+        """``beat``: the valid bytes of this cycle's beat, or None."""
+        if beat is None:
+            if self.out is not None and rdy:
+                self.out = self.winner if self.class_next else None
+                if self.class_next:
+                    self.class_next = False
+                    self._begin()
+            return
+        for byte in beat.tolist():
+            value = byte - 256 if signed and byte > 127 else byte
+            if self.best is None or value > self.best:
+                self.best, self.winner = value, self.count & 0xFFFF
+            self.count += 1
+            self.word |= byte << 8 * self.place
+            self.place += 1
+        self.place += -self.place % self.num_lanes
+        self.out, self.class_next = None, last
+        if last or self.place == BYTES_PER_WORD:
+            self.out, self.word, self.place = self.word, 0, 0
+
+
+class WriteSequencer:
+    """Takes a beat of outputs a cycle, to memory or to the results."""
+
+    def __init__(self, program: ProgramMemory) -> None:
+        self.program = program
+        self.packer = ResultPacker(program.cfg.num_lanes)
+        self.reset()
+
+    def reset(self) -> None:
+        self.packer.reset()
+        self.stop()
+
+    def stop(self) -> None:
+        self.state = IDLE
+        self.layer = 0
+        self.written = False
+        self.to_result = 0
+
+    def setup(self) -> None:
+        self.state = RUN
+        d = self.descriptor = self.program.layers[self.layer]
+        self.beat = self.pixel = self.group = 0
+        self.to_result = d.to_result
+        self.channel_stride = TAPS * d.lane_q + 1
+        self.pixels = offsets(d.write_loops[:-1])
+        self.lanes = np.arange(self.program.cfg.num_lanes)
+
+    def ready(self, result_rdy: bool) -> bool:
+        return self.state == RUN and (not self.to_result or self.packer.ready(result_rdy))
+
+    def tick(self, memory: NDArray[np.uint8], out: Out | None, result_rdy: bool) -> None:
+        """``out``: what is taken from the requantizer in this cycle, or None."""
+        beat, last, signed = None, False, 0
+        if out is not None:
+            d = self.descriptor
+            signed = d.out_signed
+            last_group = self.group == d.write_loops[-1].count - 1
+            last_beat = self.beat == (d.write_last_beats if last_group else d.write_beats)
+            last_pixel = self.pixel == len(self.pixels) - 1
+            last = last_group and last_beat and last_pixel
+            valid = d.last_lanes if last_group and last_beat else len(self.lanes)
+            if self.to_result:
+                beat = out.y[:valid]
+            else:
+                lanes = self.beat * len(self.lanes) + self.lanes[:valid]
+                start = TAPS * d.write_q + d.write_r + self.group * d.write_loops[-1].stride
+                at = start + self.pixels[self.pixel] + lanes * self.channel_stride
+                memory[at] = out.y[:valid]
+            self._count(last_beat, last_pixel)
+        self.packer.tick(beat, signed, last, result_rdy)
+        if not self.program.running:
+            self.stop()
+        elif last:
+            self.state = SETUP
+            self.written = not self.written
+            done = self.layer == self.program.last_layer
+            self.layer = 0 if done else self.layer + 1
+        elif self.state == SETUP:
+            self.setup()
+        elif self.state == IDLE:
+            self.state = SETUP
+
+    def _count(self, last_beat: bool, last_pixel: bool) -> None:
+        self.beat = 0 if last_beat else self.beat + 1
+        if last_beat:
+            self.pixel = 0 if last_pixel else self.pixel + 1
+            self.group += last_pixel
+
+
+class ImageLoader:
+    """Writes a word of the image a cycle."""
+
+    def __init__(self, program: ProgramMemory) -> None:
+        self.program = program
+        self.reset()
+
+    def reset(self) -> None:
+        self.begun = self.full = False
+        self.word = 0
+
+    def tick(self, memory: NDArray[np.uint8], word: int | None, done: bool) -> None:
+        if word is not None:
+            start, used = self.places[self.word]
+            data = word.to_bytes(BYTES_PER_WORD, "little")
+            memory[start : start + used] = np.frombuffer(data, np.uint8, used)
+            self.word += 1
+        if not self.program.running:
+            self.begun = self.full = False
+            return
+        if not self.begun:
+            self._begin()
+        self.full = self.full and not done
+        if self.word == len(self.places):
+            self.word = 0
+            self.full = True
+
+    def _begin(self) -> None:
+        self.begun, self.word = True, 0
+        descriptor = self.program.input
+        assert descriptor is not None
+        start = descriptor.base + offsets(descriptor.loops)
+        used = np.full(start.size, BYTES_PER_WORD)
+        words_per_row = descriptor.loops[0].count
+        used[words_per_row - 1 :: words_per_row] = descriptor.last_bytes
+        self.places = list(zip(start.tolist(), used.tolist(), strict=True))
+
+
+class AcceleratorCore:
+    """All of the accelerator, one clock cycle at a time, in plain Python.
+
+    A cycle is :meth:`evaluate`, which settles ``prog_rdy``, ``image_rdy``, ``activity`` and
+    ``layer``, then :meth:`tick` with the words that were transferred. ``result`` is the word that
+    the result stream offers, or None. ``running`` here is the value before the clock edge in all
+    parts, so the program memory is the last to move.
+    """
+
+    def __init__(self, cfg: AccelConfig) -> None:
+        self.cfg = cfg
+        self.program = ProgramMemory(cfg)
+        self.steps = StepSequencer(self.program)
+        self.params = ParamSequencer(self.program)
+        self.writes = WriteSequencer(self.program)
+        self.images = ImageLoader(self.program)
+        self.array = PEArrayCore(cfg)
+        self.pooling = PoolingUnitCore(cfg)
+        self.requantizer = RequantizerCore(cfg)
+        # One byte more, for what a tap outside the feature map reads.
+        self.memory = np.zeros(TAPS * cfg.act_depth + 1, np.uint8)
+        self.signed_memory = self.memory.view(np.int8)
+        self.no_weights = np.zeros((cfg.num_cols, TAPS), np.int8)
+        self.reset()
+
+    def reset(self) -> None:
+        for part in (
+            self.program, self.steps, self.params, self.writes, self.images,
+            self.array, self.pooling, self.requantizer,
+        ):
+            part.reset()
+        # A step's address, and its operands: the two registers of the operand fetch.
+        self.at_address: tuple[LayerDescriptor, _Reads, int, int, bool] | None = None
+        self.at_data: Step | None = None
+
+    @property
+    def result(self) -> int | None:
+        return self.writes.packer.out
+
+    def evaluate(self, result_rdy: bool) -> None:
+        """Settle this cycle's combinational signals."""
+        steps, writes, images = self.steps, self.writes, self.images
+        self.out_rdy = writes.ready(result_rdy)
+        self.param_rdy = self.requantizer.ready_param(self.out_rdy)
+        self.pooled_rdy = self.requantizer.ready_pooled(self.params.out, self.out_rdy)
+        self.acc_rdy = self.pooling.ready(self.pooled_rdy)
+        self.go = self.array.ready(self.acc_rdy)
+
+        self.layer = steps.layer
+        self.issue = False
+        if steps.state == RUN:
+            has_image = images.full or steps.layer != 0
+            settled = writes.written == steps.phase
+            if not has_image:
+                self.activity = Activity.IMAGE
+            elif not settled and steps.issued >= steps.descriptor.safe_steps:
+                self.activity = Activity.DRAIN
+            elif not self.go:
+                self.activity = Activity.STALL
+            else:
+                self.activity = Activity.STEP
+                self.issue = True
+            idle = (
+                not has_image and settled and images.word == 0 and not images.full
+                and not writes.packer.class_next and writes.packer.out is None
+            )
+        else:
+            self.activity = Activity.HANDOVER if steps.state == SETUP else Activity.IDLE
+            idle = False
+        program = self.program
+        self.prog_rdy = bool(program.missing) or not program.running or idle
+        writing = self.out_rdy and self.requantizer.out is not None and not writes.to_result
+        reading_input = self.at_address is not None and self.at_address[4] and not self.go
+        self.image_rdy = images.begun and not images.full and not writing and not reading_input
+
+    def tick(self, prog: int | None, image: int | None, result_rdy: bool) -> None:
+        """The clock edge; ``prog`` and ``image`` are the words taken in this cycle, or None."""
+        steps, requantizer = self.steps, self.requantizer
+        step, acc, pooled = self.at_data, self.array.out, self.pooling.out
+        out, param = requantizer.out, self.params.out
+        go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
+
+        self.array.tick(step if go else None, acc_rdy)
+        self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
+        requantizer.tick(
+            pooled if pooled_rdy else None, param if self.param_rdy else None, self.out_rdy
+        )
+        self.params.tick(self.param_rdy)
+
+        done = False
+        if go:
+            self.at_data = self._read() if self.at_address is not None else None
+            self.at_address = None
+        if self.issue:
+            plan = steps.plan
+            done = steps.issued == steps.total - 1 and bool(steps.descriptor.frees_input)
+            self.at_address = (steps.descriptor, plan, steps.step, steps.group, done)
+            steps.advance()
+        elif steps.state == SETUP:
+            steps.setup()
+        elif steps.state == IDLE and self.program.running:
+            steps.state = SETUP
+        if not self.program.running:
+            steps.reset()
+
+        # Reads above see memory as it was before the writes of this edge.
+        self.writes.tick(self.memory, out if self.out_rdy else None, result_rdy)
+        self.images.tick(self.memory, image, done)
+        if prog is not None:
+            self.program.take(prog)
+
+    def _read(self) -> Step:
+        assert self.at_address is not None
+        d, plan, i, group, _ = self.at_address
+        self.memory[-1] = d.pad_value & 0xFF
+        x = (self.signed_memory if d.signed else self.memory)[plan.address[i]]
+        k = i % plan.steps_per_output
+        w, load = self.no_weights, i < plan.loads
+        if load:
+            at = d.weight_base + group * plan.steps_per_output + k
+            w = self.program.weights[at]
+        return Step(x, w, k % self.cfg.spad_depth, load, *plan.flags[i])
+
+
+class AcceleratorCL(Component):
+    """:class:`AcceleratorCore` with the accelerator's ports."""
+
+    def construct(s, cfg: AccelConfig) -> None:
+        Word = mk_bits(BUS_NBITS)
+        s.prog = RecvIfcRTL(Word)
+        s.image = RecvIfcRTL(Word)
+        s.result = SendIfcRTL(Word)
+        s.activity = OutPort(3)
+        s.layer = OutPort(mk_bits(cfg.layer_nbits))
+        core: Any = AcceleratorCore(cfg)
+
+        @update
+        def up_result():
+            s.result.val @= core.result is not None
+            if core.result is not None:
+                s.result.msg @= core.result
+
+        @update
+        def up_cycle():
+            core.evaluate(bool(s.result.rdy))
+            s.prog.rdy @= core.prog_rdy
+            s.image.rdy @= core.image_rdy
+            s.activity @= int(core.activity)
+            s.layer @= core.layer
+
+        @update_ff
+        def up_tick():
+            if s.reset:
+                core.reset()
+            else:
+                prog = int(s.prog.msg) if s.prog.val & s.prog.rdy else None
+                image = int(s.image.msg) if s.image.val & s.image.rdy else None
+                core.tick(prog, image, bool(s.result.rdy))
+
+    def line_trace(s) -> str:
+        return f"{s.prog}|{s.image}>L{s.layer}:{s.activity}>{s.result}"
