@@ -1,0 +1,63 @@
+"""Options and fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.harness import Simulators
+
+# Chosen with --hypothesis-profile; "ci" is what runs without it.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", derandomize=True, max_examples=30, **_COMMON)
+settings.register_profile("night", max_examples=3000, **_COMMON)
+settings.load_profile("ci")
+
+UNSUPPORTED = ("test_yosys_verilog", "dump_textwave", "dump_vtb", "max_cycles")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for option in UNSUPPORTED:
+        if config.getoption(option):
+            raise pytest.UsageError(f"--{option.replace('_', '-')} is not supported by these tests")
+    if config.getoption("test_verilog") and config.getoption("dump_vcd"):
+        raise pytest.UsageError(
+            "--dump-vcd works with PyMTL3's own simulation, not with --test-verilog"
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --test-verilog only RTL is of interest: the other levels have no Verilog."""
+    if not config.getoption("test_verilog"):
+        return
+    others = [
+        item
+        for item in items
+        if hasattr(item, "callspec") and item.callspec.params.get("level", "rtl") != "rtl"
+    ]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture(scope="session")
+def cmdline_opts(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """PyMTL3's options. Its own fixture of this name has function scope, which Hypothesis rejects,
+    and would not let simulators live longer than a test."""
+    test_verilog = request.config.getoption("test_verilog")
+    return {
+        "test_verilog": int(test_verilog) if test_verilog.isdigit() else test_verilog,
+        "dump_vcd": bool(request.config.getoption("dump_vcd")),
+    }
+
+
+@pytest.fixture(scope="session")
+def simulators(
+    cmdline_opts: dict[str, Any], request: pytest.FixtureRequest
+) -> Iterator[Simulators]:
+    """Builds ``simulators(component_class, cfg)``, once each."""
+    built = Simulators(cmdline_opts, request.config.cache.mkdir("verilated"))
+    yield built
+    built.close()

@@ -1,0 +1,138 @@
+"""What Hypothesis draws: tensors with many extremes, messages of the units, delays and stalls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from accel.config import TAPS, AccelConfig
+from accel.messages import Acc, Ints, Param, Pooled, Step
+
+
+def bytes_as_ints(count: int) -> st.SearchStrategy[Ints]:
+    """int64 (count,) in [0, 255]: anything, only the ends, only zeros, or all the same end.
+
+    One draw of raw bytes is far faster than one draw a number, and shrinks just as well.
+    """
+    anything = st.binary(min_size=count, max_size=count).map(
+        lambda raw: np.frombuffer(raw, dtype=np.uint8).astype(np.int64)
+    )
+    return st.one_of(
+        anything,
+        anything.map(lambda values: (values >> 7) * 255),
+        st.sampled_from([0, 255]).map(lambda value: np.full(count, value, dtype=np.int64)),
+    )
+
+
+def int8s(*shape: int) -> st.SearchStrategy[Ints]:
+    """int64 of that shape, in [-128, 127], often all zero or all extreme."""
+    values = bytes_as_ints(int(np.prod(shape))).map(lambda v: v.reshape(shape) - 128)
+    return st.one_of(values, st.just(np.zeros(shape, dtype=np.int64)))
+
+
+def activations(*shape: int) -> st.SearchStrategy[Ints]:
+    """int64 of that shape: signed, in [-128, 127], or unsigned, in [0, 255]."""
+    return st.one_of(
+        int8s(*shape), bytes_as_ints(int(np.prod(shape))).map(lambda v: v.reshape(shape))
+    )
+
+
+def ends_and_between(low: int, high: int, *special: int) -> st.SearchStrategy[int]:
+    """Integers of a range, its ends and special ones often."""
+    return st.one_of(st.sampled_from([*special, low, high]), st.integers(low, high))
+
+
+def accumulators(cfg: AccelConfig, count: int) -> st.SearchStrategy[Ints]:
+    """int64 (count,), as wide as accumulators are: both ends, zero, small ones and any others."""
+    half = 1 << (cfg.acc_nbits - 1)
+    # Around 2**24 the conversion to float32 starts to round.
+    near_24_bits = [v for v in ((1 << 24) - 1, (1 << 24) + 1, -(1 << 24) - 3) if -half <= v < half]
+    one = st.one_of(st.integers(-300, 300), ends_and_between(-half, half - 1, 0, -1, *near_24_bits))
+    return st.lists(one, min_size=count, max_size=count).map(lambda v: np.array(v, dtype=np.int64))
+
+
+def waits(count: int) -> st.SearchStrategy[list[int]]:
+    """Delays before messages, or stalls of them: none, all the same, or any."""
+    return st.one_of(
+        st.just([0] * count),
+        st.integers(1, 3).map(lambda n: [n] * count),
+        st.lists(st.sampled_from([0, 0, 0, 1, 2, 7]), min_size=count, max_size=count),
+    )
+
+
+def delayed(messages: Sequence[Any]) -> st.SearchStrategy[list[tuple[Any, int]]]:
+    """The messages, each with a delay before it."""
+    return waits(len(messages)).map(lambda delays: list(zip(messages, delays, strict=True)))
+
+
+@st.composite
+def steps(draw: st.DrawFn, cfg: AccelConfig, max_steps: int = 14) -> list[Step]:
+    """Steps of any accumulations; an entry of the scratchpad is loaded before it is used."""
+    loaded: set[int] = set()
+    found = []
+    any_activations = draw(st.booleans())
+    for i in range(draw(st.integers(1, max_steps))):
+        idx = draw(st.integers(0, cfg.spad_depth - 1))
+        load = idx not in loaded or draw(st.booleans())
+        loaded.add(idx)
+        first = i == 0 or (found[-1].last and draw(st.booleans()))
+        last, pool_first, pool_last = (draw(st.booleans()) for _ in range(3))
+        # Without load the array must not look at the weights that come with the step.
+        w = draw(int8s(cfg.num_cols, TAPS))
+        x = draw(activations(TAPS) if any_activations else st.just(np.full(TAPS, -128)))
+        found.append(Step(x, w, idx, *map(int, (load, first, last, pool_first, pool_last))))
+    return found
+
+
+@st.composite
+def pooling_windows(draw: st.DrawFn, cfg: AccelConfig, max_windows: int = 6) -> list[Acc]:
+    """Accumulators of whole pooling windows of one to five pixels."""
+    found = []
+    for _ in range(draw(st.integers(1, max_windows))):
+        size = draw(st.integers(1, 5))
+        for i in range(size):
+            acc = draw(accumulators(cfg, cfg.num_cols))
+            found.append(Acc(acc, int(i == 0), int(i == size - 1)))
+    return found
+
+
+def multipliers() -> st.SearchStrategy[int]:
+    """Bits of a positive normal float32: powers of two and their neighbours often, exponents
+    mostly such that an accumulator lands near the range of an activation."""
+    exponent = st.one_of(st.integers(96, 130), st.integers(1, 254))
+    fraction = ends_and_between(0, (1 << 23) - 1, 1, (1 << 23) - 2, 1 << 22)
+    return st.builds(lambda e, f: e << 23 | f, exponent, fraction)
+
+
+@st.composite
+def params(draw: st.DrawFn, cfg: AccelConfig, last: bool) -> Param:
+    lanes = cfg.num_lanes
+    multiplier = [draw(multipliers()) for _ in range(lanes)]
+    small = st.integers(-300, 300)
+    int32 = ends_and_between(-(1 << 31), (1 << 31) - 1, 0)
+    bias = [draw(st.one_of(small, int32)) for _ in range(lanes)]
+    low = draw(st.sampled_from([0, -128]))
+    zero_point = draw(ends_and_between(low, low + 255))
+    lo, hi = sorted([draw(ends_and_between(low, low + 255)) for _ in range(2)])
+    if draw(st.booleans()):
+        lo, hi = low, low + 255
+    arrays = np.array(multiplier, dtype=np.int64), np.array(bias, dtype=np.int64)
+    return Param(*arrays, zero_point, lo, hi, int(last))
+
+
+@st.composite
+def requantizations(
+    draw: st.DrawFn, cfg: AccelConfig, max_vectors: int = 4
+) -> tuple[list[Pooled], list[Param]]:
+    """Vectors, and their beats: mostly as many as cover all columns, else fewer or one more."""
+    vectors, beats = [], []
+    for _ in range(draw(st.integers(1, max_vectors))):
+        vectors.append(Pooled(draw(accumulators(cfg, cfg.num_cols))))
+        count = cfg.num_beats
+        if draw(st.integers(0, 3)) == 3:
+            count = draw(st.integers(1, cfg.num_beats + 1))
+        beats += [draw(params(cfg, i == count - 1)) for i in range(count)]
+    return vectors, beats

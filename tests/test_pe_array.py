@@ -1,0 +1,137 @@
+"""The PE array, at all levels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accel.config import TAPS, AccelConfig, base
+from accel.messages import Acc, Step
+from accel.numerics import wrap
+from cl_models.pe_array import LATENCY, PEArrayCL
+from fl_models.pe_array import PEArrayFL
+from rtl_models.pe_array import PEArrayRTL
+from tests.harness import Simulators, run
+from tests.strategies import delayed, steps, waits
+
+LEVELS = {"fl": PEArrayFL, "cl": PEArrayCL, "rtl": PEArrayRTL}
+
+
+def config(num_cols: int, acc_nbits: int, spad_depth: int) -> AccelConfig:
+    return dataclasses.replace(
+        base, num_cols=num_cols, num_lanes=1, acc_nbits=acc_nbits, spad_depth=spad_depth
+    )
+
+
+# The first three are those that --test-verilog builds.
+CONFIGS = [
+    config(3, 24, 2),
+    config(1, 20, 1),
+    config(16, 32, 16),
+    config(2, 25, 4),
+    config(8, 26, 8),
+]
+SMALL = CONFIGS[0]
+WIDE = CONFIGS[2]
+
+
+def oracle(cfg: AccelConfig, messages: list[Step]) -> list[Acc]:
+    scratchpad: dict[int, np.ndarray] = {}
+    acc = np.zeros(cfg.num_cols, dtype=np.int64)
+    found = []
+    for step in messages:
+        if step.load:
+            scratchpad[step.idx] = step.w
+        acc = (0 if step.first else acc) + scratchpad[step.idx] @ step.x
+        if step.last:
+            found.append(Acc(wrap(acc, cfg.acc_nbits), step.pool_first, step.pool_last))
+    return found
+
+
+def constant_steps(cfg: AccelConfig, count: int, x: int, w: int) -> list[Step]:
+    """One accumulation of the same step; only the first one loads its weights."""
+    xs, ws = np.full(TAPS, x), np.full((cfg.num_cols, TAPS), w)
+    other = np.full_like(ws, 77)
+    return [
+        Step(xs, ws if i == 0 else other, 0, int(i == 0), int(i == 0), int(i == count - 1), 1, 0)
+        for i in range(count)
+    ]
+
+
+def ramp(cfg: AccelConfig) -> list[Step]:
+    """Every weight differs from its neighbours, so that no two taps or columns can be swapped."""
+    w = np.arange(cfg.num_cols * TAPS).reshape(cfg.num_cols, TAPS) * 37 % 256 - 128
+    taps = [Step(np.eye(TAPS, dtype=np.int64)[t], w, 0, 1, 1, 1, t % 2, 1) for t in range(TAPS)]
+    return [*taps, Step(np.arange(TAPS) * 29 % 256, w, 0, 1, 1, 1, 0, 0)]
+
+
+def scratchpad_sweep(cfg: AccelConfig) -> list[Step]:
+    """Fills every entry, then reads them all in another order."""
+
+    def step(idx: int, load: int) -> Step:
+        w = np.full((cfg.num_cols, TAPS), idx - 8) if load else np.full((cfg.num_cols, TAPS), 99)
+        return Step(np.arange(TAPS), w, idx, load, 1, 1, 0, 0)
+
+    depth = range(cfg.spad_depth)
+    return [*(step(i, 1) for i in depth), *(step(i, 0) for i in reversed(depth))]
+
+
+CASES = {
+    "largest": lambda cfg: constant_steps(cfg, 1, 255, 127),
+    "smallest": lambda cfg: constant_steps(cfg, 1, 255, -128),
+    "both lowest": lambda cfg: constant_steps(cfg, 1, -128, -128),
+    "zeros": lambda cfg: constant_steps(cfg, 2, 0, -128),
+    # 100 * 9 * 255 * 128 = 29,376,000: beyond 2**24, and wraps in 24 bits
+    "long negative": lambda cfg: constant_steps(cfg, 100, 255, -128),
+    "long positive": lambda cfg: constant_steps(cfg, 100, 255, 127),
+    "ramp": ramp,
+    "scratchpad": scratchpad_sweep,
+}
+
+
+@pytest.mark.parametrize("stall", [0, 1, 3])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_chosen(simulators: Simulators, level: str, case: str, stall: int) -> None:
+    cfg = WIDE if case in ("ramp", "scratchpad") else SMALL
+    messages = CASES[case](cfg)
+    sums = oracle(cfg, messages)
+    inputs = {"step": [(m, stall % 2) for m in messages]}
+    run(simulators(LEVELS[level], cfg), inputs, {"acc": sums}, {"acc": [stall] * len(sums)})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@given(data=st.data())
+def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None:
+    cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
+    messages = data.draw(steps(cfg))
+    sums = oracle(cfg, messages)
+    inputs, stalls = {"step": data.draw(delayed(messages))}, {"acc": data.draw(waits(len(sums)))}
+    run(simulators(LEVELS[level], cfg), inputs, {"acc": sums}, stalls)
+
+
+@given(data=st.data())
+def test_timing(simulators: Simulators, data: st.DataObject) -> None:
+    """CL and RTL agree on the cycle of every transfer."""
+    cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
+    messages = data.draw(steps(cfg, max_steps=20))
+    sums = oracle(cfg, messages)
+    inputs, stalls = {"step": data.draw(delayed(messages))}, {"acc": data.draw(waits(len(sums)))}
+    cl, rtl = (
+        run(simulators(LEVELS[level], cfg), inputs, {"acc": sums}, stalls)
+        for level in ("cl", "rtl")
+    )
+    assert cl.timing == rtl.timing
+
+
+@pytest.mark.parametrize("level", ["cl", "rtl"])
+def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
+    messages = [step._replace(last=1, load=1) for step in constant_steps(SMALL, 20, 3, 4)]
+    inputs = {"step": [(m, 0) for m in messages]}
+    timing = run(simulators(LEVELS[level], SMALL), inputs, {"acc": oracle(SMALL, messages)}).timing
+    assert timing["step"] == list(range(20))
+    assert timing["acc"] == [cycle + LATENCY for cycle in range(20)]
