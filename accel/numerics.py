@@ -62,7 +62,8 @@ def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.i
     bias: float32 (O,). sx: the input's scale. sw: float32 (1,) or (O,). Saturates at int32.
     """
     scale = np.asarray(sx, dtype=np.float32) * np.asarray(sw, dtype=np.float32)
-    rounded = np.rint(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
+    with np.errstate(over="ignore"):
+        rounded = np.rint(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
     # In float64, because int32's upper limit is no float32.
     limited: NDArray[np.float64] = np.clip(rounded.astype(np.float64), INT32_MIN, INT32_MAX)
     return limited.astype(np.int32)

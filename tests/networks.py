@@ -1,0 +1,78 @@
+"""Random quantized networks whose values spread over their ranges, without training one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel.network import Layer, Network, Tensor, layer_output_shape
+
+
+class Conv(NamedTuple):
+    channels: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    padding: int = 0
+    relu: bool = True
+    pool: bool = False
+
+
+class Linear(NamedTuple):
+    features: int
+    relu: bool = True
+
+
+def random_network(
+    rng: np.random.Generator,
+    input_shape: tuple[int, ...],
+    specs: list[Conv | Linear],
+    *,
+    per_channel: bool = True,
+    signed: bool = False,
+) -> Network:
+    """A network of these layers with random weights, biases, scales and zero points."""
+
+    def tensor(shape: tuple[int, ...], scale: float) -> Tensor:
+        zero_point = int(rng.integers(40, 200)) - 128 * signed
+        return Tensor(
+            shape=shape, scale=float(np.float32(scale)), zero_point=zero_point, signed=signed
+        )
+
+    x = tensor(input_shape, 2 ** rng.uniform(-8, 0))
+    layers = []
+    for i, spec in enumerate(specs):
+        options: dict[str, Any] = {"relu": spec.relu}
+        if isinstance(spec, Conv):
+            shape = (spec.channels, x.shape[0], *spec.kernel)
+            options |= {"stride": spec.stride, "padding": spec.padding, "pool": spec.pool}
+        else:
+            shape = (spec.features, x.size)
+        weight = rng.integers(-128, 128, shape).astype(np.int8)
+        weight_scale = 2 ** rng.uniform(-9, -7, shape[0] if per_channel else 1)
+        spread = 70 * 74 * np.sqrt(np.prod(shape[1:]))
+        bias = rng.normal(size=shape[0]) * spread * x.scale * weight_scale / 3
+        out_shape = layer_output_shape(
+            x.shape, shape, spec.stride, spec.padding, spec.pool
+        ) if isinstance(spec, Conv) else (spec.features,)  # fmt: skip
+        output = tensor(out_shape, x.scale * weight_scale.mean() * spread / 70)
+        layers.append(
+            Layer(
+                name=f"layer{i}",
+                kind="conv2d" if isinstance(spec, Conv) else "linear",
+                weight=weight,
+                weight_scale=weight_scale.astype(np.float32),
+                bias=bias.astype(np.float32),
+                input=x,
+                output=output,
+                **options,
+            )
+        )
+        x = output
+    return Network(name="random", layers=tuple(layers))
+
+
+def random_images(rng: np.random.Generator, network: Network, count: int) -> np.ndarray:
+    """int64 (count, *input shape), over the whole range of the input tensor."""
+    lo, hi = network.input.limits
+    return rng.integers(lo, hi + 1, (count, *network.input.shape))

@@ -1,0 +1,499 @@
+"""A network checks itself, and its file gives back the same network or one clear sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save as safetensors_bytes
+
+from accel import network as network_module
+from accel import numerics
+from accel.errors import AccelError
+from accel.network import Layer, Network, Tensor, layer_output_shape
+from tests.networks import Conv, Linear, random_network
+
+ARRAYS = ("weight", "weight_scale", "bias")
+
+
+def small_network(*, per_channel=True, signed=False, seed=1) -> Network:
+    specs = [
+        Conv(3, (3, 3), padding=1, pool=True),
+        Conv(2, (2, 1), stride=2, relu=False),
+        Linear(5),
+        Linear(3, relu=False),
+    ]
+    rng = np.random.default_rng(seed)
+    return random_network(rng, (2, 6, 7), specs, per_channel=per_channel, signed=signed)
+
+
+def assert_same(a: Network, b: Network) -> None:
+    assert a.name == b.name and len(a.layers) == len(b.layers)
+    for x, y in zip(a.layers, b.layers, strict=True):
+        for field in dataclasses.fields(Layer):
+            left, right = getattr(x, field.name), getattr(y, field.name)
+            np.testing.assert_array_equal(left, right)
+            assert type(left) is type(right)
+            if field.name in ARRAYS:
+                assert left.dtype == right.dtype
+
+
+def assert_one_sentence(error: AccelError) -> None:
+    text = str(error)
+    assert text.isprintable() and len(text) < 500
+    assert ". " not in text and not text.endswith(".")
+
+
+def refused(path) -> str:
+    with pytest.raises(AccelError) as e:
+        Network.load(path)
+    assert_one_sentence(e.value)
+    assert str(path) in str(e.value)
+    return str(e.value)
+
+
+# What a network says of itself
+
+
+def test_derived_numbers_come_from_numerics():
+    for per_channel in (False, True):
+        for layer in small_network(per_channel=per_channel).layers:
+            sx, sw, sy = layer.input.scale, layer.weight_scale, layer.output.scale
+            bias_q = numerics.quantize_bias(layer.bias, sx, sw)
+            np.testing.assert_array_equal(layer.bias_q, bias_q)
+            folded = numerics.fold_bias(bias_q, layer.weight, layer.input.zero_point)
+            np.testing.assert_array_equal(layer.folded_bias, folded)
+            assert layer.multiplier.shape == layer.bias.shape
+            assert layer.multiplier.dtype == np.float32
+            assert np.all(layer.multiplier == numerics.qnnpack_multiplier(sx, sw, sy))
+            assert layer.output_range[0] == (layer.output.zero_point if layer.relu else 0)
+
+
+def test_counts():
+    network = small_network()
+    shapes = [layer.output.shape for layer in network.layers]
+    assert shapes == [(3, 3, 3), (2, 1, 2), (5,), (3,)]
+    # The seventh column is left out by the pooling, so nobody needs it.
+    assert [layer.macs for layer in network.layers] == [54 * 6 * 6, 12 * 2, 20, 15]
+    assert network.macs == sum(layer.macs for layer in network.layers)
+    assert [layer.num_parameters for layer in network.layers] == [57, 14, 25, 18]
+    assert (network.input, network.output) == (
+        network.layers[0].input,
+        network.layers[-1].output,
+    )
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_accumulator_bound_is_reached_and_not_passed(signed):
+    network = small_network(signed=signed)
+    layer = network.layers[2]
+    lo, hi = layer.input.limits
+    w = layer.weight.astype(np.int64)
+    highest = (np.where(w > 0, hi, lo) * w).sum(axis=1) + layer.folded_bias
+    lowest = (np.where(w > 0, lo, hi) * w).sum(axis=1) + layer.folded_bias
+    assert np.all(np.maximum(highest, -lowest) <= layer.accumulator_bound)
+    same_sign = dataclasses.replace(
+        layer, weight=np.full_like(layer.weight, -3), bias=np.zeros_like(layer.bias)
+    )
+    extreme = lo if signed else hi
+    sums = numerics.linear(np.full((1, 4), extreme), same_sign.weight)
+    np.testing.assert_array_equal(
+        np.abs(sums[0]) + np.abs(same_sign.folded_bias), same_sign.accumulator_bound
+    )
+
+
+def test_arrays_are_copied_and_read_only():
+    layer = small_network().layers[0]
+    weight = layer.weight.copy()
+    copy = dataclasses.replace(layer, weight=weight)
+    weight[:] = 0
+    np.testing.assert_array_equal(copy.weight, layer.weight)
+    for field in ARRAYS:
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(copy, field)[...] = 0
+
+
+def test_output_shape_is_pytorchs():
+    from torch import nn, zeros
+
+    for size in range(5, 12):
+        for kernel, stride, padding in ((3, 1, 1), (5, 2, 2), (2, 2, 0), (1, 3, 0)):
+            for pool in (False, True):
+                model = nn.Sequential(nn.Conv2d(2, 4, kernel, stride, padding))
+                if pool and (size + 2 * padding - kernel) // stride + 1 >= 2:
+                    model.append(nn.MaxPool2d(2))
+                    shape = tuple(model(zeros(1, 2, size, size + 1)).shape[1:])
+                    weight_shape = (4, 2, kernel, kernel)
+                    ours = layer_output_shape(
+                        (2, size, size + 1), weight_shape, stride, padding, pool
+                    )
+                    assert ours == shape
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("shape", (), "shape must be"),
+        ("shape", (2, 2), "shape must be"),
+        ("shape", (1, 0, 1), "shape must be"),
+        ("shape", (-4,), "shape must be"),
+        ("shape", (2.0,), "shape must be"),
+        ("shape", (True,), "shape must be"),
+        ("shape", (1 << 17,), "shape must be"),
+        ("shape", (1 << 10, 1 << 10, 1 << 10), "shape must be"),
+        ("scale", 0.0, "scale must be"),
+        ("scale", -1.0, "scale must be"),
+        ("scale", float("nan"), "scale must be"),
+        ("scale", float("inf"), "scale must be"),
+        ("scale", 1e-40, "scale must be"),
+        ("scale", 0.1, "scale must be a positive normal float32, not 0.1"),
+        ("scale", 1, "scale must be"),
+        ("zero_point", 256, "zero point must be a whole number from 0 to 255, not 256"),
+        ("zero_point", -1, "zero point"),
+        ("zero_point", 1.0, "zero point"),
+        ("signed", 1, "signed must be"),
+    ],
+)
+def test_wrong_tensor(field, value, says):
+    tensor = Tensor(shape=(2, 3, 4), scale=0.5, zero_point=7, signed=False)
+    with pytest.raises(AccelError, match=says) as e:
+        dataclasses.replace(tensor, **{field: value})
+    assert_one_sentence(e.value)
+
+
+def test_signed_zero_points():
+    tensor = Tensor(shape=(2,), scale=0.5, zero_point=-128, signed=True)
+    with pytest.raises(AccelError, match="from -128 to 127, not 128"):
+        dataclasses.replace(tensor, zero_point=128)
+
+
+F32 = np.float32
+
+
+@pytest.mark.parametrize(
+    ("which", "field", "change", "says"),
+    [
+        (0, "name", lambda v: "", "name must be 1 to 100 printable characters"),
+        (0, "name", lambda v: "x\x1b[31m", "name must be 1 to 100 printable characters"),
+        (0, "name", lambda v: "x" * 101, "name must be 1 to 100 printable characters"),
+        (0, "kind", lambda v: "conv3d", 'kind must be "conv2d" or "linear"'),
+        (0, "kind", lambda v: "linear", "weight must be an array of int8 with 2 dimensions"),
+        (0, "weight", lambda v: v.astype(F32), "weight must be an array of int8"),
+        (0, "weight", lambda v: v[:0], "weight must be an array of int8"),
+        (0, "weight", lambda v: v.tolist(), "weight must be an array of int8"),
+        (0, "weight", lambda v: v[:2], "must have 2 elements"),
+        (0, "weight", lambda v: v[:, :1], "weight takes 1 channels"),
+        (0, "weight", lambda v: v[:, :, :1], "its output has shape"),
+        (0, "weight", lambda v: np.ones((3, 2, 9, 9), np.int8), "nothing is left"),
+        (2, "weight", lambda v: v[:, :3], "weight takes 3 inputs, but the input .* has 4"),
+        (0, "weight_scale", lambda v: v[:2], "must have 3 elements"),
+        (0, "weight_scale", lambda v: v.astype(float), "weight_scale must be an array of float32"),
+        (0, "weight_scale", lambda v: v * 0, "weight_scale must be a positive normal float32"),
+        (0, "weight_scale", lambda v: -v, "weight_scale must be a positive normal float32"),
+        (0, "weight_scale", lambda v: v * F32(np.nan), "weight_scale must be a positive normal"),
+        (0, "weight_scale", lambda v: v * 0 + F32(2e-38), "the product of input scale and"),
+        (0, "bias", lambda v: v[:2], "must have 3 elements"),
+        (0, "bias", lambda v: v + F32(np.inf), "bias must be finite"),
+        (0, "bias", lambda v: v + F32(1e9), "an accumulator can reach .* more than 32 bits hold"),
+        (0, "bias", lambda v: v + F32(1e38), "an accumulator can reach .* more than 32 bits hold"),
+        (0, "stride", lambda v: 0, "stride must be a whole number from 1"),
+        (0, "stride", lambda v: 1.0, "stride must be"),
+        (0, "stride", lambda v: 1 << 40, "stride must be"),
+        (0, "padding", lambda v: -1, "padding must be a whole number from 0"),
+        (0, "padding", lambda v: True, "padding must be"),
+        (0, "padding", lambda v: 1 << 15, "padded input has more than"),
+        (0, "padding", lambda v: 2, "its output has shape"),
+        (0, "relu", lambda v: 1, "relu must be true or false"),
+        (0, "pool", lambda v: None, "pool must be true or false"),
+        (0, "pool", lambda v: False, "its output has shape"),
+        (2, "stride", lambda v: 2, "a linear layer has no stride"),
+        (2, "padding", lambda v: 1, "a linear layer has no stride"),
+        (2, "pool", lambda v: True, "a linear layer has no stride"),
+        (0, "output", lambda v: dataclasses.replace(v, scale=2.0**-100), "so small that"),
+        (0, "output", lambda v: dataclasses.replace(v, scale=2.0**126), "multiplier that follows"),
+        (0, "input", lambda v: dataclasses.replace(v, shape=(84,)), "weight takes 2 channels"),
+    ],
+)
+def test_wrong_layer(which, field, change, says):
+    layer = small_network().layers[which]
+    with pytest.raises(AccelError, match=says) as e:
+        dataclasses.replace(layer, **{field: change(getattr(layer, field))})
+    assert_one_sentence(e.value)
+    assert field == "name" or str(e.value).startswith(f"layer '{layer.name}': ")
+
+
+def test_limits_of_int32_are_exact():
+    """An accumulator of 2**31 - 1 is accepted, one more is not."""
+    tensor = Tensor(shape=(1,), scale=1.0, zero_point=0, signed=False)
+    options = {
+        "name": "fc", "kind": "linear", "relu": False, "weight_scale": np.ones(1, F32),
+        "input": tensor, "output": dataclasses.replace(tensor, scale=2.0**20),
+    }  # fmt: skip
+    bias = F32([2**31 - 255])
+    assert bias == 2**31 - 256
+    fits = Layer(weight=np.ones((1, 1), np.int8), bias=bias, **options)
+    assert fits.accumulator_bound.tolist() == [2**31 - 1]
+    with pytest.raises(AccelError, match="can reach 2147483902, 255 more than 32 bits hold"):
+        Layer(weight=np.full((1, 1), 2, np.int8), bias=bias, **options)
+
+
+def test_wrong_network():
+    a, b, c, d = small_network().layers
+    with pytest.raises(AccelError, match="has no layers"):
+        Network(name="n", layers=())
+    with pytest.raises(AccelError, match=r"layer 'layer2' takes .* layer 'layer0' before it"):
+        Network(name="n", layers=(a, c))
+    with pytest.raises(AccelError, match="must have different names"):
+        Network(name="n", layers=(a, dataclasses.replace(b, name=a.name), c, d))
+    with pytest.raises(AccelError, match="name must be 1 to 100 printable"):
+        Network(name="two\nlines", layers=(a,))
+    other_scale = dataclasses.replace(b.input, scale=b.input.scale * 2)
+    with pytest.raises(AccelError, match="before it yields"):
+        Network(name="n", layers=(a, dataclasses.replace(b, input=other_scale)))
+
+
+# The file
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+def test_file_gives_back_the_network(tmp_path, per_channel, signed):
+    network = small_network(per_channel=per_channel, signed=signed)
+    path = tmp_path / "a" / "network.safetensors"
+    network.save(path)
+    assert_same(Network.load(str(path)), network)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_the_same_network_is_the_same_file(tmp_path):
+    """Also in another process, where strings hash otherwise."""
+    network = small_network()
+    network.save(tmp_path / "one")
+    program = "import sys; from accel.network import *; Network.load(sys.argv[1]).save(sys.argv[2])"
+    paths = [str(tmp_path / "one"), str(tmp_path / "two")]
+    subprocess.run([sys.executable, "-c", program, *paths], check=True)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_names_may_be_in_any_script(tmp_path):
+    network = small_network()
+    first = dataclasses.replace(network.layers[0], name='größe "1"\\')
+    network = Network(name="网络", layers=(first, *network.layers[1:]))
+    network.save(tmp_path / "n")
+    assert_same(Network.load(tmp_path / "n"), network)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("network") / "n"
+    small_network().save(path)
+    return path.read_bytes()
+
+
+def test_a_file_cut_at_any_length(tmp_path, content):
+    path = tmp_path / "cut"
+    for length in [*range(0, len(content), 5), len(content) - 1]:
+        path.write_bytes(content[:length])
+        refused(path)
+    path.write_bytes(content + b"\0")
+    refused(path)
+
+
+def test_a_file_with_any_byte_flipped(tmp_path, content):
+    path = tmp_path / "flipped"
+    for i in range(len(content)):
+        changed = bytearray(content)
+        changed[i] ^= 1 << i % 8
+        path.write_bytes(changed)
+        refused(path)
+
+
+def test_a_change_of_the_description_that_means_the_same(tmp_path, content):
+    path = tmp_path / "changed"
+    start = content.index(b"0.", content.index(b"scale"))
+    assert content[start + 2 : start + 3].isdigit()
+    end = content.index(b",", start)
+    changed = content[:start] + b" " + content[start : end - 1] + content[end:]
+    assert len(changed) == len(content)
+    path.write_bytes(changed)
+    assert "damaged" in refused(path)
+
+
+def rewritten(path, change_document=None, change_arrays=None, seal=True) -> None:
+    """Write the small network's file with something else in it, and a checksum to match."""
+    network = small_network()
+    network.save(path)
+    arrays, document = network_module._parse(path.read_bytes())
+    if change_arrays:
+        change_arrays(arrays)
+    if change_document:
+        change_document(document)
+    if seal:
+        document["sha256"] = network_module._checksum(document["network"], arrays)
+    text = network_module._to_json(document)
+    path.write_bytes(safetensors_bytes(arrays, {"accel": text}))
+
+
+def set_in(*keys, value):
+    def change(document):
+        for key in keys[:-1]:
+            document = document[key]
+        document[keys[-1]] = value
+
+    return change
+
+
+deep = json.loads("[" * 200 + "]" * 200)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "says"),
+    [
+        (("version",), 2, "format version 2, but this program reads version 1"),
+        (("version",), True, "each of its type"),
+        (("version",), "1", "format version '1'"),
+        (("version",), deep, "format version"),
+        (("format",), "accel float network", "no description of a quantized network"),
+        (("more",), 1, "file must have the fields"),
+        (("network", "more"), 1, "network must have the fields"),
+        (("network", "name"), 1, "network must have the fields"),
+        (("network", "name"), "\x1b[31m", "name must be 1 to 100 printable"),
+        (("network", "layers"), [], "arrays that belong to no layer"),
+        (("network", "layers"), {}, "network must have the fields"),
+        (("network", "layers"), [1], "layer must have the fields"),
+        (("network", "layers", 0), {}, "layer must have the fields"),
+        (("network", "layers", 0, "name"), "other", "weight of layer 'other' is missing"),
+        (("network", "layers", 1, "name"), "layer0", "weight of layer 'layer0' is missing"),
+        (("network", "layers", 0, "kind"), "x" * 10_000, 'kind must be "conv2d" or "linear"'),
+        (("network", "layers", 0, "stride"), 0, "layer 'layer0': stride must be"),
+        (("network", "layers", 0, "stride"), 10**4000, "layer 'layer0': stride must be"),
+        (("network", "layers", 0, "stride"), 1.0, "layer must have the fields"),
+        (("network", "layers", 0, "relu"), 1, "layer must have the fields"),
+        (("network", "layers", 0, "output", "scale"), float("nan"), "scale must be"),
+        (("network", "layers", 0, "output", "scale"), float("inf"), "scale must be"),
+        (("network", "layers", 0, "output", "scale"), 0.1, "scale must be"),
+        (("network", "layers", 0, "output", "scale"), deep, "tensor must have the fields"),
+        (("network", "layers", 0, "output", "zero_point"), 300, "zero point must be"),
+        (("network", "layers", 0, "output", "shape"), [3, 3], "shape must be"),
+        (("network", "layers", 0, "output", "shape"), [3, 3, 4], "its output has shape"),
+        (("network", "layers", 0, "output", "shape"), [3, 3, [4]], "shape must be"),
+        (("network", "input", "shape"), [2, 1, 1], "nothing is left"),
+        (("network", "input", "shape"), [2, 65536, 65536], "shape must be"),
+        (("network", "input"), None, "network must have the fields"),
+    ],
+)
+def test_a_sealed_file_with_a_wrong_description(tmp_path, keys, value, says):
+    rewritten(tmp_path / "n", change_document=set_in(*keys, value=value))
+    assert says in refused(tmp_path / "n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("layer0.weight", np.zeros((3, 2, 3), np.int8), "weight must be an array"),
+        ("layer0.weight", np.zeros((3, 2, 3, 3, 1), np.int8), "type or shape that no network"),
+        ("layer0.weight", np.zeros((3, 0, 3, 3), np.int8), "type or shape that no network"),
+        ("layer0.weight", np.zeros((3, 2, 3, 3), np.uint8), "type or shape that no network"),
+        ("layer0.bias", np.zeros(3, np.float64), "type or shape that no network"),
+        ("layer0.bias", np.zeros(3, np.int8), "bias must be an array of float32"),
+        ("layer0.bias", np.full(3, np.nan, np.float32), "bias must be finite"),
+        ("layer0.weight_scale", np.zeros(3, np.float32), "weight_scale must be a positive"),
+        ("stowaway", np.zeros(3, np.int8), "arrays that belong to no layer"),
+    ],
+)
+def test_a_sealed_file_with_a_wrong_array(tmp_path, name, value, says):
+    rewritten(tmp_path / "n", change_arrays=lambda arrays: arrays.update({name: value}))
+    assert says in refused(tmp_path / "n")
+
+
+def test_a_sealed_file_without_an_array(tmp_path):
+    rewritten(tmp_path / "n", change_arrays=lambda arrays: arrays.pop("layer1.bias"))
+    assert "bias of layer 'layer1' is missing" in refused(tmp_path / "n")
+
+
+def test_a_wrong_checksum(tmp_path):
+    rewritten(tmp_path / "n", change_document=set_in("sha256", value="0" * 64), seal=False)
+    assert "checksum" in refused(tmp_path / "n")
+
+
+def file_with_header(header: bytes, length: int | None = None) -> bytes:
+    return (len(header) if length is None else length).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(pickle.dumps({"weight": np.zeros(3)}), id="pickle"),
+        pytest.param(b"PK\x03\x04" + bytes(100), id="torch.save"),
+        pytest.param(b"\x7fELF" + bytes(10_000), id="program"),
+        pytest.param(file_with_header(b"{}", 2**63 + 5), id="header of 2**63 bytes"),
+        pytest.param(file_with_header(b"{}", 10**9), id="header longer than the file"),
+        pytest.param(file_with_header(b"{}"), id="nothing in it"),
+        pytest.param(file_with_header(b"[]"), id="header is a list"),
+        pytest.param(file_with_header(b"[" * 100_000), id="header is deep"),
+        pytest.param(
+            file_with_header(b'{"a":{"dtype":"I8","shape":[0,4611686018427387904],'
+                             b'"data_offsets":[0,0]}}'),
+            id="huge shape, no data",
+        ),
+        pytest.param(
+            file_with_header(b'{"a":{"dtype":"F32","shape":[4611686018427387904],'
+                             b'"data_offsets":[0,1]}}') + b"\0",
+            id="shape beyond the data",
+        ),
+        pytest.param(safetensors_bytes({"a": np.zeros(2)}), id="no metadata"),
+        pytest.param(safetensors_bytes({"a": np.zeros(2)}, {"accel": ""}), id="empty metadata"),
+        pytest.param(safetensors_bytes({}, {"accel": "[" * 100_000}), id="deep metadata"),
+        pytest.param(safetensors_bytes({}, {"accel": "9" * 100_000}), id="long number"),
+        pytest.param(safetensors_bytes({}, {"accel": '{"a":"\\ud800"}'}), id="surrogate"),
+        pytest.param(safetensors_bytes({}, {"accel": "null"}), id="null"),
+        pytest.param(safetensors_bytes({}, {"format": "pt"}), id="others' metadata"),
+    ],
+)  # fmt: skip
+def test_what_is_no_network_file(tmp_path, data):
+    path = tmp_path / "n"
+    path.write_bytes(data)
+    refused(path)
+
+
+def test_no_file_to_read(tmp_path):
+    assert "No such file" in refused(tmp_path / "missing")
+    assert "it is not a file" in refused(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "it is not a file" in refused(tmp_path / "pipe")
+    huge = tmp_path / "huge"
+    with open(huge, "wb") as f:
+        f.truncate(network_module.MAX_FILE_BYTES + 1)
+    assert "larger than" in refused(huge)
+
+
+def test_an_unwritable_place_leaves_the_old_file(tmp_path, monkeypatch):
+    network = small_network()
+    path = tmp_path / "n"
+    network.save(path)
+    old = path.read_bytes()
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "fsync", full)
+        with pytest.raises(AccelError, match="cannot write") as e:
+            small_network(seed=2).save(path)
+    assert_one_sentence(e.value)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["n"]
+    for place in (path / "below_a_file", tmp_path):
+        with pytest.raises(AccelError, match="cannot write") as e:
+            network.save(place)
+        assert_one_sentence(e.value)
