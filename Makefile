@@ -38,7 +38,7 @@ test-all: test
 
 fuzz: $(STAMP)
 	@echo "== property tests with many more examples, new ones every time"
-	HYPOTHESIS_PROFILE=fuzz $(PYTEST) tests
+	$(PYTEST) --hypothesis-profile=night tests
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):

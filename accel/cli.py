@@ -34,7 +34,7 @@ class Commands(TyperGroup):
             typer.echo(f"error: {e}", err=True)
             raise typer.Exit(2) from e
         except KeyboardInterrupt as e:
-            typer.echo("error: interrupted; no file was changed half-way", err=True)
+            typer.echo("error: interrupted; no file was left half-written", err=True)
             raise typer.Exit(130) from e
 
 
@@ -83,6 +83,9 @@ def train(
     recipe = training.Recipe(**{k: v for k, v in given.items() if v is not None})
     files.check_writable(out)
     train_images, test_images = load("train", data), load("test", data)
+    error_console.print(
+        f"training on {len(train_images) - recipe.held_out:,} images, {recipe.held_out:,} held out"
+    )
     network, record = _train_with_progress(train_images, recipe)
     record["test_accuracy"] = training.accuracy(network, test_images)
     training.save(network, record, out)
@@ -90,6 +93,50 @@ def train(
         f"accuracy on {len(test_images):,} test images, which chose nothing: "
         f"{record['test_accuracy']:.2%}; network written to {out}"
     )
+
+
+@app.command()
+def quantize(
+    network: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What accel train wrote. Without it: the bundled one."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where the quantized network goes.")
+    ] = Path("fashion_mnist_int8.safetensors"),
+    data: DataFolder = None,
+    per_channel: Annotated[
+        bool,
+        typer.Option(
+            "--per-channel/--per-tensor", help="Weight scales: one a channel, or a layer."
+        ),
+    ] = True,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Activations from -128 to 127, not from 0 to 255.")
+    ] = False,
+    every_channel: Annotated[
+        bool, typer.Option("--every-channel", help="Leave no channel out of the tables.")
+    ] = False,
+) -> None:
+    """Quantize the Fashion-MNIST network to int8, calibrated on training images."""
+    from accel import reference, report, training
+    from accel.data import calibration_images, load
+
+    files.check_writable(out)
+    model = training.bundled_network() if network is None else training.load(network)
+    calibration, test_images = calibration_images(data), load("test", data)
+    quantized = reference.quantize(
+        model,
+        training.to_input(calibration.pixels),
+        per_channel=per_channel,
+        signed=signed,
+        name="fashion-mnist",
+    )
+    quantized.save(out)
+    console.print(report.before_and_after(model, quantized, out, test_images))
+    console.print(report.scales(quantized))
+    console.print(report.channels(quantized, every_channel))
+    console.print(f"calibrated on {len(calibration):,} training images; network written to {out}")
 
 
 def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, dict[str, Any]]:

@@ -38,6 +38,7 @@ CLASSES = (
 """The name of each label."""
 
 IMAGE_SHAPE = (28, 28)
+NUM_CALIBRATION_IMAGES = 2000
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 IDX_HEADER_NBYTES = {"images": 16, "labels": 8}
@@ -108,6 +109,16 @@ def load(split: str, folder: Path | None = None) -> Images:
         folder = DEBIAN_FOLDER if DEBIAN_FOLDER.is_dir() else _download(_cache_folder())
     pixels = _read(folder, split, "images").reshape(-1, *IMAGE_SHAPE)
     return Images(pixels, _read(folder, split, "labels"))
+
+
+def calibration_images(folder: Path | None = None) -> Images:
+    """The 2,000 training images, always the same, on which quantization is calibrated.
+
+    Found and checked as by :func:`load`.
+    """
+    images = load("train", folder)
+    rng = np.random.default_rng(0)
+    return images[rng.choice(len(images), NUM_CALIBRATION_IMAGES, replace=False)]
 
 
 def bundled_images() -> Images:

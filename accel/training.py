@@ -27,8 +27,10 @@ from accel import files
 from accel.data import Images
 from accel.errors import AccelError
 
-FORMAT, VERSION = "accel float network", "1"
+FORMAT, VERSION = "accel float network", 1
 """What the metadata of a float network's file says that it is."""
+
+_METADATA_KEY = "accel"
 
 MAX_SHIFT = 2
 """Pixels by which augmentation moves an image at most, in each direction."""
@@ -38,10 +40,9 @@ class FashionNet(nn.Sequential):
     """Two 3x3 convolutions and three linear layers: 81,194 parameters, 246,792 MACs an image.
 
     Takes float32 (N, 1, 28, 28), pixels divided by 255; gives ten logits, float32 (N, 10).
-    ``dropout`` acts between the linear layers, in training only.
     """
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=nn.Conv2d(1, 6, 3, padding=1),
             relu1=nn.ReLU(),
@@ -52,10 +53,8 @@ class FashionNet(nn.Sequential):
             flatten=nn.Flatten(),
             fc1=nn.Linear(576, 120),
             relu3=nn.ReLU(),
-            dropout1=nn.Dropout(dropout),
             fc2=nn.Linear(120, 84),
             relu4=nn.ReLU(),
-            dropout2=nn.Dropout(dropout),
             fc3=nn.Linear(84, 10),
         )
         super().__init__(layers)
@@ -63,18 +62,21 @@ class FashionNet(nn.Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained. The defaults were chosen on held-out training images."""
+    """How a network is trained.
 
-    epochs: int = 60
+    The defaults were chosen on held-out training images: there, dropout did not help a network
+    this small, and neither did a higher rate or fewer epochs.
+    """
+
+    epochs: int = 120
     seed: int = 1
     held_out: int = 5000
     """Training images, the last ones, that are only used to measure accuracy."""
     batch_size: int = 128
-    max_rate: float = 5e-3
+    max_rate: float = 2.5e-3
     """The peak of the one-cycle learning rate."""
-    weight_decay: float = 0.01
+    weight_decay: float = 0.05
     label_smoothing: float = 0.05
-    dropout: float = 0.05
     ema_epochs: float = 1.0
     """Time constant, in epochs, of the moving average of the weights that is kept."""
 
@@ -135,7 +137,7 @@ def train(
             f"not {len(images)}"
         )
     torch.manual_seed(recipe.seed)
-    network = FashionNet(recipe.dropout)
+    network = FashionNet()
     average = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
     steps_per_epoch = num_train // recipe.batch_size
@@ -174,7 +176,9 @@ def save(network: FashionNet, record: dict[str, Any], path: Path) -> None:
 
     Raises :class:`AccelError` when the file cannot be written.
     """
-    metadata = {"format": FORMAT, "version": VERSION, "training": json.dumps(record)}
+    document = {"format": FORMAT, "version": VERSION, "training": record}
+    # One entry, because safetensors writes several in an order that changes from run to run.
+    metadata = {_METADATA_KEY: json.dumps(document)}
     files.write(path, safetensors_bytes(network.state_dict(), metadata))
 
 
@@ -188,8 +192,7 @@ def load(path: Path) -> FashionNet:
     expected = {name: (t.dtype, t.shape) for name, t in network.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as f:
-            metadata = f.metadata() or {}
-            if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
+            if not _is_ours(f.metadata()):
                 raise AccelError(
                     f"{path} is not a float network of format version {VERSION}; {advice}"
                 )
@@ -207,6 +210,15 @@ def load(path: Path) -> FashionNet:
             raise AccelError(f"{path}: tensor {name} is not all finite float32 values; {advice}")
     network.load_state_dict(state)
     return network.eval()
+
+
+def _is_ours(metadata: dict[str, str] | None) -> bool:
+    try:
+        document = json.loads((metadata or {}).get(_METADATA_KEY, ""))
+    except (ValueError, RecursionError):
+        return False
+    ours = {"format": FORMAT, "version": VERSION}
+    return isinstance(document, dict) and document | ours == document
 
 
 def bundled_network() -> FashionNet:

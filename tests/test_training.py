@@ -137,7 +137,8 @@ def test_file_gives_the_network_back(trained, tmp_path):
     with torch.inference_mode():
         assert torch.equal(loaded(x), network(x))
     with safe_open(path, framework="pt") as f:
-        assert json.loads(f.metadata()["training"])["recipe"] == vars(FEW)
+        document = json.loads(f.metadata()["accel"])
+    assert document["training"]["recipe"] == vars(FEW)
     assert os.listdir(path.parent) == [path.name]
 
 
@@ -147,15 +148,24 @@ def altered(**changes):
     return {name: t for name, t in tensors.items() if t is not None}
 
 
-GOOD = {"format": training.FORMAT, "version": training.VERSION}
+def described(**changes):
+    """A file's metadata, its description changed."""
+    document = {"format": training.FORMAT, "version": training.VERSION, **changes}
+    return {"accel": json.dumps(document)}
+
+
+GOOD = described()
 
 
 @pytest.mark.parametrize(
     ("tensors", "metadata", "says"),
     [
         (altered(), None, "is not a float network"),
-        (altered(), {"format": "other", "version": "1"}, "is not a float network"),
-        (altered(), {**GOOD, "version": "2"}, "of format version 1"),
+        (altered(), {"accel": "no JSON"}, "is not a float network"),
+        (altered(), {"accel": "[" * 100_000}, "is not a float network"),
+        (altered(), {"accel": "1"}, "is not a float network"),
+        (altered(), described(format="other"), "is not a float network"),
+        (altered(), described(version=2), "of format version 1"),
         (altered(**{"fc3.bias": None}), GOOD, "other tensors"),
         (altered(extra=torch.zeros(1)), GOOD, "other tensors"),
         (altered(**{"fc3.bias": torch.zeros(11)}), GOOD, "other tensors"),

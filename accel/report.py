@@ -1,0 +1,118 @@
+"""What quantization did to a network, as tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import nn
+
+from accel import numerics, reference
+from accel.data import Images
+from accel.network import Layer, Network
+from accel.training import accuracy, to_input
+
+MANY_CHANNELS = 16
+"""Above this number of output channels a table shows the first and the last ones only."""
+FIRST, LAST = 4, 1
+
+
+def before_and_after(model: nn.Module, network: Network, file: Path, test_images: Images) -> Table:
+    """Model size and accuracy, before quantization and after.
+
+    Sizes are of files: PyTorch's own with the state dict of ``model``, and ``file``, which holds
+    ``network``.
+    """
+    state = io.BytesIO()
+    torch.save(model.state_dict(), state)
+    float_nbytes, quantized_nbytes = len(state.getvalue()), file.stat().st_size
+    float_accuracy = accuracy(model, test_images)
+    int8_accuracy = quantized_accuracy(network, test_images)
+    table = Table(title="before and after quantization", caption_justify="left")
+    table.caption = (
+        "Sizes are of the saved state dict and of the network's file, 1 MB = 1,000,000 bytes."
+    )
+    for name in ("", "model size (MB)", "accuracy on the test images"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("float", f"{float_nbytes / 1e6:.6f}", f"{float_accuracy:.2%}")
+    table.add_row("int8", f"{quantized_nbytes / 1e6:.6f}", f"{int8_accuracy:.2%}")
+    change = f"{100 * (int8_accuracy - float_accuracy):+.2f} points"
+    table.add_row("change", f"to {quantized_nbytes / float_nbytes:.1%}", change)
+    return table
+
+
+def quantized_accuracy(network: Network, images: Images) -> float:
+    """The share of the images that PyTorch's quantized kernels put in their class."""
+    x, tensor = to_input(images.pixels).numpy(), network.input
+    q = numerics.quantize(x, tensor.scale, tensor.zero_point, tensor.signed)
+    logits = reference.run_network(network, q)[-1]
+    return float((logits.argmax(axis=1) == images.labels).mean())
+
+
+def scales(network: Network) -> Table:
+    """Per layer the scale and zero point of its input, weights and output."""
+    table = Table(title="scales and zero points", caption_justify="left")
+    table.caption = "A real value is scale * (stored value - zero point)."
+    table.add_column("layer")
+    for tensor in ("input", "weight", "output"):
+        table.add_column(f"{tensor}\nscale", justify="right")
+        table.add_column(f"{tensor}\nzero point", justify="right")
+    for layer in network.layers:
+        table.add_row(
+            layer.name,
+            *(f"{layer.input.scale:.7g}", str(layer.input.zero_point)),
+            *(_range(layer.weight_scale), "0"),
+            *(f"{layer.output.scale:.7g}", str(layer.output.zero_point)),
+        )
+    return table
+
+
+def channels(network: Network, every_channel: bool) -> Table:
+    """Per output channel the weights' scale, and the integers that follow from the scales.
+
+    Without ``every_channel`` the middle of a layer with many channels is left out.
+    """
+    table = Table(title="biases and multipliers", caption_justify="left")
+    table.caption = (
+        "Integer bias: at scale input scale * weight scale. Folded: less zero point of the input "
+        "* sum of the weights. Multiplier: input scale * weight scale / output scale, in float32; "
+        "it is significand * 2^exponent."
+    )
+    for name in ("layer", "output\nchannel"):
+        table.add_column(name)
+    for name in ("weight\nscale", "integer\nbias", "folded\nbias", "multiplier", "significand"):
+        table.add_column(name, justify="right")
+    table.add_column("exponent", justify="right")
+    for layer in network.layers:
+        num = len(layer.bias_q)
+        shown = set(range(num))
+        if num > MANY_CHANNELS and not every_channel:
+            shown = {*range(FIRST), *range(num - LAST, num)}
+        for channel in sorted(shown):
+            if channel and channel - 1 not in shown:
+                table.add_row("", "...")
+            table.add_row(*_channel(layer, channel), end_section=channel == num - 1)
+    return table
+
+
+def _channel(layer: Layer, channel: int) -> list[str]:
+    multiplier = layer.multiplier[channel]
+    fraction, exponent = np.frexp(multiplier)
+    return [
+        layer.name if channel == 0 else "",
+        str(channel),
+        f"{np.broadcast_to(layer.weight_scale, layer.bias_q.shape)[channel]:.7g}",
+        str(layer.bias_q[channel]),
+        str(layer.folded_bias[channel]),
+        f"{multiplier:.9g}",
+        str(int(fraction * 2**24)),
+        str(exponent - 24),
+    ]
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = f"{values.min():.7g}", f"{values.max():.7g}"
+    return low if values.size == 1 else f"{low} to {high}"
