@@ -20,10 +20,16 @@ UNSUPPORTED = ("test_yosys_verilog", "dump_textwave", "dump_vtb", "max_cycles")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    test_verilog = config.getoption("test_verilog")
+    if test_verilog not in ("", "zeros", "ones", "rand") and not test_verilog.isdigit():
+        raise pytest.UsageError(
+            f"--test-verilog={test_verilog}: expected zeros, ones, rand or a seed; write "
+            f"--test-verilog=zeros, since without a value the option swallows the next word"
+        )
     for option in UNSUPPORTED:
         if config.getoption(option):
             raise pytest.UsageError(f"--{option.replace('_', '-')} is not supported by these tests")
-    if config.getoption("test_verilog") and config.getoption("dump_vcd"):
+    if test_verilog and config.getoption("dump_vcd"):
         raise pytest.UsageError(
             "--dump-vcd works with PyMTL3's own simulation, not with --test-verilog"
         )

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +94,10 @@ class Simulators:
         for component in self._imported:
             component.finalize()
         self._built, self._imported = {}, []
+        with warnings.catch_warnings():
+            # PyMTL3 writes every cycle of a VCD file out at once, but never closes the file.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def _verilate(self, component: Any) -> Any:
         """PyMTL3's translation and import. It keeps a build whose Verilog is the same as before,
@@ -176,7 +182,7 @@ class _Run:
         drain_from: int | None = None
         while drain_from is None or cycle < drain_from + DRAIN:
             sim.eval_combinational()
-            if trace is not None:
+            if trace is not None and cycle < last_moved + 10:
                 trace.append(f"{cycle:5}: {sim.top.line_trace()}")
             moved = [port.sample(cycle) for port in ports]
             sim.edge()
