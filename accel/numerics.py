@@ -42,12 +42,12 @@ def _reciprocal(scale: ArrayLike) -> Floats:
     return np.asarray(np.float32(1) / np.asarray(scale, dtype=np.float32), dtype=np.float32)
 
 
-def quantize(value: ArrayLike, scale: float, zero_point: int, signed: bool) -> Ints:
+def quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, signed: bool) -> Ints:
     """Real numbers to activations, as ``torch.quantize_per_tensor`` does it on x86.
 
     ``clamp(rne(fma(value, fl(1 / scale), zero_point)))``: the zero point goes into one float32
     rounding together with the product, and then an integer is taken. value: float32, any shape,
-    no NaN. Returns int64 of that shape.
+    no NaN. scale: one, or what broadcasts to that shape. Returns int64 of that shape.
     """
     lo, hi = output_range(signed, False, zero_point)
     # A product of two float32 is exact in float64, so only the sum is rounded to float32.

@@ -1,0 +1,534 @@
+"""Quantization of float models, and PyTorch's kernels on networks, against ``accel.numerics``."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from accel import numerics, reference
+from accel.errors import AccelError
+from accel.network import Network
+from accel.reference import quantize, run_network
+from tests.networks import Conv, Linear, random_images, random_network
+
+
+def integer_outputs(network: Network, images) -> list[np.ndarray]:
+    """Every layer in plain integers."""
+    x, outputs = np.asarray(images), []
+    for layer in network.layers:
+        if layer.kind == "conv2d":
+            acc = numerics.conv2d(
+                x, layer.weight, layer.stride, layer.padding, layer.input.zero_point
+            )
+            channel = (slice(None), None, None)
+        else:
+            acc, channel = (
+                numerics.linear(x.reshape(len(x), layer.input.size), layer.weight),
+                (slice(None),),
+            )
+        acc = acc + layer.folded_bias[channel]
+        # The hardware pools accumulators, PyTorch pools outputs.
+        acc = numerics.max_pool2d(acc) if layer.pool else acc
+        x = numerics.requantize(
+            acc, layer.multiplier[channel], layer.output.zero_point, *layer.output_range
+        )
+        outputs.append(x)
+    return outputs
+
+
+def assert_kernels_equal_integers(network: Network, images) -> None:
+    kernels = run_network(network, images)
+    assert len(kernels) == len(network.layers)
+    for layer, ours, theirs in zip(
+        network.layers, integer_outputs(network, images), kernels, strict=True
+    ):
+        assert theirs.dtype == (np.int8 if layer.output.signed else np.uint8)
+        assert theirs.shape == (len(images), *layer.output.shape)
+        np.testing.assert_array_equal(ours, theirs, err_msg=layer.name)
+
+
+# run_network
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "specs"),
+    [
+        pytest.param(
+            (1, 28, 28),
+            [
+                Conv(6, (3, 3), padding=1, pool=True), Conv(16, (3, 3), pool=True),
+                Linear(120), Linear(84), Linear(10, relu=False),
+            ],
+            id="the network of the design",
+        ),
+        pytest.param(
+            (3, 17, 14),
+            [
+                Conv(7, (5, 5), stride=2, padding=2, relu=False), Conv(9, (1, 1)),
+                Conv(4, (2, 3), padding=1, pool=True), Linear(5, relu=False),
+            ],
+            id="other kernels",
+        ),
+        pytest.param((40,), [Linear(33), Linear(1, relu=False)], id="only linear"),
+        pytest.param((5, 9, 8), [Conv(2, (4, 4), pool=True, relu=False)], id="one convolution"),
+    ],
+)  # fmt: skip
+def test_kernels_equal_integers(shape, specs, per_channel, signed):
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        network = random_network(rng, shape, specs, per_channel=per_channel, signed=signed)
+        assert_kernels_equal_integers(network, random_images(rng, network, 100))
+
+
+@st.composite
+def networks(draw) -> tuple[Network, np.ndarray]:
+    shape = tuple(draw(st.integers(1, high)) for high in (4, 9, 9))
+    specs, (_, height, width) = [], shape
+    for _ in range(draw(st.integers(0, 3))):
+        padding, stride = draw(st.integers(0, 2)), draw(st.sampled_from([1, 2]))
+        limits = [min(5, size + 2 * padding) for size in (height, width)]
+        kernel = (draw(st.integers(1, limits[0])), draw(st.integers(1, limits[1])))
+        height, width = (
+            (size + 2 * padding - k) // stride + 1
+            for size, k in zip((height, width), kernel, strict=True)
+        )
+        pool = min(height, width) >= 2 and draw(st.booleans())
+        if pool:
+            height, width = height // 2, width // 2
+        specs.append(
+            Conv(draw(st.integers(1, 9)), kernel, stride, padding, draw(st.booleans()), pool)
+        )
+    for _ in range(draw(st.integers(0 if specs else 1, 2))):
+        specs.append(Linear(draw(st.integers(1, 20)), draw(st.booleans())))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    options = {"per_channel": draw(st.booleans()), "signed": draw(st.booleans())}
+    network = random_network(rng, shape, specs, **options)
+    return network, random_images(rng, network, draw(st.integers(0, 3)))
+
+
+@given(networks())
+def test_kernels_equal_integers_on_drawn_networks(case):
+    assert_kernels_equal_integers(*case)
+
+
+def test_signed_and_unsigned_tensors_may_meet_in_a_layer():
+    rng = np.random.default_rng(2)
+    network = random_network(rng, (2, 6, 6), [Conv(4, (3, 3)), Linear(3)])
+    first, second = network.layers
+    between = dataclasses.replace(
+        first.output, signed=True, zero_point=first.output.zero_point - 128
+    )
+    mixed = Network(
+        name="mixed",
+        layers=(
+            dataclasses.replace(first, output=between),
+            dataclasses.replace(second, input=between),
+        ),
+    )
+    images = random_images(rng, network, 20)
+    assert_kernels_equal_integers(mixed, images)
+    # The same numbers in another representation
+    plain, shifted = run_network(network, images), run_network(mixed, images)
+    np.testing.assert_array_equal(plain[0], shifted[0].astype(int) + 128)
+    np.testing.assert_array_equal(plain[1], shifted[1])
+
+
+def test_images_are_run_in_batches(monkeypatch):
+    rng = np.random.default_rng(3)
+    network = random_network(rng, (1, 4, 4), [Conv(2, (3, 3)), Linear(3)])
+    monkeypatch.setattr(reference, "BATCH_SIZE", 7)
+    batches = []
+    original = reference._Kernel.__call__
+
+    def spy(self, x):
+        batches.append(len(x))
+        return original(self, x)
+
+    monkeypatch.setattr(reference._Kernel, "__call__", spy)
+    assert_kernels_equal_integers(network, random_images(rng, network, 24))
+    assert batches == [7, 7, 7, 7, 7, 7, 3, 3]
+
+
+def test_the_engine_is_restored(monkeypatch):
+    rng = np.random.default_rng(4)
+    network = random_network(rng, (4,), [Linear(3)])
+    images = random_images(rng, network, 1)
+    before = torch.backends.quantized.engine
+    try:
+        for engine in torch.backends.quantized.supported_engines:
+            torch.backends.quantized.engine = engine
+            run_network(network, images)
+            assert torch.backends.quantized.engine == engine
+        monkeypatch.setattr(reference, "_Kernel", None)
+        with pytest.raises(TypeError, match="not callable"):
+            run_network(network, images)
+        assert torch.backends.quantized.engine == engine
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def test_a_build_without_qnnpack(monkeypatch):
+    monkeypatch.setattr(reference, "ENGINE", "another")
+    network = random_network(np.random.default_rng(5), (4,), [Linear(3)])
+    with pytest.raises(AccelError, match="this build of PyTorch has no another, only"):
+        run_network(network, np.zeros((1, 4), int))
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (np.zeros((1, 2, 5, 5), int), r"shape \(N, 2, 5, 6\), not int64 \(1, 2, 5, 5\)"),
+        (np.zeros((2, 5, 6), int), "must be whole numbers of shape"),
+        (np.zeros((1, 2, 5, 6)), "must be whole numbers of shape .* not float64"),
+        (np.full((1, 2, 5, 6), 256), "values from 0 to 255, not 256 to 256"),
+        (np.full((1, 2, 5, 6), -1), "values from 0 to 255"),
+    ],
+)
+def test_wrong_images(images, says):
+    network = random_network(np.random.default_rng(6), (2, 5, 6), [Linear(3)])
+    with pytest.raises(AccelError, match=says):
+        run_network(network, images)
+
+
+# quantize
+
+
+class Block(nn.Module):
+    """A user's own module, within another."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)
+
+    def forward(self, x):
+        return F.relu(self.conv(x))
+
+
+class Custom(nn.Module):
+    """A forward of functions and methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(Block(2, 6, 5), nn.Sequential(nn.Dropout(0.5), nn.Identity()))
+        self.conv = nn.Conv2d(6, 9, (3, 2), bias=False)
+        self.fc = nn.Linear(54, 7)
+        self.out = nn.Linear(7, 4)
+
+    def forward(self, x):
+        x = self.features(x)
+        x = F.max_pool2d(torch.relu(self.conv(x)), 2)
+        x = x.view(x.size(0), -1)
+        x = F.dropout(self.fc(x).relu(), training=self.training)
+        return self.out(x)
+
+
+def nested() -> nn.Module:
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(5, 8, 3), nn.MaxPool2d(2, stride=2), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(32, 3))),
+    )
+
+
+def normalised() -> nn.Module:
+    model = nn.Sequential(
+        nn.Conv2d(2, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(),
+        nn.Conv2d(5, 4, 3), nn.Dropout2d(), nn.BatchNorm2d(4), nn.Flatten(),
+        nn.Linear(320, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3),
+    )  # fmt: skip
+    for norm in model:
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 2)
+            nn.init.normal_(norm.bias)
+            nn.init.normal_(norm.running_mean)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+    return model
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(2 * 12 * 14, 20), nn.ReLU(), nn.Linear(20, 5))
+
+
+MODELS = {"custom": Custom, "nested": nested, "normalised": normalised, "perceptron": perceptron}
+
+
+def make(name: str, seed: int = 0) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(seed)
+    return MODELS[name](), torch.randn(300, 2, 12, 14)
+
+
+def quantized_images(network: Network, images) -> np.ndarray:
+    tensor = network.input
+    return numerics.quantize(images, tensor.scale, tensor.zero_point, tensor.signed)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_quantized_models(name, per_channel, signed):
+    model, images = make(name)
+    network = quantize(model, images, per_channel=per_channel, signed=signed)
+    assert network.name == type(model).__name__
+    for layer in network.layers:
+        assert layer.output.signed == layer.input.signed == signed
+        assert layer.weight_scale.shape == ((len(layer.bias),) if per_channel else (1,))
+    quantized = quantized_images(network, images.numpy())
+    assert_kernels_equal_integers(network, quantized)
+    with torch.no_grad():
+        expected = model.eval()(images).numpy()
+    logits = run_network(network, quantized)[-1].astype(np.float64)
+    real = (logits - network.output.zero_point) * network.output.scale
+    assert np.sqrt(np.mean((real - expected) ** 2)) < 0.04 * expected.std()
+
+
+def test_what_becomes_of_a_model():
+    network = quantize(*make("custom"), name="mine")
+    assert network.name == "mine"
+    found = [
+        (la.name, la.kind, la.stride, la.padding, la.relu, la.pool, la.input.shape, la.output.shape)
+        for la in network.layers
+    ]
+    assert found == [
+        ("features.0.conv", "conv2d", 2, 2, True, False, (2, 12, 14), (6, 6, 7)),
+        ("conv", "conv2d", 1, 0, True, True, (6, 6, 7), (9, 2, 3)),
+        ("fc", "linear", 1, 0, True, False, (9, 2, 3), (7,)),
+        ("out", "linear", 1, 0, False, False, (7,), (4,)),
+    ]
+
+
+def test_flat_images_and_a_bare_layer():
+    torch.manual_seed(1)
+    model, images = nn.Linear(12, 3), torch.randn(50, 12)
+    network = quantize(model, images)
+    assert [layer.input.shape for layer in network.layers] == [(12,)]
+    assert_kernels_equal_integers(network, quantized_images(network, images.numpy()))
+
+
+def test_numpy_images_are_as_good():
+    model, images = make("nested")
+    a, b = quantize(model, images), quantize(model, images.numpy())
+    assert a.input == b.input and a.output == b.output
+
+
+def test_the_model_is_left_as_it_is():
+    model, images = make("normalised")
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    filters, threads = list(warnings.filters), torch.get_num_threads()
+    quantize(model, images)
+    assert all(module.training for module in model.modules())
+    assert warnings.filters == filters and torch.get_num_threads() == threads
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+class Functional(nn.Module):
+    """PyTorch's own flow takes it as we do: it would look at pooled tensors also before they are
+    pooled, and quantize the input of ``nn.Flatten`` a second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(2, 6, 3, 2, padding=1), nn.Conv2d(6, 8, 3)
+        self.fc1, self.fc2 = nn.Linear(160, 20), nn.Linear(20, 5)
+
+    def forward(self, x):
+        x = F.relu(self.conv1(x))
+        x = torch.flatten(self.conv2(x), 1)
+        return self.fc2(F.relu(self.fc1(x)))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_equals_pytorchs_own_flow(per_channel):
+    """Scales, zero points and every logit, of a model that FX quantization prepares and converts
+    with the QNNPACK configuration."""
+    from torch.ao.quantization import QConfig, QConfigMapping, get_default_qconfig, quantize_fx
+    from torch.ao.quantization.observer import default_per_channel_weight_observer
+
+    torch.manual_seed(2)
+    model, images = Functional().eval(), torch.randn(600, 2, 12, 14)
+    config = get_default_qconfig("qnnpack")
+    if per_channel:
+        config = QConfig(config.activation, default_per_channel_weight_observer)
+    mapping = QConfigMapping().set_global(config)
+    with reference._engine(), torch.no_grad():
+        prepared = quantize_fx.prepare_fx(copy.deepcopy(model), mapping, (images[:1],))
+        for batch in images.split(reference.BATCH_SIZE):
+            prepared(batch)
+        converted = quantize_fx.convert_fx(prepared)
+        theirs = converted(images).numpy()
+        modules = [getattr(converted, name) for name in ("conv1", "conv2", "fc1", "fc2")]
+    network = quantize(model, images, per_channel=per_channel)
+    for layer, module in zip(network.layers, modules, strict=True):
+        assert (layer.output.scale, layer.output.zero_point) == (module.scale, module.zero_point)
+        np.testing.assert_array_equal(layer.weight, module.weight().int_repr().numpy())
+    logits = run_network(network, quantized_images(network, images.numpy()))[-1]
+    ours = (logits.astype(np.float32) - network.output.zero_point) * np.float32(
+        network.output.scale
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_channels_without_weights_keep_their_bias():
+    """Their own scale would be next to nothing, and the bias would overflow at it."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+    with torch.no_grad():
+        model[0].weight[1:3] = 0
+        model[0].bias[1:3] = torch.tensor([3000.0, -0.0])
+    images = torch.rand(100, 1, 4, 4)
+    network = quantize(model, images)
+    layer = network.layers[0]
+    assert np.abs(layer.bias_q).max() <= reference.MAX_BIAS + 1
+    steps = layer.bias_q[1] * layer.multiplier[1]
+    assert abs(steps * layer.output.scale - 3000) < layer.output.scale
+    assert_kernels_equal_integers(network, quantized_images(network, images.numpy()))
+    # A channel that has weights keeps its scale, which is its largest weight's.
+    largest = model[0].weight.detach()[0].abs().max().numpy()
+    np.testing.assert_allclose(layer.weight_scale[0], largest / 127.5, rtol=1e-6)
+
+
+class Adds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x):
+        return x + self.conv(x)
+
+
+class Branches(Adds):
+    def forward(self, x):
+        return self.conv(x) if x.sum() > 0 else x
+
+
+class Functions(Adds):
+    def forward(self, x):
+        return F.conv2d(x, self.conv.weight)
+
+
+class Slices(Adds):
+    def forward(self, x):
+        return self.conv(x)[:, :1]
+
+
+class Dropout(Adds):
+    def forward(self, x):
+        return F.dropout(self.conv(x))
+
+
+class Transposes(Adds):
+    def forward(self, x):
+        return self.conv(x).view(2, -1)
+
+
+class TwoOutputs(Adds):
+    def forward(self, x):
+        y = self.conv(x)
+        return y, y
+
+
+def hooked() -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3))
+    model[0].register_forward_hook(lambda module, args, output: output * 2)
+    return model
+
+
+def after_conv(*modules: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 4, 3), *modules)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (after_conv(nn.Sigmoid()), r"module '1' \(Sigmoid\) is not supported; expected Conv2d"),
+        (after_conv(nn.Sequential(nn.AvgPool2d(2))), r"module '1\.0' \(AvgPool2d\) is not"),
+        (after_conv(nn.ConvTranspose2d(4, 4, 3)), r"module '1' \(ConvTranspose2d\) is not"),
+        (after_conv(nn.MaxPool2d(3)), r"module '1' \(MaxPool2d\) must pool windows of 2x2"),
+        (after_conv(nn.MaxPool2d(2, 1)), "must pool windows of 2x2"),
+        (after_conv(nn.MaxPool2d(2, padding=1)), "must pool windows of 2x2"),
+        (after_conv(nn.MaxPool2d(2, dilation=2)), "must pool windows of 2x2"),
+        (after_conv(nn.MaxPool2d(2, ceil_mode=True)), "must pool windows of 2x2"),
+        (after_conv(nn.MaxPool2d(2, return_indices=True)), "must not return indices"),
+        (after_conv(nn.MaxPool2d(2), nn.MaxPool2d(2)), r"module '2' .* after a convolution"),
+        (nn.Sequential(nn.MaxPool2d(2)), "must come after a convolution"),
+        (nn.Sequential(nn.ReLU()), "must come after a convolution"),
+        (nn.Sequential(nn.Flatten()), "Sequential holds no layer"),
+        (nn.Sequential(nn.BatchNorm2d(2)), "must directly follow"),
+        (after_conv(nn.ReLU(), nn.BatchNorm2d(4)), r"module '2' \(BatchNorm2d\) must directly"),
+        (after_conv(nn.BatchNorm2d(4, track_running_stats=False)), "have statistics"),
+        (after_conv(nn.Flatten(2)), r"module '1' \(Flatten\) must flatten all dimensions"),
+        (after_conv(nn.Linear(12, 3)), r"module '1' \(Linear\) takes a feature map"),
+        (after_conv(nn.Flatten(), nn.Conv2d(4, 4, 1)), r"module '2' \(Conv2d\) takes a flat"),
+        (nn.Conv2d(2, 4, 7), r"module '0' \(Conv2d\) has kernel size \(7, 7\), but at most 5"),
+        (nn.Conv2d(2, 4, 3, stride=3), r"has stride \(3, 3\), but only 1 and 2"),
+        (nn.Conv2d(2, 4, 3, stride=(1, 2)), r"has stride \(1, 2\)"),
+        (nn.Conv2d(2, 4, 3, padding=(1, 0)), r"has padding \(1, 0\) of mode 'zeros'"),
+        (nn.Conv2d(2, 4, 3, padding="same"), "has padding 'same'"),
+        (nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"), "of mode 'reflect'"),
+        (nn.Conv2d(2, 4, 3, dilation=2), "has dilation"),
+        (nn.Conv2d(2, 4, 3, groups=2), "has 2 groups"),
+        (nn.Conv2d(3, 4, 3), r"does not take calibration images of shape \(2, 12, 14\) \(Given"),
+        (Adds(), r"operation 'add' \(add\) in the forward of Adds is not supported"),
+        (Branches(), "the forward of Branches cannot be traced"),
+        (Functions(), r"operation 'conv_weight' .*in the forward of Functions is not"),
+        (Slices(), r"operation 'getitem' \(getitem\) in the forward of Slices is not"),
+        (Dropout(), r"operation 'dropout' \(dropout\) in the forward of Dropout is not"),
+        (Transposes(), "Transposes does something else than its layers in a row"),
+        (TwoOutputs(), "TwoOutputs does something else than its layers in a row"),
+        (hooked(), "Sequential does something else than its layers in a row, such as a hook"),
+    ],
+)
+def test_refused_models(model, says):
+    with pytest.raises(AccelError, match=says) as e:
+        quantize(model, torch.rand(3, 2, 12, 14))
+    assert str(e.value).isprintable() and not str(e.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (torch.zeros(3, 2, 12, 14, dtype=torch.uint8), r"must be float32 .* not uint8 \(3, 2, 12"),
+        (torch.zeros(2, 12, 14), "must be float32 .* not float32"),
+        (torch.zeros(0, 2, 12, 14), "must be float32"),
+        (torch.full((3, 2, 12, 14), torch.nan), "must be finite"),
+        (torch.zeros(3, 2, 9, 9), r"does not take calibration images of shape \(2, 9, 9\)"),
+    ],
+)
+def test_wrong_calibration_images(images, says):
+    model, _ = make("nested")
+    with pytest.raises(AccelError, match=says):
+        quantize(model, images)
+
+
+def test_calibration_images_that_are_all_zero_are_no_crash():
+    """Scales are then as small as they get; what is exact all the same is accepted."""
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2 * 12 * 14, 3))
+    network = quantize(model, torch.zeros(3, 2, 12, 14))
+    images = random_images(np.random.default_rng(7), network, 5)
+    assert_kernels_equal_integers(network, images)
+
+
+def test_calibration_on_many_images_is_calibration_on_all_of_them():
+    """An image in the last batch decides about the range."""
+    model, images = make("nested")
+    images[-1] *= 30
+    for signed, per_channel in itertools.product((False, True), repeat=2):
+        scales = [
+            quantize(model, part, per_channel=per_channel, signed=signed).input.scale
+            for part in (images[:-1], images)
+        ]
+        assert scales[1] > 2 * scales[0]
