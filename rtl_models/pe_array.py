@@ -9,8 +9,6 @@ from accel.messages import mk_acc, mk_step
 from rtl_models.accumulator import Accumulator
 from rtl_models.pe import PE, SUM_NBITS
 
-ROWS = 3
-
 
 class PEArrayRTL(Component):
     """Multiply-accumulates nine activations with nine weights in every column, every cycle.
@@ -68,10 +66,11 @@ class PEArrayRTL(Component):
 
         # Structure
         s.accumulators = [Accumulator(cfg) for _ in range(num_cols)]
-        s.pes = [[PE(cfg) for _ in range(ROWS)] for _ in range(num_cols)]
+        # One list a row: in one list of lists, the chain of sums up a column would look like a loop
+        # through the same signal to Verilator.
+        s.row0, s.row1, s.row2 = ([PE(cfg) for _ in range(num_cols)] for _ in range(3))
         for c in range(num_cols):
-            for r in range(ROWS):
-                pe = s.pes[c][r]
+            for r, pe in enumerate((s.row0[c], s.row1[c], s.row2[c])):
                 pe.x0 //= s.x[3 * r]
                 pe.x1 //= s.x[3 * r + 1]
                 pe.x2 //= s.x[3 * r + 2]
@@ -82,9 +81,11 @@ class PEArrayRTL(Component):
                 pe.operand_en //= s.operand_en
                 pe.product_en //= s.product_en
                 pe.row_en //= s.row_en
-                pe.psum_in //= s.pes[c][r + 1].psum_out if r + 1 < ROWS else 0
+            s.row2[c].psum_in //= 0
+            s.row1[c].psum_in //= s.row2[c].psum_out
+            s.row0[c].psum_in //= s.row1[c].psum_out
             accumulator = s.accumulators[c]
-            accumulator.psum //= s.pes[c][0].psum_out
+            accumulator.psum //= s.row0[c].psum_out
             accumulator.column_en //= s.column_en
             accumulator.acc_en //= s.acc_en
             accumulator.first //= s.first[3]

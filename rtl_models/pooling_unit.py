@@ -1,11 +1,12 @@
 """The pooling unit: the maximum of each pooling window, in every column."""
 
-from pymtl3 import Component, Wire, mk_bits, update, update_ff
+from pymtl3 import Component, Wire, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
 from accel.config import AccelConfig
 from accel.messages import mk_acc, mk_pooled
+from rtl_models.pooling_lane import PoolingLane
 
 
 class PoolingUnitRTL(Component):
@@ -24,9 +25,7 @@ class PoolingUnitRTL(Component):
 
     def construct(s, cfg: AccelConfig):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"PoolingUnit_{cfg}")
-        num_cols, acc_nbits = cfg.num_cols, cfg.acc_nbits
-        # Bits compare as unsigned: with the sign bit inverted, that is the order of signed numbers.
-        sign = mk_bits(acc_nbits)(1 << (acc_nbits - 1))
+        acc_nbits = cfg.acc_nbits
 
         # Interface
         s.acc = RecvIfcRTL(mk_acc(cfg))
@@ -34,12 +33,17 @@ class PoolingUnitRTL(Component):
 
         # Wires
         s.advance = Wire()
-        s.best = [Wire(acc_nbits) for _ in range(num_cols)]
+        s.en = Wire()
         s.pooled_val = Wire()
 
         # Structure
-        for c in range(num_cols):
-            s.pooled.msg.acc[c * acc_nbits : (c + 1) * acc_nbits] //= s.best[c]
+        s.lanes = [PoolingLane(cfg) for _ in range(cfg.num_cols)]
+        for c, lane in enumerate(s.lanes):
+            low, high = c * acc_nbits, (c + 1) * acc_nbits
+            lane.en //= s.en
+            lane.pool_first //= s.acc.msg.pool_first
+            lane.acc //= s.acc.msg.acc[low:high]
+            s.pooled.msg.acc[low:high] //= lane.best
         s.pooled.val //= s.pooled_val
         s.acc.rdy //= s.advance
 
@@ -47,6 +51,7 @@ class PoolingUnitRTL(Component):
         @update
         def up_advance():
             s.advance @= ~s.pooled_val | s.pooled.rdy
+            s.en @= s.advance & s.acc.val
 
         # Sequential
         @update_ff
@@ -55,16 +60,6 @@ class PoolingUnitRTL(Component):
                 s.pooled_val <<= 0
             elif s.advance:
                 s.pooled_val <<= s.acc.val & s.acc.msg.pool_last
-
-        @update_ff
-        def up_best():
-            if s.advance & s.acc.val:
-                for c in range(num_cols):
-                    if s.acc.msg.pool_first | (
-                        (s.acc.msg.acc[c * acc_nbits : c * acc_nbits + acc_nbits] ^ sign)
-                        > (s.best[c] ^ sign)
-                    ):
-                        s.best[c] <<= s.acc.msg.acc[c * acc_nbits : c * acc_nbits + acc_nbits]
 
     def line_trace(s):
         width = (s.acc.msg.acc.nbits + 3) // 4

@@ -9,6 +9,7 @@ from accel.messages import mk_out, mk_param, mk_pooled
 from rtl_models.requantizer_lane import RequantizerLane
 
 NUM_STAGES = 11
+SETTINGS_NBITS = 3 * ACT_NBITS
 
 
 class RequantizerRTL(Component):
@@ -31,8 +32,11 @@ class RequantizerRTL(Component):
     def construct(s, cfg: AccelConfig):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"Requantizer_{cfg}")
         num_lanes, acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        out_stage = NUM_STAGES - 1
+        older_settings_nbits = (NUM_STAGES - 2) * SETTINGS_NBITS
         beat_nbits = num_lanes * acc_nbits
-        lo_at, zero_point_at = ACT_NBITS, 2 * ACT_NBITS
+        # A lane wants its zero point when the beat has reached stage 9, and its limits in stage 10.
+        stage9_at, stage10_at = 8 * SETTINGS_NBITS, 9 * SETTINGS_NBITS
 
         # Interface
         s.pooled = RecvIfcRTL(mk_pooled(cfg))
@@ -46,8 +50,7 @@ class RequantizerRTL(Component):
         s.held_val = Wire()
         s.held = Wire(cfg.num_cols * acc_nbits)
         s.valid = Wire(NUM_STAGES)  # bit i belongs to stage i+1
-        # zero_point, lo, hi of the beats in stages 1 to 10
-        s.settings = [Wire(3 * ACT_NBITS) for _ in range(NUM_STAGES - 1)]
+        s.settings = Wire((NUM_STAGES - 1) * SETTINGS_NBITS)  # of stage 1 in the lowest bits
 
         # Structure
         s.lanes = [RequantizerLane(cfg) for _ in range(num_lanes)]
@@ -56,20 +59,20 @@ class RequantizerRTL(Component):
             lane.acc //= s.held[i * acc_nbits : (i + 1) * acc_nbits]
             lane.bias //= s.param.msg.bias[32 * i : 32 * i + 32]
             lane.multiplier //= s.param.msg.multiplier[32 * i : 32 * i + 32]
-            lane.zero_point //= s.settings[8][zero_point_at : zero_point_at + ACT_NBITS]
-            lane.lo //= s.settings[9][lo_at : lo_at + ACT_NBITS]
-            lane.hi //= s.settings[9][0:ACT_NBITS]
+            lane.zero_point //= s.settings[stage9_at + 18 : stage9_at + 27]
+            lane.lo //= s.settings[stage10_at + 9 : stage10_at + 18]
+            lane.hi //= s.settings[stage10_at : stage10_at + 9]
             s.out.msg.y[8 * i : 8 * i + 8] //= lane.y
-        s.out.val //= s.valid[NUM_STAGES - 1]
+        s.out.val //= s.valid[out_stage]
 
         # Combinational
         @update
         def up_ready():
-            s.advance @= ~s.valid[NUM_STAGES - 1] | s.out.rdy
+            s.advance @= ~s.out.val | s.out.rdy
             s.param.rdy @= s.held_val & s.advance
             s.beat @= s.param.val & s.held_val & s.advance
             s.pooled.rdy @= ~s.held_val | (s.beat & s.param.msg.last)
-            s.lanes_en @= s.beat | (s.advance & (s.valid[0 : NUM_STAGES - 1] != 0))
+            s.lanes_en @= s.beat | (s.advance & (s.valid[0:out_stage] != 0))
 
         # Sequential
         @update_ff
@@ -81,7 +84,7 @@ class RequantizerRTL(Component):
                 if s.pooled.rdy:
                     s.held_val <<= s.pooled.val
                 if s.advance:
-                    s.valid <<= concat(s.valid[0 : NUM_STAGES - 1], s.beat)
+                    s.valid <<= concat(s.valid[0:out_stage], s.beat)
 
         @update_ff
         def up_held():
@@ -93,9 +96,12 @@ class RequantizerRTL(Component):
         @update_ff
         def up_settings():
             if s.lanes_en:
-                s.settings[0] <<= concat(s.param.msg.zero_point, s.param.msg.lo, s.param.msg.hi)
-                for i in range(1, NUM_STAGES - 1):
-                    s.settings[i] <<= s.settings[i - 1]
+                s.settings <<= concat(
+                    s.settings[0:older_settings_nbits],
+                    s.param.msg.zero_point,
+                    s.param.msg.lo,
+                    s.param.msg.hi,
+                )
 
     def line_trace(s):
         width = (s.pooled.msg.acc.nbits + 3) // 4

@@ -54,7 +54,7 @@ class RequantizerLane(Component):
 
     def construct(s, cfg: AccelConfig):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"RequantizerLane_{cfg}")
-        acc_nbits = cfg.acc_nbits
+        acc_nbits, sign_at = cfg.acc_nbits, cfg.acc_nbits - 1
         # At least 26, so that there always is a bit below the guard bit; see stage 5.
         norm_nbits = max(acc_nbits, 26)
         value_nbits = 11  # 513 plus or minus a zero point, signed
@@ -188,8 +188,8 @@ class RequantizerLane(Component):
                 s.exponent1 <<= s.multiplier[23:31]
                 s.fraction1 <<= s.multiplier[0:23]
 
-                s.magnitude2 <<= zext(~s.sum1 + 1 if s.sum1[acc_nbits - 1] else s.sum1, norm_nbits)
-                s.negative <<= concat(s.negative[0:7], s.sum1[acc_nbits - 1])
+                s.magnitude2 <<= zext(~s.sum1 + 1 if s.sum1[sign_at] else s.sum1, norm_nbits)
+                s.negative <<= concat(s.negative[0:7], s.sum1[sign_at])
                 s.shift2 <<= shift_base - zext(s.exponent1, shift_nbits)
                 s.fraction2 <<= s.fraction1
 
