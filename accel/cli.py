@@ -119,12 +119,13 @@ def quantize(
     ] = False,
 ) -> None:
     """Quantize the Fashion-MNIST network to int8, calibrated on training images."""
+    from accel import data as fashion_mnist
     from accel import reference, report, training
-    from accel.data import calibration_images, load
 
     files.check_writable(out)
-    model = training.bundled_network() if network is None else training.load(network)
-    calibration, test_images = calibration_images(data), load("test", data)
+    model = training.load(network or fashion_mnist.FLOAT_NETWORK)
+    calibration = fashion_mnist.calibration_images(data)
+    test_images = fashion_mnist.load("test", data)
     quantized = reference.quantize(
         model,
         training.to_input(calibration.pixels),

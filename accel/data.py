@@ -14,7 +14,6 @@ import os
 import sys
 import zlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,12 @@ CLASSES = (
 IMAGE_SHAPE = (28, 28)
 NUM_CALIBRATION_IMAGES = 2000
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+_ASSETS = Path(__file__).parent / "assets"
+FLOAT_NETWORK = _ASSETS / "fashion_mnist_float.safetensors"
+"""What ``accel train`` made, see :func:`accel.training.load`."""
+QUANTIZED_NETWORK = _ASSETS / "fashion_mnist_int8.safetensors"
+"""What ``accel quantize`` made of it, see :meth:`accel.network.Network.load`."""
 
 IDX_HEADER_NBYTES = {"images": 16, "labels": 8}
 """A magic number and one 32-bit size per dimension; the checksum covers them too."""
@@ -126,8 +131,7 @@ def bundled_images() -> Images:
     # Imported here: it imports torch, which reading the data set does not need.
     from safetensors.numpy import load
 
-    file = resources.files("accel") / "assets" / "fashion_mnist_test_1000.safetensors"
-    tensors = load(file.read_bytes())
+    tensors = load((_ASSETS / "fashion_mnist_test_1000.safetensors").read_bytes())
     return Images(tensors["pixels"], tensors["labels"])
 
 

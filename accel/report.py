@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from torch import nn
 
@@ -31,12 +33,9 @@ def before_and_after(model: nn.Module, network: Network, file: Path, test_images
     float_nbytes, quantized_nbytes = len(state.getvalue()), file.stat().st_size
     float_accuracy = accuracy(model, test_images)
     int8_accuracy = quantized_accuracy(network, test_images)
-    table = Table(title="before and after quantization", caption_justify="left")
-    table.caption = (
-        "Sizes are of the saved state dict and of the network's file, 1 MB = 1,000,000 bytes."
-    )
-    for name in ("", "model size (MB)", "accuracy on the test images"):
-        table.add_column(name, justify="right" if name else "left")
+    table = _table("before and after quantization", "")
+    table.caption = "Sizes: state dict and network as saved; 1 MB is 1,000,000 bytes."
+    _add_numbers(table, "model size (MB)", f"accuracy on {len(test_images):,} test images")
     table.add_row("float", f"{float_nbytes / 1e6:.6f}", f"{float_accuracy:.2%}")
     table.add_row("int8", f"{quantized_nbytes / 1e6:.6f}", f"{int8_accuracy:.2%}")
     change = f"{100 * (int8_accuracy - float_accuracy):+.2f} points"
@@ -54,18 +53,16 @@ def quantized_accuracy(network: Network, images: Images) -> float:
 
 def scales(network: Network) -> Table:
     """Per layer the scale and zero point of its input, weights and output."""
-    table = Table(title="scales and zero points", caption_justify="left")
+    table = _table("scales and zero points", "layer")
     table.caption = "A real value is scale * (stored value - zero point)."
-    table.add_column("layer")
     for tensor in ("input", "weight", "output"):
-        table.add_column(f"{tensor}\nscale", justify="right")
-        table.add_column(f"{tensor}\nzero point", justify="right")
+        _add_numbers(table, f"{tensor}\nscale", f"{tensor}\nzero\npoint")
     for layer in network.layers:
         table.add_row(
             layer.name,
-            *(f"{layer.input.scale:.7g}", str(layer.input.zero_point)),
+            *(f"{layer.input.scale:.6g}", str(layer.input.zero_point)),
             *(_range(layer.weight_scale), "0"),
-            *(f"{layer.output.scale:.7g}", str(layer.output.zero_point)),
+            *(f"{layer.output.scale:.6g}", str(layer.output.zero_point)),
         )
     return table
 
@@ -75,17 +72,13 @@ def channels(network: Network, every_channel: bool) -> Table:
 
     Without ``every_channel`` the middle of a layer with many channels is left out.
     """
-    table = Table(title="biases and multipliers", caption_justify="left")
+    table = _table("biases and multipliers", "layer", "channel")
     table.caption = (
-        "Integer bias: at scale input scale * weight scale. Folded: less zero point of the input "
-        "* sum of the weights. Multiplier: input scale * weight scale / output scale, in float32; "
-        "it is significand * 2^exponent."
+        "Bias: at scale input scale * weight scale; folded: less the input's zero point * the sum "
+        "of the weights. Multiplier: input scale * weight scale / output scale in float32, which "
+        "is integer / 2^shift."
     )
-    for name in ("layer", "output\nchannel"):
-        table.add_column(name)
-    for name in ("weight\nscale", "integer\nbias", "folded\nbias", "multiplier", "significand"):
-        table.add_column(name, justify="right")
-    table.add_column("exponent", justify="right")
+    _add_numbers(table, "weight\nscale", "bias", "folded\nbias", "multiplier", "integer", "shift")
     for layer in network.layers:
         num = len(layer.bias_q)
         shown = set(range(num))
@@ -99,20 +92,41 @@ def channels(network: Network, every_channel: bool) -> Table:
 
 
 def _channel(layer: Layer, channel: int) -> list[str]:
+    weight_scale = np.broadcast_to(layer.weight_scale, layer.bias_q.shape)[channel]
     multiplier = layer.multiplier[channel]
     fraction, exponent = np.frexp(multiplier)
     return [
         layer.name if channel == 0 else "",
         str(channel),
-        f"{np.broadcast_to(layer.weight_scale, layer.bias_q.shape)[channel]:.7g}",
+        f"{weight_scale:.6g}",
         str(layer.bias_q[channel]),
         str(layer.folded_bias[channel]),
-        f"{multiplier:.9g}",
+        f"{multiplier:.6g}",
         str(int(fraction * 2**24)),
-        str(exponent - 24),
+        str(24 - exponent),
     ]
 
 
-def _range(values: np.ndarray) -> str:
-    low, high = f"{values.min():.7g}", f"{values.max():.7g}"
-    return low if values.size == 1 else f"{low} to {high}"
+def _range(values: NDArray[np.float32]) -> str:
+    low, high = f"{values.min():.6g}", f"{values.max():.6g}"
+    return low if values.size == 1 else f"{low} to\n{high}"
+
+
+def _table(title: str, *names: str) -> Table:
+    """A table that fits into 80 characters without cutting a number."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _add_numbers(table: Table, *names: str) -> None:
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)

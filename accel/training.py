@@ -11,7 +11,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -219,13 +218,6 @@ def _is_ours(metadata: dict[str, str] | None) -> bool:
         return False
     ours = {"format": FORMAT, "version": VERSION}
     return isinstance(document, dict) and document | ours == document
-
-
-def bundled_network() -> FashionNet:
-    """The trained network that comes with this package."""
-    asset = resources.files("accel") / "assets" / "fashion_mnist_float.safetensors"
-    with resources.as_file(asset) as path:
-        return load(path)
 
 
 def _augment(padded: Tensor) -> Tensor:

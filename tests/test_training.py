@@ -9,9 +9,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from accel import numerics, training
+from accel import data, numerics, report, training
 from accel.data import Images
 from accel.errors import AccelError
+from accel.network import Network
 from accel.training import MAX_SHIFT, FashionNet, Recipe
 
 
@@ -195,3 +196,20 @@ def test_cut_file_is_refused(trained, tmp_path, num_bytes):
 def test_what_is_not_a_file_is_refused(tmp_path, name):
     with pytest.raises(AccelError, match="cannot read"):
         training.load(tmp_path / name)
+
+
+def test_bundled_networks():
+    """Float and quantized are there, are one another's, and are good."""
+    images = data.bundled_images()
+    model = training.load(data.FLOAT_NETWORK)
+    network = Network.load(data.QUANTIZED_NETWORK)
+    assert training.accuracy(model, images) > 0.91
+    assert report.quantized_accuracy(network, images) > 0.91
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    q = numerics.quantize(training.to_input(pixels), network.input.scale, 0, signed=False)
+    np.testing.assert_array_equal(q[0], pixels)
+    for layer in network.layers:
+        weight, bias = model.get_parameter(f"{layer.name}.weight"), layer.bias
+        np.testing.assert_array_equal(bias, model.get_parameter(f"{layer.name}.bias").detach())
+        scale = layer.weight_scale.reshape(-1, *[1] * (weight.ndim - 1))
+        assert np.all(np.abs(layer.weight * scale - weight.detach().numpy()) <= 0.501 * scale)
