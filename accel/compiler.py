@@ -17,10 +17,11 @@ from accel.errors import AccelError
 from accel.network import Layer, Network, Tensor
 from accel.program import (
     BYTES_PER_WORD,
-    INPUT_WORDS,
     MAX_COUNT,
+    MAX_PADDING,
     MAX_SAFE_STEPS,
     MAX_SIZE,
+    MAX_STEP,
     InputDescriptor,
     LayerDescriptor,
     Loop,
@@ -28,6 +29,7 @@ from accel.program import (
     Program,
     ProgramLayer,
     header,
+    image_shape,
     offsets,
 )
 
@@ -158,16 +160,15 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
             )
         )
     source = mappings[0].source
-    words += [header(Packet.INPUT), *_describe_input(source, bases[0])]
+    words += [header(Packet.INPUT), *_describe_input(network.input, source, bases[0])]
     words.append(header(Packet.RUN, len(mappings)))
     return Program(
         cfg=cfg,
         words=tuple(words),
         layers=tuple(layers),
-        input_shape=(source.channels, source.height, source.width),
-        output_shape=network.layers[-1].output.shape,
+        input=network.input,
+        output=network.output,
         output_bytes=_output_bytes(mappings[-1], cfg),
-        output_signed=network.layers[-1].output.signed,
         act_rows=act_rows,
         max_accumulator=bound,
     )
@@ -188,6 +189,16 @@ def _map_layer(layer: Layer, cfg: AccelConfig) -> Mapping:
                 f"layer '{layer.name}': input {what} is {size}, {size - MAX_SIZE} more than the "
                 f"{MAX_SIZE} that the hardware counts"
             )
+    pool = 2 if layer.pool else 1
+    for what, size, limit in (
+        ("padding", layer.padding, MAX_PADDING),
+        ("stride, doubled by pooling," if layer.pool else "stride", layer.stride * pool, MAX_STEP),
+    ):
+        if size > limit:
+            raise AccelError(
+                f"layer '{layer.name}': {what} is {size}, {size - limit} more than the {limit} "
+                f"that the hardware counts"
+            )
     weight = np.asarray(layer.weight)
     if layer.kind == "linear":
         # A linear layer over a feature map is a convolution whose kernel is the whole map.
@@ -199,10 +210,13 @@ def _map_layer(layer: Layer, cfg: AccelConfig) -> Mapping:
     channel = (-(-num_in // TAPS), kernel_h, kernel_w)
     channel_mode = int(np.prod(channel)) < int(np.prod(window))
     counts = channel if channel_mode else window
-    for count, what in zip(
-        (*counts, num_groups),
-        ("channels", "kernel rows", "kernel columns", "output groups"),
-        strict=True,
+    row_words = -(-image_shape(layer.input.shape)[2] // BYTES_PER_WORD)
+    for what, count in (
+        ("channels", counts[0]),
+        ("kernel rows", counts[1]),
+        ("kernel columns", counts[2]),
+        ("groups of output channels", num_groups),
+        ("words of a row of input", row_words),
     ):
         if count > MAX_COUNT:
             raise AccelError(
@@ -237,10 +251,7 @@ def _map_layer(layer: Layer, cfg: AccelConfig) -> Mapping:
 
 def _prove_accumulators(m: Mapping, cfg: AccelConfig) -> int:
     """Bound every accumulator, whatever the input: sum(|w|) * max|x| + |bias'|, per channel."""
-    layer = m.layer
-    largest = 128 if layer.input.signed else 255
-    magnitude = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1).sum(1)
-    bounds = magnitude * largest + np.abs(layer.folded_bias)
+    layer, bounds = m.layer, m.layer.accumulator_bound
     channel = int(np.argmax(bounds))
     bound, limit = int(bounds[channel]), (1 << (cfg.acc_nbits - 1)) - 1
     if bound > limit:
@@ -372,19 +383,18 @@ def _describe(
     )
 
 
-def _describe_input(source: Shape, base: int) -> list[int]:
-    words = -(-source.width // BYTES_PER_WORD)
-    encoded = InputDescriptor(
+def _describe_input(tensor: Tensor, source: Shape, base: int) -> list[int]:
+    channels, height, width = image_shape(tensor.shape)
+    words = -(-width // BYTES_PER_WORD)
+    return InputDescriptor(
         base=base,
         loops=(
             Loop(words, BYTES_PER_WORD),
-            Loop(source.height, source.row_stride),
-            Loop(source.channels, source.channel_stride),
+            Loop(height, source.row_stride),
+            Loop(channels, source.channel_stride),
         ),
-        last_bytes=source.width - (words - 1) * BYTES_PER_WORD,
+        last_bytes=width - (words - 1) * BYTES_PER_WORD,
     ).encode()
-    assert len(encoded) == INPUT_WORDS
-    return encoded
 
 
 def _safe_steps(producer: Mapping, consumer: Mapping, base: int, cfg: AccelConfig) -> int:
@@ -443,7 +453,7 @@ def _weight_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
 
 
 def _param_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
-    """Multiplier and bias of each output channel; the last group is filled up with ones and zeros."""
+    """Multiplier and bias of each output channel; ones and zeros fill up the last group."""
     num = m.num_groups * cfg.num_cols
     multiplier, bias = np.full(num, 0x3F800000, np.uint64), np.zeros(num, np.uint64)
     channels = m.target.channels

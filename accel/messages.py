@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pymtl3 import Bits, mk_bits, mk_bitstruct
+from pymtl3 import mk_bits, mk_bitstruct
 
 from accel.config import ACT_NBITS, TAPS, AccelConfig
-from accel.wide_bits import allow_wide_bits
+from accel.pymtl import allow_wide_bits
 
 allow_wide_bits()
 

@@ -24,7 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accel import numerics
 from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.errors import AccelError
+from accel.network import Tensor
 
 WORDS_PER_LAYER = 16
 INPUT_WORDS = 4
@@ -34,6 +37,9 @@ MAX_COUNT = 4096
 """Most iterations of one loop."""
 MAX_SIZE = 511
 """Largest height or width of a feature map."""
+MAX_PADDING = 15
+MAX_STEP = 15
+"""Most rows or columns from one pooling window to the next."""
 MAX_SAFE_STEPS = 65535
 
 
@@ -72,6 +78,11 @@ class Activity(IntEnum):
     """Waits until the layer before has written what this step may read."""
     STALL = 5
     """The pipeline is blocked: requantizer or results are not taken fast enough."""
+
+
+STREAMS = ("step", "acc", "pooled", "param", "out")
+"""Streams between the units, as the port ``streams`` shows them: val in bit 2i, rdy in
+bit 2i + 1."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,7 @@ class LayerDescriptor:
         words = [0] * WORDS_PER_LAYER
 
         def put(word: int, low: int, nbits: int, value: int) -> None:
+            assert -(1 << nbits) < value < 1 << nbits, "the compiler checks limits by name"
             words[word] |= (int(value) & ((1 << nbits) - 1)) << low
 
         for first, loops in ((0, self.read_loops), (13, self.write_loops)):
@@ -370,11 +382,10 @@ class Program:
     words: tuple[int, ...]
     """The program stream: packets of 64-bit words."""
     layers: tuple[ProgramLayer, ...]
-    input_shape: tuple[int, int, int]
-    output_shape: tuple[int, ...]
+    input: Tensor
+    output: Tensor
     output_bytes: NDArray[np.int64]
     """For each output element in C order, its byte among those of the result words."""
-    output_signed: bool
     act_rows: int
     """Rows of the activation memory in use."""
     max_accumulator: int
@@ -390,7 +401,7 @@ class Program:
 
     @property
     def image_words(self) -> int:
-        channels, height, width = self.input_shape
+        channels, height, width = image_shape(self.input.shape)
         return channels * height * -(-width // BYTES_PER_WORD)
 
     @property
@@ -398,25 +409,60 @@ class Program:
         """Words of one image's result: packed outputs, and the winning class."""
         return -(-(int(self.output_bytes.max()) + 1) // BYTES_PER_WORD) + 1
 
-    def pack_images(self, images: NDArray[Any]) -> NDArray[np.uint64]:
+    def quantize(self, images: NDArray[Any]) -> NDArray[np.int64]:
+        """What the network takes: integers (N, *input.shape) as they are, float32 quantized.
+
+        Raises :class:`AccelError` for images of another shape, type or range.
+        """
+        images = np.asarray(images)
+        shape = self.input.shape
+        if images.shape[1:] != shape or images.dtype.kind not in "iuf":
+            raise AccelError(
+                f"images must be numbers of shape (N, {', '.join(map(str, shape))}), "
+                f"not {images.dtype} {images.shape}"
+            )
+        if images.dtype.kind == "f":
+            if not np.isfinite(images).all():
+                raise AccelError("images must be finite, but some value is infinite or no number")
+            t = self.input
+            return numerics.quantize(images, t.scale, t.zero_point, t.signed)
+        lo, hi = self.input.limits
+        if images.size and not lo <= images.min() <= images.max() <= hi:
+            raise AccelError(
+                f"quantized images must hold values from {lo} to {hi}, "
+                f"not {images.min()} to {images.max()}"
+            )
+        return images.astype(np.int64)
+
+    def pack_images(self, images: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Image words: each row of each channel starts a word, pixel x in byte x mod 8.
 
-        images: int (N, C, H, W) of quantized values, int8 or uint8. Returns (N, image_words).
+        images: (N, *input.shape) of quantized values. Returns (N, image_words).
         """
-        n = images.shape[0]
-        channels, height, width = self.input_shape
+        channels, height, width = image_shape(self.input.shape)
         padded = -(-width // BYTES_PER_WORD) * BYTES_PER_WORD
-        rows = np.zeros((n, channels, height, padded), np.uint8)
-        rows[..., :width] = (np.asarray(images) & 0xFF).reshape(n, channels, height, width)
-        return rows.reshape(n, -1).view("<u8").astype(np.uint64)
+        rows = np.zeros((len(images), channels, height, padded), np.uint8)
+        rows[..., :width] = (images & 0xFF).reshape(-1, channels, height, width)
+        return rows.reshape(len(images), -1).view("<u8").astype(np.uint64)
 
     def unpack_results(
         self, words: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Outputs (N, *output_shape) and winning classes (N,) from (N, result_words)."""
-        n = words.shape[0]
+        """Outputs (N, *output.shape), and the index of the winning one (N,), from result words
+        (N, result_words)."""
+        n = len(words)
         data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8).reshape(n, -1)
         values = data[:, self.output_bytes]
-        outputs = (values.view(np.int8) if self.output_signed else values).astype(np.int64)
-        classes = (words[:, -1] & np.uint64(0xFFFF)).astype(np.int64)
-        return outputs.reshape(n, *self.output_shape), classes
+        outputs = (values.view(np.int8) if self.output.signed else values).astype(np.int64)
+        # The hardware counts outputs in the order in which they come.
+        winners = np.argsort(self.output_bytes)[words[:, -1].astype(np.int64)]
+        return outputs.reshape(n, *self.output.shape), winners
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """How a tensor of that shape crosses the image stream: (channels, rows, columns). A vector is
+    one row."""
+    if len(shape) == 1 or shape[1:] == (1, 1):
+        return 1, 1, shape[0]
+    channels, height, width = shape
+    return channels, height, width

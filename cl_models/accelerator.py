@@ -13,6 +13,7 @@ from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.messages import Out, Param, Step
 from accel.program import (
     BYTES_PER_WORD,
+    STREAMS,
     Activity,
     LayerDescriptor,
     ProgramMemory,
@@ -315,8 +316,14 @@ class AcceleratorCore:
 
     def reset(self) -> None:
         for part in (
-            self.program, self.steps, self.params, self.writes, self.images,
-            self.array, self.pooling, self.requantizer,
+            self.program,
+            self.steps,
+            self.params,
+            self.writes,
+            self.images,
+            self.array,
+            self.pooling,
+            self.requantizer,
         ):
             part.reset()
         # A step's address, and its operands: the two registers of the operand fetch.
@@ -326,6 +333,22 @@ class AcceleratorCore:
     @property
     def result(self) -> int | None:
         return self.writes.packer.out
+
+    @property
+    def streams(self) -> int:
+        """val and rdy of the streams between the units, see :data:`accel.program.STREAMS`."""
+        vals = (
+            self.at_data,
+            self.array.out,
+            self.pooling.out,
+            self.params.out,
+            self.requantizer.out,
+        )
+        rdys = (self.go, self.acc_rdy, self.pooled_rdy, self.param_rdy, self.out_rdy)
+        word = 0
+        for i, (val, rdy) in enumerate(zip(vals, rdys, strict=True)):
+            word |= (val is not None) << 2 * i | rdy << 2 * i + 1
+        return word
 
     def evaluate(self, result_rdy: bool) -> None:
         """Settle this cycle's combinational signals."""
@@ -351,8 +374,12 @@ class AcceleratorCore:
                 self.activity = Activity.STEP
                 self.issue = True
             idle = (
-                not has_image and settled and images.word == 0 and not images.full
-                and not writes.packer.class_next and writes.packer.out is None
+                not has_image
+                and settled
+                and images.word == 0
+                and not images.full
+                and not writes.packer.class_next
+                and writes.packer.out is None
             )
         else:
             self.activity = Activity.HANDOVER if steps.state == SETUP else Activity.IDLE
@@ -422,6 +449,7 @@ class AcceleratorCL(Component):
         s.result = SendIfcRTL(Word)
         s.activity = OutPort(3)
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
+        s.streams = OutPort(2 * len(STREAMS))
         core: Any = AcceleratorCore(cfg)
 
         @update
@@ -437,6 +465,7 @@ class AcceleratorCL(Component):
             s.image.rdy @= core.image_rdy
             s.activity @= int(core.activity)
             s.layer @= core.layer
+            s.streams @= core.streams
 
         @update_ff
         def up_tick():

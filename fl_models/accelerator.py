@@ -1,4 +1,4 @@
-"""Functional model of the accelerator: what comes out, from the very words that the RTL is given."""
+"""The accelerator, functional: what comes out, from the very words that the RTL is given."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The accelerator: everything between the program, image and result streams."""
 
-from pymtl3 import Component, OutPort, Wire, mk_bits, update
+from pymtl3 import Component, OutPort, Wire, connect, mk_bits, update
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.program import STREAMS
 from rtl_models.image_loader import ImageLoaderRTL
 from rtl_models.operand_fetch import OperandFetchRTL
 from rtl_models.param_sequencer import ParamSequencerRTL
@@ -29,7 +30,9 @@ class AcceleratorRTL(Component):
 
     Three sequencers walk the same program: one issues steps, one feeds the requantizer its
     parameters, one puts outputs away. Between them is only the order of the work. ``activity``
-    and ``layer`` say what the issue stage does in each cycle (:class:`accel.program.Activity`).
+    and ``layer`` say what the issue stage does in each cycle (:class:`accel.program.Activity`),
+    ``streams`` who waits for whom: val and rdy of each internal stream, in the order of
+    :data:`accel.program.STREAMS`.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -40,6 +43,7 @@ class AcceleratorRTL(Component):
         s.result = SendIfcRTL(Word)
         s.activity = OutPort(3)
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
+        s.streams = OutPort(2 * len(STREAMS))
 
         s.program_loader = ProgramLoaderRTL(cfg)
         s.image_loader = ImageLoaderRTL(cfg)
@@ -54,12 +58,19 @@ class AcceleratorRTL(Component):
         # The streams
         s.prog //= s.program_loader.prog
         s.image //= s.image_loader.image
-        s.operand_fetch.step //= s.pe_array.step
-        s.pe_array.acc //= s.pooling_unit.acc
-        s.pooling_unit.pooled //= s.requantizer.pooled
-        s.param_sequencer.param //= s.requantizer.param
-        s.requantizer.out //= s.write_sequencer.out
         s.write_sequencer.result //= s.result
+
+        streams = (
+            (s.operand_fetch.step, s.pe_array.step),
+            (s.pe_array.acc, s.pooling_unit.acc),
+            (s.pooling_unit.pooled, s.requantizer.pooled),
+            (s.param_sequencer.param, s.requantizer.param),
+            (s.requantizer.out, s.write_sequencer.out),
+        )
+        for i, (send, recv) in enumerate(streams):
+            connect(send, recv)
+            s.streams[2 * i] //= send.val
+            s.streams[2 * i + 1] //= recv.rdy
 
         # Loading
         loader = s.program_loader
@@ -103,17 +114,17 @@ class AcceleratorRTL(Component):
         s.write_data //= s.operand_fetch.write_data
 
         @update
-        def hold_image():
+        def up_hold_image():
             s.image_loader.hold @= s.write_sequencer.writing | s.operand_fetch.reading_input
 
         @update
-        def rest():
+        def up_rest():
             s.program_loader.idle @= (
                 s.step_sequencer.at_rest & s.write_sequencer.at_rest & s.image_loader.empty
             )
 
         @update
-        def write():
+        def up_write():
             if s.write_sequencer.writing:
                 s.write_mask @= s.write_sequencer.write_mask
                 s.write_rows @= s.write_sequencer.write_rows

@@ -22,7 +22,7 @@ class ActivationMemoryRTL(Component):
 
     def construct(s, cfg: AccelConfig):
         q_nbits = cfg.act_addr_nbits
-        Q, Rows, Bytes = mk_bits(q_nbits), mk_bits(TAPS * q_nbits), mk_bits(TAPS * 8)
+        Rows, Bytes = mk_bits(TAPS * q_nbits), mk_bits(TAPS * 8)
         s.go = InPort()
         s.read_rows = InPort(Rows)
         s.read_bank = InPort(4)
@@ -66,7 +66,7 @@ class ActivationMemoryRTL(Component):
             s.bank[b].wdata //= s.rotate_data.out[b * 8 : (b + 1) * 8]
 
         @update_ff
-        def address():
+        def up_address():
             if s.go:
                 s.row <<= s.rotate_rows.out
                 s.bank_at_address <<= s.read_bank

@@ -1,6 +1,6 @@
 """Writes the words of an image to the activation memory."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_and, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
@@ -22,7 +22,7 @@ class ImageLoaderRTL(Component):
 
     def construct(s, cfg: AccelConfig):
         q_nbits = cfg.act_addr_nbits
-        num_bytes = BUS_NBITS // 8
+        num_bytes, data_nbits = BUS_NBITS // 8, TAPS * 8
         s.image = RecvIfcRTL(mk_bits(BUS_NBITS))
         s.running = InPort()
         s.wen = InPort()
@@ -44,7 +44,7 @@ class ImageLoaderRTL(Component):
         s.begun = Wire()
         s.start = Wire()
         s.take = Wire()
-        s.final = Wire()
+        s.ends_image = Wire()
 
         s.counters = LoopCountersRTL(NUM_LOOPS)
         s.counters.start //= s.start
@@ -74,23 +74,23 @@ class ImageLoaderRTL(Component):
         s.write_bank //= s.address.r
 
         @update
-        def accept():
+        def up_accept():
             s.image.rdy @= s.begun & ~s.full & ~s.hold
             s.take @= s.image.val & s.image.rdy
-            s.final @= s.take & s.counters.done
+            s.ends_image @= s.take & s.counters.done
             # An image begins when the program does, and anew after each last word.
-            s.start @= (s.running & ~s.begun) | s.final
-            s.empty @= s.counters.first == ~mk_bits(NUM_LOOPS)(0)
+            s.start @= (s.running & ~s.begun) | s.ends_image
+            s.empty @= reduce_and(s.counters.first)
 
         @update
-        def write():
-            s.write_data @= zext(s.image.msg, TAPS * 8)
+        def up_write():
+            s.write_data @= zext(s.image.msg, data_nbits)
             s.write_mask @= 0
             for i in range(num_bytes):
                 s.write_mask[i] @= s.take & (~s.counters.last[0] | (s.last_bytes > i))
 
         @update_ff
-        def follow():
+        def up_follow():
             if s.wen:
                 s.descriptor[s.word] <<= s.data
             if s.reset | ~s.running:
@@ -98,7 +98,7 @@ class ImageLoaderRTL(Component):
                 s.full <<= 0
             else:
                 s.begun <<= 1
-                s.full <<= s.final | (s.full & ~s.done)
+                s.full <<= s.ends_image | (s.full & ~s.done)
 
     def line_trace(s):
         return f"{'F' if s.full else '.'}{s.counters.line_trace()}"

@@ -40,7 +40,7 @@ class LoopAddressRTL(Component):
         s.r //= s.at_r[0]
 
         @update
-        def select_loop():
+        def up_select_loop():
             s.from_q @= 0
             s.from_r @= 0
             s.add_q @= 0
@@ -53,7 +53,7 @@ class LoopAddressRTL(Component):
                     s.add_r @= s.stride_r[i]
 
         @update
-        def add():
+        def up_add():
             s.sum_r @= zext(s.from_r, 5) + zext(s.add_r, 5)
             if s.sum_r >= TAPS:
                 s.next_q @= s.from_q + s.add_q + 1
@@ -63,7 +63,7 @@ class LoopAddressRTL(Component):
                 s.next_r @= s.sum_r[0:4]
 
         @update_ff
-        def remember():
+        def up_remember():
             for i in range(num_loops):
                 if s.start:
                     s.at_q[i] <<= s.start_q

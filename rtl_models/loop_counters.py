@@ -25,27 +25,27 @@ class LoopCountersRTL(Component):
         s.restart = OutPort(Flags)
         s.done = OutPort()
 
-        s.end = [Wire(Count) for _ in range(num_loops)]
+        s.limit = [Wire(Count) for _ in range(num_loops)]
         s.counter = [Wire(Count) for _ in range(num_loops)]
         s.ends = Wire(Flags)
         for i in range(num_loops):
-            s.end[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
+            s.limit[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
 
         @update
-        def compare():
+        def up_compare():
             for i in range(num_loops):
                 s.first[i] @= s.counter[i] == 0
-                s.ends[i] @= s.counter[i] == s.end[i]
+                s.ends[i] @= s.counter[i] == s.limit[i]
 
         @update
-        def select_loop():
+        def up_select_loop():
             s.last @= s.ends
             s.select @= ~s.ends & (s.ends + 1)
             s.restart @= s.ends ^ (s.ends + 1)
             s.done @= s.ends == ~Flags(0)
 
         @update_ff
-        def count():
+        def up_count():
             for i in range(num_loops):
                 if s.reset | s.start:
                     s.counter[i] <<= 0

@@ -28,7 +28,7 @@ class LoopOffsetRTL(Component):
         s.offset //= s.at[0]
 
         @update
-        def select_loop():
+        def up_select_loop():
             s.from_ @= 0
             s.add @= 0
             for i in range(num_loops):
@@ -38,7 +38,7 @@ class LoopOffsetRTL(Component):
             s.next_ @= s.from_ + zext(s.add, nbits)
 
         @update_ff
-        def remember():
+        def up_remember():
             for i in range(num_loops):
                 if s.start:
                     s.at[i] <<= Offset(0) - zext(s.padding, nbits)

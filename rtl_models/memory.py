@@ -26,7 +26,7 @@ class MemoryRTL(Component):
         s.mem = [Wire(Data) for _ in range(depth)]
 
         @update_ff
-        def access():
+        def up_access():
             if s.ren:
                 s.rdata <<= s.mem[s.raddr]
             if s.wen:
@@ -50,11 +50,11 @@ class RegisterFileRTL(Component):
         s.mem = [Wire(Data) for _ in range(depth)]
 
         @update
-        def read():
+        def up_read():
             s.rdata @= s.mem[s.raddr]
 
         @update_ff
-        def write():
+        def up_write():
             if s.wen:
                 s.mem[s.waddr] <<= s.wdata
 

@@ -77,20 +77,20 @@ class OperandFetchRTL(Component):
         s.step.msg.pool_last //= s.at_data.pool_last
 
         @update
-        def read():
+        def up_read():
             s.weight_ren @= s.go & s.address_val & s.at_address.load
             # The image's last bytes are read in this cycle, or wait to be.
             s.reading_input @= s.address_val & s.at_address.frees_input & ~s.go
 
         @update
-        def extend():
+        def up_extend():
             for t in range(TAPS):
                 s.x[t] @= s.at_data.pad_value
-                if s.at_data.inside[t]:
-                    s.x[t] @= concat(s.tap[t][7] & s.at_data.signed, s.tap[t])
+                if s.at_data.in_map[t]:
+                    s.x[t] @= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
 
         @update_ff
-        def advance():
+        def up_advance():
             if s.reset:
                 s.address_val <<= 0
                 s.data_val <<= 0

@@ -1,12 +1,11 @@
 """Reads biases and multipliers ahead of the requantizer."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
+from pymtl3 import Component, InPort, Wire, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.config import ACT_NBITS, BUS_NBITS, AccelConfig
 from accel.messages import mk_param
-from accel.program import FIELDS
-from rtl_models.memory import RegisterFileRTL
+from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.wide_memory import WideMemoryRTL
 
 IDLE, SETUP, RUN = 0, 1, 2
@@ -35,18 +34,13 @@ class ParamSequencerRTL(Component):
         s.param = SendIfcRTL(mk_param(cfg))
 
         s.layer = Wire(Layer)
-        nbits = [max(f.low + f.nbits for f in FIELDS.values() if f.word == w) for w in (10, 11)]
-        s.words = [RegisterFileRTL(n, cfg.max_layers) for n in nbits]
-        s.wen_word = [Wire() for _ in range(2)]
-        for i in range(2):
-            s.words[i].raddr //= s.layer
-            s.words[i].wen //= s.wen_word[i]
-            s.words[i].waddr //= s.wlayer
-            s.words[i].wdata //= s.wdata[0 : nbits[i]]
-
-        def field(name, nbits=None):
-            f = FIELDS[name]
-            return s.words[f.word - 10].rdata[f.low : f.low + (nbits or f.nbits)]
+        s.descriptor = DescriptorMemoryRTL(cfg, 10, 2)
+        s.descriptor.wen //= s.wen
+        s.descriptor.wlayer //= s.wlayer
+        s.descriptor.wword //= s.wword
+        s.descriptor.wdata //= s.wdata
+        s.descriptor.layer //= s.layer
+        field = s.descriptor.field
 
         s.beats, s.last_beats = Wire(6), Wire(6)
         s.pixels, s.groups = Wire(24), Wire(12)
@@ -63,7 +57,7 @@ class ParamSequencerRTL(Component):
 
         s.state = Wire(2)
         s.group_base, s.at = Wire(16), Wire(16)
-        s.beat, s.end = Wire(6), Wire(6)
+        s.beat, s.limit = Wire(6), Wire(6)
         s.pixel, s.group = Wire(24), Wire(12)
         s.go, s.read, s.val = Wire(), Wire(), Wire()
         s.at_last_beat, s.at_last_pixel, s.at_last_group = Wire(), Wire(), Wire()
@@ -87,25 +81,20 @@ class ParamSequencerRTL(Component):
         s.param.val //= s.val
 
         @update
-        def select_words():
-            for i in range(2):
-                s.wen_word[i] @= s.wen & (s.wword == i + 10)
-
-        @update
-        def decide():
+        def up_decide():
             s.go @= ~s.val | s.param.rdy
             s.read @= (s.state == RUN) & s.go
             s.at_last_group @= s.group == s.groups
             s.at_last_pixel @= s.pixel == s.pixels
-            s.end @= s.beats
+            s.limit @= s.beats
             if s.at_last_group:
-                s.end @= s.last_beats
-            s.at_last_beat @= s.beat == s.end
+                s.limit @= s.last_beats
+            s.at_last_beat @= s.beat == s.limit
             s.at @= s.group_base + zext(s.beat, 16)
             s.memory.raddr @= s.at[0:p_nbits]
 
         @update_ff
-        def follow():
+        def up_follow():
             if s.reset | ~s.running:
                 s.state <<= IDLE
                 s.layer <<= 0
@@ -140,7 +129,7 @@ class ParamSequencerRTL(Component):
                                     s.layer <<= s.layer + 1
 
         @update_ff
-        def settings():
+        def up_settings():
             if s.read:
                 s.sent_zero_point <<= s.zero_point
                 s.sent_lo <<= s.lo

@@ -37,25 +37,30 @@ class ProgramLoaderRTL(Component):
         s.in_packet = Wire()
         s.take = Wire()
 
+        layer_nbits, layer_last, input_last = (
+            cfg.layer_nbits,
+            WORDS_PER_LAYER - 1,
+            INPUT_WORDS - 1,
+        )
         weight_last, param_last = cfg.weight_word_beats - 1, cfg.num_lanes - 1
         LAYER, WEIGHTS, PARAMS = int(Packet.LAYER), int(Packet.WEIGHTS), int(Packet.PARAMS)
         INPUT, RUN = int(Packet.INPUT), int(Packet.RUN)
         s.data //= s.prog.msg
 
         @update
-        def accept():
+        def up_accept():
             s.prog.rdy @= s.in_packet | ~s.running | s.idle
             s.take @= s.prog.val & s.prog.rdy
 
         @update
-        def write():
+        def up_write():
             s.layer_wen @= s.take & s.in_packet & (s.kind == LAYER)
             s.weight_wen @= s.take & s.in_packet & (s.kind == WEIGHTS)
             s.param_wen @= s.take & s.in_packet & (s.kind == PARAMS)
             s.input_wen @= s.take & s.in_packet & (s.kind == INPUT)
 
         @update_ff
-        def follow():
+        def up_follow():
             if s.reset:
                 s.running <<= 0
                 s.in_packet <<= 0
@@ -76,9 +81,9 @@ class ProgramLoaderRTL(Component):
                     s.words_left <<= 1
                     s.in_packet <<= 1
                     if s.prog.msg[60:64] == LAYER:
-                        s.last_beat <<= WORDS_PER_LAYER - 1
+                        s.last_beat <<= layer_last
                     elif s.prog.msg[60:64] == INPUT:
-                        s.last_beat <<= INPUT_WORDS - 1
+                        s.last_beat <<= input_last
                     elif s.prog.msg[60:64] == WEIGHTS:
                         s.last_beat <<= weight_last
                         s.words_left <<= s.prog.msg[32:56]
@@ -90,7 +95,7 @@ class ProgramLoaderRTL(Component):
                     else:
                         s.in_packet <<= 0
                         if s.prog.msg[60:64] == RUN:
-                            s.last_layer <<= s.prog.msg[0 : cfg.layer_nbits] - 1
+                            s.last_layer <<= s.prog.msg[0:layer_nbits] - 1
 
     def line_trace(s):
         return f"{'R' if s.running else '.'}{s.kind}:{s.address}.{s.beat}"

@@ -1,7 +1,6 @@
 """One lane of the requantizer: PyTorch's float32 arithmetic, in integers, as a pipeline."""
 
 from pymtl3 import (
-    Bits3,
     Bits9,
     Bits11,
     Bits12,
@@ -78,9 +77,12 @@ class RequantizerLane(Component):
         s.sum1 = Wire(acc_nbits)
         s.exponent1 = Wire(8)
         s.magnitude2 = Wire(norm_nbits)
+        s.zeros3 = Wire(2)
         s.normal3 = Wire(norm_nbits)
+        s.zeros4 = Wire(5)
         s.normal4 = Wire(norm_nbits)
         s.significand5 = Wire(24)
+        s.carry5 = Wire()
         s.hh6 = Wire(24)
         s.hl6 = Wire(24)
         s.lh6 = Wire(24)
@@ -112,11 +114,11 @@ class RequantizerLane(Component):
         s.by4 = Wire(norm_nbits)
         s.by2 = Wire(norm_nbits)
         s.by1 = Wire(norm_nbits)
-        s.zeros16 = Wire()
-        s.zeros8 = Wire()
-        s.zeros4 = Wire()
-        s.zeros2 = Wire()
-        s.zeros1 = Wire()
+        s.zeros_16 = Wire()
+        s.zeros_8 = Wire()
+        s.zeros_4 = Wire()
+        s.zeros_2 = Wire()
+        s.zeros_1 = Wire()
         s.up5 = Wire()
         s.rounded5 = Wire(25)
         s.middle7 = Wire(25)
@@ -132,19 +134,19 @@ class RequantizerLane(Component):
         # Combinational
         @update
         def up_normal3():
-            s.zeros16 @= s.magnitude2[top16:norm_nbits] == 0
-            s.by16 @= (s.magnitude2 << 16) if s.zeros16 else s.magnitude2
-            s.zeros8 @= s.by16[top8:norm_nbits] == 0
-            s.by8 @= (s.by16 << 8) if s.zeros8 else s.by16
+            s.zeros_16 @= s.magnitude2[top16:norm_nbits] == 0
+            s.by16 @= (s.magnitude2 << 16) if s.zeros_16 else s.magnitude2
+            s.zeros_8 @= s.by16[top8:norm_nbits] == 0
+            s.by8 @= (s.by16 << 8) if s.zeros_8 else s.by16
 
         @update
         def up_normal4():
-            s.zeros4 @= s.normal3[top4:norm_nbits] == 0
-            s.by4 @= (s.normal3 << 4) if s.zeros4 else s.normal3
-            s.zeros2 @= s.by4[top2:norm_nbits] == 0
-            s.by2 @= (s.by4 << 2) if s.zeros2 else s.by4
-            s.zeros1 @= ~s.by2[top1]
-            s.by1 @= (s.by2 << 1) if s.zeros1 else s.by2
+            s.zeros_4 @= s.normal3[top4:norm_nbits] == 0
+            s.by4 @= (s.normal3 << 4) if s.zeros_4 else s.normal3
+            s.zeros_2 @= s.by4[top2:norm_nbits] == 0
+            s.by2 @= (s.by4 << 2) if s.zeros_2 else s.by4
+            s.zeros_1 @= ~s.by2[top1]
+            s.by1 @= (s.by2 << 1) if s.zeros_1 else s.by2
 
         @update
         def up_round5():
@@ -194,16 +196,19 @@ class RequantizerLane(Component):
                 s.fraction2 <<= s.fraction1
 
                 s.normal3 <<= s.by8
-                s.shift3 <<= s.shift2 + zext(concat(s.zeros16, s.zeros8, Bits3(0)), shift_nbits)
+                s.zeros3 <<= concat(s.zeros_16, s.zeros_8)
+                s.shift3 <<= s.shift2
                 s.fraction3 <<= s.fraction2
 
                 s.normal4 <<= s.by1
-                s.shift4 <<= s.shift3 + zext(concat(s.zeros4, s.zeros2, s.zeros1), shift_nbits)
+                s.zeros4 <<= concat(s.zeros3, s.zeros_4, s.zeros_2, s.zeros_1)
+                s.shift4 <<= s.shift3
                 s.fraction4 <<= s.fraction3
 
                 # A carry leaves 24 zeros below it: the significand is 2**23 again.
                 s.significand5 <<= concat(s.rounded5[24] | s.rounded5[23], s.rounded5[0:23])
-                s.shift5 <<= s.shift4 - zext(s.rounded5[24], shift_nbits)
+                s.shift5 <<= s.shift4 + zext(s.zeros4, shift_nbits)
+                s.carry5 <<= s.rounded5[24]
                 s.fraction5 <<= s.fraction4
 
         @update_ff
@@ -213,7 +218,7 @@ class RequantizerLane(Component):
                 s.hl6 <<= zext(s.significand5[12:24], 24) * zext(s.fraction5[0:12], 24)
                 s.lh6 <<= zext(s.significand5[0:12], 24) * concat(Bits13(1), s.fraction5[12:23])
                 s.ll6 <<= zext(s.significand5[0:12], 24) * zext(s.fraction5[0:12], 24)
-                s.shift6 <<= s.shift5
+                s.shift6 <<= s.shift5 - zext(s.carry5, shift_nbits)
 
                 s.product7 <<= concat(s.hh6, s.ll6) + concat(Bits11(0), s.middle7, Bits12(0))
                 s.shift7 <<= s.shift6

@@ -1,6 +1,6 @@
 """Packs outputs into result words and picks the winning class."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
+from pymtl3 import Bits7, Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.config import BUS_NBITS, AccelConfig, clog2
@@ -19,6 +19,7 @@ class ResultPackerRTL(Component):
     def construct(s, cfg: AccelConfig):
         lanes = cfg.num_lanes
         num_places = BUS_NBITS // (8 * lanes)
+        last_place = num_places - 1
         place_nbits = clog2(num_places)
         Place, Class = mk_bits(place_nbits), mk_bits(CLASS_NBITS)
         s.en = InPort()
@@ -27,7 +28,7 @@ class ResultPackerRTL(Component):
         s.y = InPort(8 * lanes)
         s.num_valid = InPort(4)
         s.last = InPort()
-        s.signed_ = InPort()
+        s.is_signed = InPort()
         s.result = SendIfcRTL(mk_bits(BUS_NBITS))
 
         s.word, s.with_beat = Wire(BUS_NBITS), Wire(BUS_NBITS)
@@ -40,20 +41,27 @@ class ResultPackerRTL(Component):
         s.winner, s.next_winner, s.count = Wire(Class), Wire(Class), Wire(Class)
         s.lane = [Wire(8) for _ in range(lanes)]
         s.key = [Wire(8) for _ in range(lanes)]
+        s.valid_lane = [Wire(8) for _ in range(lanes)]
         s.beat = Wire(8 * lanes)
         for j in range(lanes):
             s.lane[j] //= s.y[j * 8 : (j + 1) * 8]
+            s.beat[j * 8 : (j + 1) * 8] //= s.valid_lane[j]
+        s.part = [Wire(8 * lanes) for _ in range(num_places)]
+        s.old_part = [Wire(8 * lanes) for _ in range(num_places)]
+        for i in range(num_places):
+            s.with_beat[i * 8 * lanes : (i + 1) * 8 * lanes] //= s.part[i]
+            s.old_part[i] //= s.word[i * 8 * lanes : (i + 1) * 8 * lanes]
 
         @update
-        def mask():
-            s.beat @= 0
+        def up_mask():
             for j in range(lanes):
+                s.valid_lane[j] @= 0
                 if s.num_valid > j:
-                    s.beat[j * 8 : j * 8 + 8] @= s.lane[j]
-                s.key[j] @= s.lane[j] ^ concat(s.signed_, mk_bits(7)(0))
+                    s.valid_lane[j] @= s.lane[j]
+                s.key[j] @= s.lane[j] ^ concat(s.is_signed, Bits7(0))
 
         @update
-        def compare():
+        def up_compare():
             s.next_best @= s.best
             s.next_winner @= s.winner
             for j in range(lanes):
@@ -63,20 +71,20 @@ class ResultPackerRTL(Component):
                         s.next_winner @= s.count + j
 
         @update
-        def pack():
-            s.with_beat @= s.word
+        def up_pack():
             for i in range(num_places):
+                s.part[i] @= s.old_part[i]
                 if s.place == i:
-                    s.with_beat[i * 8 * lanes : i * 8 * lanes + 8 * lanes] @= s.beat
-            s.full @= s.last | (s.place == num_places - 1)
+                    s.part[i] @= s.beat
+            s.full @= s.last | (s.place == last_place)
 
         @update
-        def accept():
+        def up_accept():
             s.rdy @= ~s.class_next & (~s.result.val | s.result.rdy)
             s.busy @= s.class_next | s.result.val
 
         @update_ff
-        def send():
+        def up_send():
             if s.reset:
                 s.result.val <<= 0
                 s.class_next <<= 0

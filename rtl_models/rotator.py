@@ -20,13 +20,17 @@ class RotatorRTL(Component):
 
         total = TAPS * nbits
         s.by1, s.by2, s.by4 = Wire(Vector), Wire(Vector), Wire(Vector)
-        left = [(1 if to_banks else 8) * nbits, (2 if to_banks else 7) * nbits,
-                (4 if to_banks else 5) * nbits, (8 if to_banks else 1) * nbits]
+        left = [
+            (1 if to_banks else 8) * nbits,
+            (2 if to_banks else 7) * nbits,
+            (4 if to_banks else 5) * nbits,
+            (8 if to_banks else 1) * nbits,
+        ]
         left1, left2, left4, left8 = left
         right1, right2, right4, right8 = (total - n for n in left)
 
         @update
-        def rotate():
+        def up_rotate():
             s.by1 @= s.in_
             if s.amount[0]:
                 s.by1 @= (s.in_ << left1) | (s.in_ >> right1)

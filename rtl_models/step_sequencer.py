@@ -1,22 +1,34 @@
 """Issues the steps of all layers, one a cycle, image after image."""
 
 from pymtl3 import (
-    Component, InPort, OutPort, Wire, mk_bits, mk_bitstruct, reduce_and, update, update_ff, zext,
+    Component,
+    InPort,
+    OutPort,
+    Wire,
+    mk_bits,
+    mk_bitstruct,
+    reduce_and,
+    update,
+    update_ff,
 )
 
 from accel.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
 from accel.program import (
-    FIELDS, LOOP_COUNT, LOOP_DX, LOOP_DY, LOOP_Q, LOOP_R, READ_LOOPS, Activity,
+    LOOP_COUNT,
+    LOOP_DX,
+    LOOP_DY,
+    LOOP_Q,
+    LOOP_R,
+    READ_LOOPS,
+    Activity,
 )
+from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_counters import LoopCountersRTL
 from rtl_models.loop_offset import LoopOffsetRTL
-from rtl_models.memory import RegisterFileRTL
 from rtl_models.tap_rows import TapRowsRTL
 
 NUM_LOOPS = len(READ_LOOPS)
-NUM_WORDS = NUM_LOOPS + 2
-LOOP_NBITS = LOOP_DX[0] + LOOP_DX[1]
 OFFSET_NBITS = 11
 """Row and column numbers: from minus the padding to past the largest map, signed."""
 
@@ -29,9 +41,9 @@ def mk_command(cfg: AccelConfig):
     fields = {
         "rows": mk_bits(TAPS * cfg.act_addr_nbits),
         "bank": mk_bits(4),
-        "inside": mk_bits(TAPS),
+        "in_map": mk_bits(TAPS),
         "pad_value": mk_bits(ACT_NBITS),
-        "signed": b1,
+        "is_signed": b1,
         "weight_address": mk_bits(cfg.weight_addr_nbits),
         "load": b1,
         "idx": mk_bits(cfg.spad_idx_nbits),
@@ -62,6 +74,8 @@ class StepSequencerRTL(Component):
         q_nbits, w_nbits = cfg.act_addr_nbits, cfg.weight_addr_nbits
         Q, Layer = mk_bits(q_nbits), mk_bits(cfg.layer_nbits)
         Offset = mk_bits(OFFSET_NBITS)
+        idx_nbits = cfg.spad_idx_nbits
+        NOTHING, STEP, HANDOVER, IMAGE, DRAIN, STALL = (int(a) for a in Activity)
         s.running = InPort()
         s.last_layer = InPort(Layer)
         s.wen = InPort()
@@ -79,21 +93,13 @@ class StepSequencerRTL(Component):
         s.activity = OutPort(3)
         s.layer = OutPort(Layer)
 
-        # Program memory: a register file a word, all read at the current layer.
-        nbits = [LOOP_NBITS] * NUM_LOOPS + [
-            max(f.low + f.nbits for f in FIELDS.values() if f.word == word) for word in (8, 9)
-        ]
-        s.words = [RegisterFileRTL(n, cfg.max_layers) for n in nbits]
-        s.wen_word = [Wire() for _ in range(NUM_WORDS)]
-        for i in range(NUM_WORDS):
-            s.words[i].raddr //= s.layer
-            s.words[i].wen //= s.wen_word[i]
-            s.words[i].waddr //= s.wlayer
-            s.words[i].wdata //= s.wdata[0 : nbits[i]]
-
-        def field(name, nbits=None):
-            f = FIELDS[name]
-            return s.words[f.word].rdata[f.low : f.low + (nbits or f.nbits)]
+        s.descriptor = DescriptorMemoryRTL(cfg, 0, NUM_LOOPS + 2)
+        s.descriptor.wen //= s.wen
+        s.descriptor.wlayer //= s.wlayer
+        s.descriptor.wword //= s.wword
+        s.descriptor.wdata //= s.wdata
+        s.descriptor.layer //= s.layer
+        field, part = s.descriptor.field, s.descriptor.part
 
         s.state = Wire(2)
         s.phase = Wire()
@@ -139,19 +145,11 @@ class StepSequencerRTL(Component):
             walker.start //= s.start
             walker.padding //= field("padding")
         for i in range(NUM_LOOPS):
-            word = s.words[i].rdata
-            count = word[LOOP_COUNT[0] : LOOP_COUNT[0] + LOOP_COUNT[1]]
-            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= count
-            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= (
-                word[LOOP_Q[0] : LOOP_Q[0] + q_nbits]
-            )
-            s.address.strides_r[i * 4 : (i + 1) * 4] //= word[LOOP_R[0] : LOOP_R[0] + LOOP_R[1]]
-            s.row_number.strides[i * 4 : (i + 1) * 4] //= (
-                word[LOOP_DY[0] : LOOP_DY[0] + LOOP_DY[1]]
-            )
-            s.column_number.strides[i * 4 : (i + 1) * 4] //= (
-                word[LOOP_DX[0] : LOOP_DX[0] + LOOP_DX[1]]
-            )
+            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(i, LOOP_COUNT)
+            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(i, LOOP_Q, q_nbits)
+            s.address.strides_r[i * 4 : (i + 1) * 4] //= part(i, LOOP_R)
+            s.row_number.strides[i * 4 : (i + 1) * 4] //= part(i, LOOP_DY)
+            s.column_number.strides[i * 4 : (i + 1) * 4] //= part(i, LOOP_DX)
 
         # Rows from tap 0 to tap t: multiples of tap_q, worked out once a layer.
         s.reach = [Wire(Q) for _ in range(TAPS)]
@@ -163,15 +161,10 @@ class StepSequencerRTL(Component):
             s.rows.reach[t * q_nbits : (t + 1) * q_nbits] //= s.reach[t]
 
         s.row_inside, s.column_inside = Wire(3), Wire(3)
-        s.inside = Wire(TAPS)
+        s.in_map = Wire(TAPS)
 
         @update
-        def select_words():
-            for i in range(NUM_WORDS):
-                s.wen_word[i] @= s.wen & (s.wword == i)
-
-        @update
-        def decide():
+        def up_decide():
             s.start @= s.state == SETUP
             s.has_image @= s.image_full | (s.layer != 0)
             s.is_safe @= (s.safe_left != 0) | (s.written == s.phase)
@@ -180,43 +173,43 @@ class StepSequencerRTL(Component):
             s.at_rest @= (s.state == RUN) & ~s.has_image & (s.written == s.phase)
 
         @update
-        def say():
-            s.activity @= int(Activity.IDLE)
+        def up_say():
+            s.activity @= NOTHING
             if s.state == SETUP:
-                s.activity @= int(Activity.HANDOVER)
+                s.activity @= HANDOVER
             elif s.state == RUN:
                 if ~s.has_image:
-                    s.activity @= int(Activity.IMAGE)
+                    s.activity @= IMAGE
                 elif ~s.is_safe:
-                    s.activity @= int(Activity.DRAIN)
+                    s.activity @= DRAIN
                 elif ~s.go:
-                    s.activity @= int(Activity.STALL)
+                    s.activity @= STALL
                 else:
-                    s.activity @= int(Activity.STEP)
+                    s.activity @= STEP
 
         @update
-        def look():
+        def up_look():
             for d in range(3):
                 s.row_inside[d] @= (s.row_number.offset + d) < s.height
                 s.column_inside[d] @= (s.column_number.offset + d) < s.width
             for dy in range(3):
                 for dx in range(3):
-                    s.inside[3 * dy + dx] @= s.row_inside[dy] & s.column_inside[dx]
+                    s.in_map[3 * dy + dx] @= s.row_inside[dy] & s.column_inside[dx]
             if s.channel_mode:
                 for t in range(TAPS):
-                    s.inside[t] @= s.row_inside[0] & s.column_inside[0]
+                    s.in_map[t] @= s.row_inside[0] & s.column_inside[0]
 
         @update
-        def command():
+        def up_command():
             s.command_val @= s.issue
             s.command.rows @= s.rows.rows
             s.command.bank @= s.address.r
-            s.command.inside @= s.inside
+            s.command.in_map @= s.in_map
             s.weight_at @= s.group_base + s.step
             s.command.weight_address @= s.weight_at[0:w_nbits]
             s.first_output @= reduce_and(s.loops.first[3:7])
             s.command.load @= s.first_output | s.reload
-            s.command.idx @= s.step[0 : cfg.spad_idx_nbits]
+            s.command.idx @= s.step[0:idx_nbits]
             s.command.first @= reduce_and(s.loops.first[0:3])
             s.command.last @= reduce_and(s.loops.last[0:3])
             s.command.pool_first @= reduce_and(s.loops.first[3:5])
@@ -224,12 +217,12 @@ class StepSequencerRTL(Component):
             s.command.frees_input @= s.loops.done & s.frees_input
 
         @update
-        def multiples():
+        def up_multiples():
             s.double @= s.tap_q << 1
             s.triple @= s.double + s.tap_q
 
         @update_ff
-        def spread():
+        def up_spread():
             s.reach[0] <<= 0
             if s.start:
                 if s.channel_mode:
@@ -250,7 +243,7 @@ class StepSequencerRTL(Component):
                         s.reach[t] <<= s.double
 
         @update_ff
-        def follow():
+        def up_follow():
             if s.reset | ~s.running:
                 s.state <<= IDLE
                 s.layer <<= 0
@@ -282,7 +275,7 @@ class StepSequencerRTL(Component):
 
         # Settings of the layer that travel with its steps.
         s.command.pad_value //= field("pad_value")
-        s.command.signed //= field("signed")
+        s.command.is_signed //= field("signed")
 
     def line_trace(s):
         return f"L{s.layer} {s.loops.line_trace()} {'>' if s.issue else str(s.activity)}"

@@ -23,7 +23,7 @@ class TapRowsRTL(Component):
             s.rows[t * q_nbits : (t + 1) * q_nbits] //= s.row[t]
 
         @update
-        def add():
+        def up_add():
             s.row[0] @= s.q + s.tap_reach[0]
             for t in range(1, num_taps):
                 if s.r >= TAPS - t:

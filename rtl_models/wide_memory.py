@@ -23,21 +23,21 @@ class WideMemoryRTL(Component):
         s.wbeat = InPort(8)
         s.wdata = InPort(BUS_NBITS)
 
-        s.beat = [
-            MemoryRTL(min(BUS_NBITS, nbits - i * BUS_NBITS), depth) for i in range(num_beats)
-        ]
         s.wen_beat = [Wire() for _ in range(num_beats)]
         for i in range(num_beats):
             low, high = i * BUS_NBITS, min(nbits, (i + 1) * BUS_NBITS)
-            s.beat[i].ren //= s.ren
-            s.beat[i].raddr //= s.raddr
-            s.beat[i].rdata //= s.rdata[low:high]
-            s.beat[i].wen //= s.wen_beat[i]
-            s.beat[i].waddr //= s.waddr
-            s.beat[i].wdata //= s.wdata[0 : high - low]
+            # Attributes, not a list: PyMTL3 translates only lists of equal components.
+            beat = MemoryRTL(high - low, depth)
+            setattr(s, f"beat{i}", beat)
+            beat.ren //= s.ren
+            beat.raddr //= s.raddr
+            beat.rdata //= s.rdata[low:high]
+            beat.wen //= s.wen_beat[i]
+            beat.waddr //= s.waddr
+            beat.wdata //= s.wdata[0 : high - low]
 
         @update
-        def select():
+        def up_select():
             for i in range(num_beats):
                 s.wen_beat[i] @= s.wen & (s.wbeat == i)
 

@@ -5,17 +5,15 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.messages import mk_out
-from accel.program import FIELDS, LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS
+from accel.program import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS
+from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_counters import LoopCountersRTL
-from rtl_models.memory import RegisterFileRTL
 from rtl_models.result_packer import ResultPackerRTL
 from rtl_models.tap_rows import TapRowsRTL
 
 NUM_LOOPS = len(WRITE_LOOPS)
 FIRST_WORD = 12
-NUM_WORDS = NUM_LOOPS + 1
-LOOP_NBITS = LOOP_R[0] + LOOP_R[1]
 
 IDLE, SETUP, RUN = 0, 1, 2
 
@@ -49,19 +47,13 @@ class WriteSequencerRTL(Component):
         s.write_data = OutPort(TAPS * 8)
 
         s.layer = Wire(Layer)
-        nbits = [max(f.low + f.nbits for f in FIELDS.values() if f.word == FIRST_WORD)]
-        nbits += [LOOP_NBITS] * NUM_LOOPS
-        s.words = [RegisterFileRTL(n, cfg.max_layers) for n in nbits]
-        s.wen_word = [Wire() for _ in range(NUM_WORDS)]
-        for i in range(NUM_WORDS):
-            s.words[i].raddr //= s.layer
-            s.words[i].wen //= s.wen_word[i]
-            s.words[i].waddr //= s.wlayer
-            s.words[i].wdata //= s.wdata[0 : nbits[i]]
-
-        def field(name, nbits=None):
-            f = FIELDS[name]
-            return s.words[f.word - FIRST_WORD].rdata[f.low : f.low + (nbits or f.nbits)]
+        s.descriptor = DescriptorMemoryRTL(cfg, FIRST_WORD, NUM_LOOPS + 1)
+        s.descriptor.wen //= s.wen
+        s.descriptor.wlayer //= s.wlayer
+        s.descriptor.wword //= s.wword
+        s.descriptor.wdata //= s.wdata
+        s.descriptor.layer //= s.layer
+        field, part = s.descriptor.field, s.descriptor.part
 
         s.lane_q = Wire(Q)
         s.beats, s.last_beats = Wire(6), Wire(6)
@@ -75,8 +67,8 @@ class WriteSequencerRTL(Component):
 
         s.state = Wire(2)
         s.start, s.take, s.next_output = Wire(), Wire(), Wire()
-        s.beat, s.end = Wire(6), Wire(6)
-        s.at_last_beat, s.at_last_group, s.final = Wire(), Wire(), Wire()
+        s.beat, s.limit = Wire(6), Wire(6)
+        s.at_last_beat, s.at_last_group, s.ends_layer = Wire(), Wire(), Wire()
         s.num_valid = Wire(4)
 
         s.loops = LoopCountersRTL(NUM_LOOPS)
@@ -90,13 +82,10 @@ class WriteSequencerRTL(Component):
         s.address.select //= s.loops.select
         s.address.restart //= s.loops.restart
         for i in range(NUM_LOOPS):
-            word = s.words[1 + i].rdata
-            count = word[LOOP_COUNT[0] : LOOP_COUNT[0] + LOOP_COUNT[1]]
-            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= count
-            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= (
-                word[LOOP_Q[0] : LOOP_Q[0] + q_nbits]
-            )
-            s.address.strides_r[i * 4 : (i + 1) * 4] //= word[LOOP_R[0] : LOOP_R[0] + LOOP_R[1]]
+            word = FIRST_WORD + 1 + i
+            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(word, LOOP_COUNT)
+            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(word, LOOP_Q, q_nbits)
+            s.address.strides_r[i * 4 : (i + 1) * 4] //= part(word, LOOP_R)
 
         # The address of this beat, and of the next: lanes are one channel apart, row lane_q and
         # bank 1, so a beat is num_lanes times that.
@@ -117,48 +106,44 @@ class WriteSequencerRTL(Component):
         s.packer = ResultPackerRTL(cfg)
         s.packer.y //= s.out.msg.y
         s.packer.num_valid //= s.num_valid
-        s.packer.last //= s.final
-        s.packer.signed_ //= field("out_signed")
+        s.packer.last //= s.ends_layer
+        s.packer.is_signed //= field("out_signed")
         s.packer.result //= s.result
 
+        data_nbits, outermost = TAPS * 8, NUM_LOOPS - 1
         lane_shift = lanes.bit_length() - 1
 
         @update
-        def select_words():
-            for i in range(NUM_WORDS):
-                s.wen_word[i] @= s.wen & (s.wword == FIRST_WORD + i)
-
-        @update
-        def decide():
+        def up_decide():
             s.start @= s.state == SETUP
-            s.at_last_group @= s.loops.last[NUM_LOOPS - 1]
-            s.end @= s.beats
+            s.at_last_group @= s.loops.last[outermost]
+            s.limit @= s.beats
             if s.at_last_group:
-                s.end @= s.last_beats
-            s.at_last_beat @= s.beat == s.end
-            s.final @= s.at_last_beat & s.loops.done
+                s.limit @= s.last_beats
+            s.at_last_beat @= s.beat == s.limit
+            s.ends_layer @= s.at_last_beat & s.loops.done
             s.num_valid @= lanes
             if s.at_last_group & s.at_last_beat:
                 s.num_valid @= s.last_lanes
             s.at_rest @= ~s.packer.busy
 
         @update
-        def accept():
+        def up_accept():
             s.out.rdy @= (s.state == RUN) & (s.packer.rdy | ~s.to_result)
             s.take @= s.out.val & (s.state == RUN) & (s.packer.rdy | ~s.to_result)
             s.packer.en @= s.take & s.to_result
             s.next_output @= s.take & s.at_last_beat
 
         @update
-        def write():
+        def up_write():
             s.writing @= s.take & ~s.to_result
-            s.write_data @= zext(s.out.msg.y, TAPS * 8)
+            s.write_data @= zext(s.out.msg.y, data_nbits)
             s.write_mask @= 0
             for j in range(lanes):
                 s.write_mask[j] @= s.writing & (s.num_valid > j)
 
         @update
-        def place():
+        def up_place():
             s.q @= s.beat_q
             s.r @= s.beat_r
             if s.beat == 0:
@@ -173,7 +158,7 @@ class WriteSequencerRTL(Component):
                 s.next_r @= s.sum_r[0:4]
 
         @update_ff
-        def spread():
+        def up_spread():
             # A chain over the lanes would be long: beats are some cycles apart from SETUP.
             s.reach[0] <<= 0
             for j in range(1, lanes):
@@ -181,7 +166,7 @@ class WriteSequencerRTL(Component):
                     s.reach[j] <<= s.lane_q * j
 
         @update_ff
-        def follow():
+        def up_follow():
             if s.reset | ~s.running:
                 s.state <<= IDLE
                 s.layer <<= 0
@@ -198,7 +183,7 @@ class WriteSequencerRTL(Component):
                     s.beat <<= 0
                 else:
                     s.beat <<= s.beat + 1
-                if s.final:
+                if s.ends_layer:
                     s.state <<= SETUP
                     s.written <<= ~s.written
                     if s.layer == s.last_layer:

@@ -1,4 +1,9 @@
-"""Makes a PyMTL3 component ready to simulate."""
+"""What PyMTL3 lacks for a design of this size: wide signals, and memories that simulate fast.
+
+PyMTL3's ``Bits`` stop short of 1,024 bits, but a weight word of a 16-column array has 1,152. It
+keeps two tables of the largest and smallest value per width, and one constant in its constructor;
+nothing else depends on the limit.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from pymtl3 import Bits, Component
+from pymtl3.datatypes import PythonBits
 from pymtl3.passes.PassGroups import (
     CLLineTracePass,
     DynamicSchedulePass,
@@ -17,11 +23,31 @@ from pymtl3.passes.PassGroups import (
     WrapGreenletPass,
 )
 
+MAX_NBITS = 5120
+"""Above a ``step`` message of 64 columns, the widest signal there is (4,702 bits)."""
+
+_PYMTL_LIMIT = 1024
+
+
+def allow_wide_bits() -> None:
+    """Raise the limit to ``MAX_NBITS``. Doing it twice does nothing."""
+    constructor = PythonBits.Bits.__init__
+    constants = constructor.__code__.co_consts
+    if _PYMTL_LIMIT not in constants:
+        return
+    for nbits in range(len(PythonBits._upper), MAX_NBITS + 1):
+        PythonBits._upper.append((1 << nbits) - 1)
+        PythonBits._lower.append(-(1 << (nbits - 1)))
+    constructor.__code__ = constructor.__code__.replace(
+        co_consts=tuple(MAX_NBITS + 1 if c == _PYMTL_LIMIT else c for c in constants)
+    )
+
+
 _written: list[Bits] = []
 
 
 @cache
-def _memory_word(bits: type[Bits]) -> type[Bits]:
+def _memory_word(bits: Any) -> Any:
     """The type ``bits``, but each object asks to be updated when it is written.
 
     PyMTL3 updates every register at every clock edge; for the 20,000 words of an accelerator's
@@ -63,8 +89,12 @@ def prepare(top: Any, *, vcd: str | None = None) -> Any:
     if vcd is not None:
         top.set_metadata(VcdGenerationPass.vcd_file_name, vcd)
     for simulation_pass in (
-        LineTraceParamPass(), GenDAGPass(), WrapGreenletPass(), CLLineTracePass(),
-        DynamicSchedulePass(), VcdGenerationPass(),
+        LineTraceParamPass(),
+        GenDAGPass(),
+        WrapGreenletPass(),
+        CLLineTracePass(),
+        DynamicSchedulePass(),
+        VcdGenerationPass(),
     ):
         simulation_pass(top)
     top._sched.schedule_posedge_flip.append(_update_written)
@@ -73,5 +103,5 @@ def prepare(top: Any, *, vcd: str | None = None) -> Any:
     top.sim_edge = SimpleTickPass.gen_tick_function(prepare_sim.collect_ff_funcs(top))
     for mem, i in words:
         mem[i] <<= mem[i]
-        mem[i].__class__ = _memory_word(type(mem[i]))
+        mem[i].__class__ = _memory_word(type(mem[i]))  # type: ignore[arg-type]
     return top

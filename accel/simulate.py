@@ -1,0 +1,351 @@
+"""Runs images on an accelerator at any level: the one runner for all of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from accel import verilated
+from accel.config import AccelConfig
+from accel.errors import AccelError
+from accel.program import STREAMS, Activity, Program
+
+LEVELS = ("fl", "cl", "rtl", "verilator")
+
+# As in csrc/driver.cpp
+NUM_LAYERS, NUM_ACTIVITIES = 64, 8
+
+Words = NDArray[np.uint64]
+Progress = Callable[[int], None]
+
+
+class Chunk(NamedTuple):
+    """What one simulation of n images yields, each number as the compiled driver counts it."""
+
+    results: Words
+    """(n, result_words)"""
+    first_word: Words | None
+    """(n,) cycle in which an image's first word was taken; None where there is no time."""
+    last_result: Words | None
+    """(n,) cycle of its last result."""
+    spent: Words | None
+    """(n, layers, activities) cycles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came out of a simulation, and in how many cycles."""
+
+    level: str
+    program: Program
+    outputs: NDArray[np.int64]
+    """(N, *output shape): the last layer's integers."""
+    winners: NDArray[np.int64]
+    """(N,): index of the winning class, as the hardware says it."""
+    seconds: float
+    build_seconds: float
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def logits(self) -> NDArray[np.float64]:
+        """The outputs as real numbers."""
+        output = self.program.output
+        return (self.outputs - output.zero_point) * np.float64(output.scale)
+
+    @cached_property
+    def spent(self) -> NDArray[np.float64] | None:
+        """Cycles per image, layer and activity, (layers, activities): the mean over images in
+        steady state, or over first images where each was alone; None at level fl.
+
+        An image is in steady state when another was under way as it was loaded.
+        """
+        if self.chunks[0].spent is None:
+            return None
+        spent = [c.spent[1:] for c in self.chunks if c.spent is not None and len(c.spent) > 1]
+        spent = spent or [c.spent for c in self.chunks if c.spent is not None]
+        mean: NDArray[np.float64] = np.concatenate(spent).mean(axis=0)
+        return mean[: len(self.program.layers), : len(Activity)]
+
+    @property
+    def cycles_per_image(self) -> float | None:
+        """From one image to the next in steady state; the latency where there was one image."""
+        if self.spent is None:
+            return None
+        if all(len(c.results) == 1 for c in self.chunks):
+            return float(self.latency_cycles or 0)
+        return float(self.spent.sum())
+
+    @property
+    def latency_cycles(self) -> int | None:
+        """From an image's first word to its last result, both counted, on an idle accelerator."""
+        latencies = [
+            int(c.last_result[0] - c.first_word[0]) + 1
+            for c in self.chunks
+            if c.last_result is not None and c.first_word is not None
+        ]
+        return max(latencies, default=None)
+
+    @property
+    def cycles(self) -> int | None:
+        """All cycles simulated, the loading of programs among them."""
+        if self.chunks[0].last_result is None:
+            return None
+        return sum(int(c.last_result[-1]) + 1 for c in self.chunks if c.last_result is not None)
+
+    @property
+    def utilization(self) -> float | None:
+        """Multiply-accumulates over what all multipliers could do in that time."""
+        if self.cycles_per_image is None:
+            return None
+        return self.program.macs / (self.cycles_per_image * self.program.cfg.num_multipliers)
+
+
+def simulate(
+    program: Program,
+    images: NDArray[Any],
+    *,
+    level: str = "verilator",
+    jobs: int | None = None,
+    max_cycles: int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Classify ``images`` on the accelerator of ``program.cfg``.
+
+    images: (N, *input shape), float32 as the float network takes them, or integers already
+    quantized. level: ``fl`` (functional), ``cl`` (cycle level), ``rtl`` (PyMTL3's own simulator)
+    or ``verilator`` (compiled). jobs: simulations side by side; as many as cores if None.
+    max_cycles: limit of each simulation; generous if None. progress: called with the number of
+    images done so far.
+
+    Raises :class:`AccelError` for unsuitable images, an unknown level, a missing tool, or a
+    simulation that reaches its limit: the message says where the hardware stood.
+    """
+    if level not in LEVELS:
+        raise AccelError(f"unknown level '{level}': expected one of {', '.join(LEVELS)}")
+    quantized = program.quantize(images)
+    if not len(quantized):
+        raise AccelError("there are no images: give at least one")
+    jobs = max(1, min(jobs or os.cpu_count() or 1, len(quantized)))
+    words = program.pack_images(quantized)
+
+    start = time.monotonic()
+    driver = verilated.build(program.cfg) if level == "verilator" else None
+    build_seconds = time.monotonic() - start
+
+    start = time.monotonic()
+    size = _chunk_size(level, len(words), jobs)
+    parts = [words[i : i + size] for i in range(0, len(words), size)]
+    limit = max_cycles or _default_limit(program, size)
+    # Compiled simulations are processes of their own; NumPy frees the lock.
+    backend = "threading" if level in ("fl", "verilator") or jobs == 1 else "loky"
+    chunks: list[Chunk] = []
+    done = 0
+    runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator")
+    for chunk in runner(delayed(_run_chunk)(level, program, part, limit, driver) for part in parts):
+        chunks.append(chunk)
+        done += len(chunk.results)
+        if progress is not None:
+            progress(done)
+    outputs, winners = program.unpack_results(np.concatenate([c.results for c in chunks]))
+    return Run(
+        level=level,
+        program=program,
+        outputs=outputs,
+        winners=winners,
+        chunks=tuple(chunks),
+        seconds=time.monotonic() - start,
+        build_seconds=build_seconds,
+    )
+
+
+def _chunk_size(level: str, num_images: int, jobs: int) -> int:
+    """Images of one simulation: enough to outweigh loading the program, few enough for progress
+    to show."""
+    least = {"fl": 100, "cl": 10, "rtl": 3, "verilator": 100}[level]
+    return max(least, min(500, -(-num_images // (8 * jobs))))
+
+
+def _default_limit(program: Program, num_images: int) -> int:
+    """Several times what the slowest program takes."""
+    image = program.steps + program.image_words + program.result_words
+    # A layer without pooling can keep the requantizer busier than the array.
+    requantize = program.cfg.num_beats + 1
+    return 10_000 + 2 * len(program.words) + 2 * num_images * (requantize * image + 10_000)
+
+
+def _run_chunk(level: str, program: Program, images: Words, limit: int, driver: Any) -> Chunk:
+    if level == "fl":
+        # Imported here, and below, so that a run loads only what it needs.
+        from fl_models.accelerator import AcceleratorCore
+
+        core = AcceleratorCore(program.cfg)
+        core.load(program.words)
+        return Chunk(core.run(images), None, None, None)
+    if level == "verilator":
+        words = np.array(program.words, np.uint64)
+        raw = verilated.run(driver, words, images, program.result_words, limit)
+        if isinstance(raw, list):
+            raise _stopped(program, level, limit, len(images), *raw)
+        return _parse(program, raw, len(images))
+    steppers: dict[str, Callable[[AccelConfig], _Stepper]] = {"cl": _CL, "rtl": _RTL}
+    return _step_through(steppers[level](program.cfg), level, program, images, limit)
+
+
+def _parse(program: Program, raw: Words, n: int) -> Chunk:
+    """The compiled driver's output file."""
+    sizes = np.cumsum([n * program.result_words, n, n])
+    results, first_word, last_result, spent = np.split(raw, sizes)
+    return Chunk(
+        results.reshape(n, -1),
+        first_word,
+        last_result,
+        spent.reshape(n, NUM_LAYERS, NUM_ACTIVITIES),
+    )
+
+
+class _Stepper(Protocol):
+    """An accelerator that is simulated cycle by cycle in Python."""
+
+    layer: int
+    activity: int
+
+    @property
+    def streams(self) -> int: ...
+
+    def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+        """One clock cycle: whether the offered words were taken, and the result if one came."""
+        ...
+
+
+class _CL:
+    def __init__(self, cfg: AccelConfig) -> None:
+        from cl_models.accelerator import AcceleratorCore
+
+        self.core: Any = AcceleratorCore(cfg)
+
+    def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+        core = self.core
+        core.evaluate(True)
+        self.layer, self.activity = core.layer, core.activity
+        took_prog = prog is not None and core.prog_rdy
+        took_image = image is not None and core.image_rdy
+        result = core.result
+        core.tick(prog if took_prog else None, image if took_image else None, True)
+        return took_prog, took_image, result
+
+    @property
+    def streams(self) -> int:
+        return int(self.core.streams)
+
+
+class _RTL:
+    def __init__(self, cfg: AccelConfig) -> None:
+        from accel.pymtl import prepare
+        from rtl_models.accelerator import AcceleratorRTL
+
+        self.top = prepare(AcceleratorRTL(cfg))
+        self.top.sim_reset()
+        self.top.result.rdy @= 1
+
+    def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+        top = self.top
+        for port, word in ((top.prog, prog), (top.image, image)):
+            port.val @= word is not None
+            if word is not None:
+                port.msg @= word
+        top.sim_eval_combinational()
+        self.layer, self.activity = int(top.layer), int(top.activity)
+        result = int(top.result.msg) if top.result.val else None
+        taken = bool(top.prog.val & top.prog.rdy), bool(top.image.val & top.image.rdy)
+        top.sim_edge()
+        return *taken, result
+
+    @property
+    def streams(self) -> int:
+        return int(self.top.streams)
+
+
+def _step_through(
+    stepper: _Stepper, level: str, program: Program, images: Words, limit: int
+) -> Chunk:
+    """What the compiled driver does, in Python: see csrc/driver.cpp."""
+    n, image_words = images.shape
+    words, pixels = program.words, images.ravel().tolist()
+    results: list[int] = []
+    first_word, last_result = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+    spent = np.zeros((n + 1, NUM_LAYERS, NUM_ACTIVITIES), np.uint64)
+    cycle = next_word = next_pixel = 0
+    at = -1
+    while len(results) < n * program.result_words:
+        if cycle == limit:
+            raise _stopped(
+                program,
+                level,
+                limit,
+                n,
+                len(results),
+                stepper.layer,
+                stepper.activity,
+                stepper.streams,
+            )
+        prog = words[next_word] if next_word < len(words) else None
+        image = pixels[next_pixel] if prog is None and next_pixel < len(pixels) else None
+        took_prog, took_image, result = stepper.cycle(prog, image)
+        next_word += took_prog
+        if took_image:
+            if next_pixel % image_words == 0:
+                first_word[next_pixel // image_words] = cycle
+            next_pixel += 1
+        if result is not None:
+            results.append(result)
+            if len(results) % program.result_words == 0:
+                last_result[len(results) // program.result_words - 1] = cycle
+        if stepper.activity == Activity.HANDOVER and stepper.layer == 0:
+            at += 1
+        if at >= 0:
+            spent[at, stepper.layer, stepper.activity] += 1
+        cycle += 1
+    shaped = np.array(results, np.uint64).reshape(n, -1)
+    return Chunk(shaped, first_word, last_result, spent[:n])
+
+
+_WAITING = {
+    Activity.IDLE: "no program runs",
+    Activity.STEP: "it was issuing steps",
+    Activity.HANDOVER: "it was taking up the layer",
+    Activity.IMAGE: "it waits for an image",
+    Activity.DRAIN: "it waits for the layer before to reach memory",
+    Activity.STALL: "it waits for the PE array to move",
+}
+
+
+def _stopped(
+    program: Program,
+    level: str,
+    limit: int,
+    num_images: int,
+    num_results: int,
+    layer: int,
+    activity: int,
+    streams: int,
+) -> AccelError:
+    """Where the hardware stood when its time was over, in one sentence."""
+    states = []
+    for i, name in enumerate(STREAMS):
+        val, rdy = streams >> 2 * i & 1, streams >> 2 * i + 1 & 1
+        state = {(0, 0): "closed", (0, 1): "empty", (1, 0): "blocked", (1, 1): "moving"}[val, rdy]
+        states.append(f"{name} {state}")
+    total = num_images * program.result_words
+    return AccelError(
+        f"the simulation at level {level} stopped at its limit of {limit} cycles with "
+        f"{num_results} of {total} result words: at layer '{program.layers[layer].name}' "
+        f"{_WAITING[Activity(activity)]}; streams: {', '.join(states)}"
+    )

