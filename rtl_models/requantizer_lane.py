@@ -2,8 +2,6 @@
 
 from pymtl3 import (
     Bits9,
-    Bits11,
-    Bits12,
     Bits13,
     Bits15,
     Component,
@@ -87,7 +85,8 @@ class RequantizerLane(Component):
         s.hl6 = Wire(24)
         s.lh6 = Wire(24)
         s.ll6 = Wire(24)
-        s.product7 = Wire(48)
+        s.product7 = Wire(36)
+        s.sticky7 = Wire()
         s.rounded8 = Wire(25)
         s.integer9 = Wire(10)
         s.guard9 = Wire()
@@ -159,12 +158,12 @@ class RequantizerLane(Component):
 
         @update
         def up_round8():
-            if s.product7[47]:
-                s.top8 @= s.product7[24:48]
-                s.up8 @= s.product7[23] & (s.product7[24] | (s.product7[0:23] != 0))
+            if s.product7[35]:
+                s.top8 @= s.product7[12:36]
+                s.up8 @= s.product7[11] & (s.product7[12] | s.sticky7 | (s.product7[0:11] != 0))
             else:
-                s.top8 @= s.product7[23:47]
-                s.up8 @= s.product7[22] & (s.product7[23] | (s.product7[0:22] != 0))
+                s.top8 @= s.product7[11:35]
+                s.up8 @= s.product7[10] & (s.product7[11] | s.sticky7 | (s.product7[0:10] != 0))
 
         @update
         def up_shift9():
@@ -220,11 +219,13 @@ class RequantizerLane(Component):
                 s.ll6 <<= zext(s.significand5[0:12], 24) * zext(s.fraction5[0:12], 24)
                 s.shift6 <<= s.shift5 - zext(s.carry5, shift_nbits)
 
-                s.product7 <<= concat(s.hh6, s.ll6) + concat(Bits11(0), s.middle7, Bits12(0))
+                # The lowest 12 bits are those of ll6, and only tell an exact product from others.
+                s.product7 <<= concat(s.hh6, s.ll6[12:24]) + zext(s.middle7, 36)
+                s.sticky7 <<= s.ll6[0:12] != 0
                 s.shift7 <<= s.shift6
 
                 s.rounded8 <<= zext(s.top8, 25) + zext(s.up8, 25)
-                s.shift8 <<= s.shift7 - zext(s.product7[47], shift_nbits)
+                s.shift8 <<= s.shift7 - zext(s.product7[35], shift_nbits)
 
         @update_ff
         def up_integer():
