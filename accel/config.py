@@ -131,7 +131,7 @@ class AccelConfig:
 
 base = AccelConfig()
 tiny = dataclasses.replace(
-    base, num_cols=2, num_lanes=1, acc_nbits=24, spad_depth=8, weight_depth=4608, param_depth=512
+    base, num_cols=2, num_lanes=1, acc_nbits=25, spad_depth=8, weight_depth=4608, param_depth=512
 )
 wide = dataclasses.replace(base, num_cols=16, num_lanes=4, weight_depth=1024, param_depth=128)
 PRESETS = {"tiny": tiny, "base": base, "wide": wide}

@@ -64,6 +64,8 @@ class OperandFetchRTL(Component):
         s.weights.wbeat //= s.weight_wbeat
         s.weights.wdata //= s.weight_wdata
 
+        s.in_map = Wire(TAPS)
+        s.in_map //= s.at_data.in_map
         s.tap = [Wire(8) for _ in range(TAPS)]
         s.x = [Wire(ACT_NBITS) for _ in range(TAPS)]
         for t in range(TAPS):
@@ -86,7 +88,7 @@ class OperandFetchRTL(Component):
         def up_extend():
             for t in range(TAPS):
                 s.x[t] @= s.at_data.pad_value
-                if s.at_data.in_map[t]:
+                if s.in_map[t]:
                     s.x[t] @= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
 
         @update_ff

@@ -117,6 +117,9 @@ class StepSequencerRTL(Component):
         s.tap_q = Wire(Q)
         s.safe_steps = Wire(16)
         s.weight_base = Wire(16)
+        s.pad_value, s.is_signed = Wire(ACT_NBITS), Wire()
+        s.pad_value //= field("pad_value")
+        s.is_signed //= field("signed")
         s.channel_mode //= field("channel_mode")
         s.reload //= field("reload")
         s.frees_input //= field("frees_input")
@@ -202,6 +205,8 @@ class StepSequencerRTL(Component):
         @update
         def up_command():
             s.command_val @= s.issue
+            s.command.pad_value @= s.pad_value
+            s.command.is_signed @= s.is_signed
             s.command.rows @= s.rows.rows
             s.command.bank @= s.address.r
             s.command.in_map @= s.in_map
@@ -272,10 +277,6 @@ class StepSequencerRTL(Component):
                         s.layer <<= 0
                     else:
                         s.layer <<= s.layer + 1
-
-        # Settings of the layer that travel with its steps.
-        s.command.pad_value //= field("pad_value")
-        s.command.is_signed //= field("signed")
 
     def line_trace(s):
         return f"L{s.layer} {s.loops.line_trace()} {'>' if s.issue else str(s.activity)}"
