@@ -6,30 +6,35 @@ from typing import Any
 import numpy as np
 
 from accel.config import AccelConfig
-from accel.messages import Out, Param, Pooled, mk_out, mk_param, mk_pooled
-from accel.numerics import requantize, wrap
+from accel.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
 from cl_models.unit import UnitCL
+from fl_models.requantizer import requantize_beats
 
 LATENCY = 11
 """Cycles from the acceptance of a beat to the offer of its output."""
 
 
 class RequantizerCore:
-    """Outputs are computed when a beat is accepted, and offered 11 cycles later.
+    """A beat's output is offered 11 cycles after the beat was accepted.
 
-    ``out`` is what the ``out`` stream offers in this cycle, or None.
+    ``out`` is what the ``out`` stream offers in this cycle, or None. Outputs are computed only when
+    the first one is due, and then for all beats in the pipeline together.
     """
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.num_lanes, self.acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        self.no_columns = np.zeros(cfg.num_lanes, dtype=np.int64)
         self.reset()
 
     def reset(self) -> None:
         """Nothing held, pipeline empty."""
         # The columns that no beat took yet
-        self.held: np.ndarray | None = None
-        # One entry per register stage before the output register, the newest at the left.
-        self.stages: deque[Out | None] = deque([None] * (LATENCY - 1))
+        self.held: Ints | None = None
+        # Whether there is a beat in each stage before the output register, the newest at the left
+        self.stages = deque([False] * (LATENCY - 1))
+        # These beats, the oldest first: not yet computed, and computed
+        self.pending: list[tuple[Ints, Param]] = []
+        self.computed: deque[Out] = deque()
         self.out: Out | None = None
 
     def ready_pooled(self, param: Param | None, send_rdy: bool) -> bool:
@@ -42,23 +47,25 @@ class RequantizerCore:
         return self.held is not None and (self.out is None or send_rdy)
 
     def tick(self, pooled: Pooled | None, param: Param | None, send_rdy: bool) -> None:
+        if param is not None:
+            assert self.held is not None
+            columns, self.held = self.held[: self.num_lanes], self.held[self.num_lanes :]
+            # A beat past the last column sees zeros.
+            self.pending.append((columns if len(columns) else self.no_columns, param))
         if self.out is None or send_rdy:
-            self.stages.appendleft(None if param is None else self._requantize(param))
-            self.out = self.stages.pop()
+            self.stages.appendleft(param is not None)
+            self.out = self._next_out() if self.stages.pop() else None
         if param is not None and param.last:
             self.held = None
         if pooled is not None:
             self.held = pooled.acc
 
-    def _requantize(self, param: Param) -> Out:
-        assert self.held is not None
-        acc, self.held = np.split(self.held, [self.num_lanes])
-        if not len(acc):  # a beat past the last column sees zeros
-            acc = np.zeros(self.num_lanes, dtype=np.int64)
-        biased = wrap(acc + param.bias, self.acc_nbits)
-        multiplier = param.multiplier.astype(np.uint32).view(np.float32)
-        y = requantize(biased, multiplier, param.zero_point, param.lo, param.hi)
-        return Out(y & 0xFF)
+    def _next_out(self) -> Out:
+        if not self.computed:
+            columns, params = zip(*self.pending, strict=True)
+            self.computed.extend(requantize_beats(np.stack(columns), params, self.acc_nbits))
+            self.pending = []
+        return self.computed.popleft()
 
 
 class RequantizerCL(UnitCL):

@@ -1,9 +1,11 @@
 """The requantizer, functional."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from accel.config import AccelConfig
-from accel.messages import Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
 from accel.numerics import requantize, wrap
 from fl_models.unit import UnitFL
 
@@ -19,7 +21,7 @@ class RequantizerCore:
         self.reset()
 
     def reset(self) -> None:
-        self.held: np.ndarray | None = None
+        self.held: Ints | None = None
         self.params: list[Param] = []
 
     def wants(self, port: str) -> bool:
@@ -33,20 +35,21 @@ class RequantizerCore:
         if not message.last:
             return []
         assert self.held is not None
-        outs = self._requantize(self.held, self.params)
+        acc = np.zeros((len(self.params), self.num_lanes), dtype=np.int64)
+        count = min(acc.size, len(self.held))
+        acc.flat[:count] = self.held[:count]
+        outs = requantize_beats(acc, self.params, self.acc_nbits)
         self.reset()
         return outs
 
-    def _requantize(self, held: np.ndarray, params: list[Param]) -> list[Out]:
-        shape = len(params), self.num_lanes
-        acc = np.zeros(shape, dtype=np.int64)
-        count = min(acc.size, len(held))
-        acc.flat[:count] = held[:count]
-        bias, bits = (np.stack([getattr(p, n) for p in params]) for n in ("bias", "multiplier"))
-        zero_point, lo, hi = np.array([p[2:5] for p in params]).T[..., None]
-        multiplier = bits.astype(np.uint32).view(np.float32)
-        y = requantize(wrap(acc + bias, self.acc_nbits), multiplier, zero_point, lo, hi)
-        return [Out(beat) for beat in y & 0xFF]
+
+def requantize_beats(acc: Ints, params: Sequence[Param], acc_nbits: int) -> list[Out]:
+    """What beats yield. acc: int (beats, num_lanes), params: one for each beat."""
+    bias, bits = (np.stack([getattr(p, name) for p in params]) for name in ("bias", "multiplier"))
+    zero_point, lo, hi = np.array([(p.zero_point, p.lo, p.hi) for p in params]).T[..., None]
+    multiplier = bits.astype(np.uint32).view(np.float32)
+    y = requantize(wrap(acc + bias, acc_nbits), multiplier, zero_point, lo, hi)
+    return [Out(beat) for beat in y & 0xFF]
 
 
 class RequantizerFL(UnitFL):
