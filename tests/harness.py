@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pymtl3 import DefaultPassGroup, mk_bits
-from pymtl3.passes.sim.PrepareSimPass import PrepareSimPass
-from pymtl3.passes.sim.SimpleTickPass import SimpleTickPass
+from pymtl3 import mk_bits
 from pymtl3.stdlib.test_utils import config_model_with_cmdline_opts
 
 from accel.config import AccelConfig
 from accel.messages import pack, unpack
+from accel.pymtl import prepare
 from accel.toolchain import use_toolchain
 
 PATIENCE = 500
@@ -38,16 +37,12 @@ class HarnessError(AssertionError):
 
 
 class Simulator:
-    """A component made ready for simulation, usable for any number of runs.
-
-    ``edge`` is a clock edge. PyMTL3's own ``sim_tick`` evaluates all combinational logic before and
-    after the edge; here that happens once a cycle, when the inputs of the cycle are set.
-    """
+    """A component made ready for simulation, usable for any number of runs."""
 
     def __init__(self, component: Any, cfg: AccelConfig) -> None:
         self.top, self.cfg = component, cfg
         self.eval_combinational = component.sim_eval_combinational
-        self.edge = SimpleTickPass.gen_tick_function(PrepareSimPass().collect_ff_funcs(component))
+        self.edge = component.sim_edge
 
     def port(self, name: str) -> Any:
         return getattr(self.top, name)
@@ -84,9 +79,8 @@ class Simulators:
                 component = self._verilate(component)
                 vcd = None  # what PyMTL3 generates for it does not compile under Verilator 5
             else:
-                component.elaborate()
                 vcd = f"{component_class.__name__}_{cfg}" if self.opts["dump_vcd"] else None
-            component.apply(DefaultPassGroup(vcdwave=vcd))
+            prepare(component, vcd=vcd)
             self._built[key] = Simulator(component, cfg)
         return self._built[key]
 
@@ -123,6 +117,8 @@ class Transfers:
     """What crossed each port: ``(cycle, message)``, cycle 0 being the first after reset."""
 
     ports: dict[str, list[tuple[int, Any]]]
+    watched: dict[str, list[int]]
+    """What the ports to watch carried in each cycle."""
 
     @property
     def timing(self) -> dict[str, list[int]]:
@@ -137,13 +133,15 @@ def run(
     stalls: Mapping[str, Sequence[int]] | None = None,
     *,
     patience: int = PATIENCE,
+    watch: Sequence[str] = (),
 ) -> Transfers:
     """Resets the component and runs it until all is done, and then for ``DRAIN`` cycles.
 
     inputs: for each input port the messages, each with a delay: cycles without an offer before it.
     expected: for each output port the messages that must come, and no others. stalls: for each
     output port, for each message the cycles that it is kept waiting. A message is one of
-    accel.messages, or what the port carries (a bitstruct, Bits or an int).
+    accel.messages, or what the port carries (a bitstruct, Bits or an int). watch: names of output
+    ports that are no streams, to be recorded in every cycle.
 
     Raises HarnessError, with the last line traces, if an output differs from what is expected, a
     message comes after the last, a message that waits is withdrawn or changes, or nothing moves
@@ -151,11 +149,11 @@ def run(
     """
     stalls = stalls or {}
     try:
-        return _Run(sim, inputs, expected, stalls).go(patience)
+        return _Run(sim, inputs, expected, stalls, watch).go(patience)
     except HarnessError as e:
         lines: list[str] = []
         with contextlib.suppress(HarnessError):
-            _Run(sim, inputs, expected, stalls).go(patience, lines)
+            _Run(sim, inputs, expected, stalls, watch).go(patience, lines)
         raise HarnessError("\n".join([str(e), *lines[-30:]])) from None
 
 
@@ -166,8 +164,10 @@ class _Run:
         inputs: Mapping[str, Sequence[tuple[Any, int]]],
         expected: Mapping[str, Sequence[Any]],
         stalls: Mapping[str, Sequence[int]],
+        watch: Sequence[str],
     ) -> None:
         self.sim = sim
+        self.watched: dict[str, list[int]] = {name: [] for name in watch}
         self.inputs = [_Input(sim, name, items) for name, items in inputs.items()]
         self.outputs = [
             _Output(sim, name, items, stalls.get(name, ())) for name, items in expected.items()
@@ -185,6 +185,8 @@ class _Run:
             if trace is not None and cycle < last_moved + 10:
                 trace.append(f"{cycle:5}: {sim.top.line_trace()}")
             moved = [port.sample(cycle) for port in ports]
+            for name, values in self.watched.items():
+                values.append(int(sim.port(name)))
             sim.edge()
             for port in ports:
                 port.drive()
@@ -197,7 +199,7 @@ class _Run:
                 elif cycle - last_moved > patience:
                     waits = "; ".join(map(str, ports))
                     raise HarnessError(f"hung since cycle {last_moved}: {waits}")
-        return Transfers({port.name: port.transfers for port in ports})
+        return Transfers({port.name: port.transfers for port in ports}, self.watched)
 
 
 class _Input:

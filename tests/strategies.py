@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from accel.config import TAPS, AccelConfig
 from accel.messages import Acc, Ints, Param, Pooled, Step
+from accel.network import Network, layer_output_shape
+from tests.networks import Conv, Linear, random_network
 
 
 def bytes_as_ints(count: int) -> st.SearchStrategy[Ints]:
@@ -136,3 +138,34 @@ def requantizations(
             count = draw(st.integers(1, cfg.num_beats + 1))
         beats += [draw(params(cfg, i == count - 1)) for i in range(count)]
     return vectors, beats
+
+
+@st.composite
+def networks(draw: st.DrawFn, max_size: int = 9, max_layers: int = 3) -> Network:
+    """Whole networks: convolutions, then linear layers, of any kind that the compiler takes."""
+    size = st.integers(1, max_size)
+    shape = (draw(st.integers(1, 12)), draw(size), draw(size))
+    specs: list[Conv | Linear] = []
+    at = shape
+    for _ in range(draw(st.integers(0, max_layers))):
+        padding = draw(st.integers(0, 2))
+        longest = [min(5, side + 2 * padding) for side in at[1:]]
+        kernel = draw(st.integers(1, longest[0])), draw(st.integers(1, longest[1]))
+        stride = draw(st.integers(1, 2))
+        channels = draw(st.integers(1, 12))
+        sides = layer_output_shape(at, (channels, at[0], *kernel), stride, padding)[1:]
+        pool = min(sides) >= 2 and draw(st.booleans())
+        specs.append(Conv(channels, kernel, stride, padding, draw(st.booleans()), pool))
+        at = layer_output_shape(at, (channels, at[0], *kernel), stride, padding, pool)
+    for _ in range(draw(st.integers(0 if specs else 1, max_layers - len(specs) or 1))):
+        specs.append(Linear(draw(st.integers(1, 20)), draw(st.booleans())))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    options = {"per_channel": draw(st.booleans()), "signed": draw(st.booleans())}
+    return random_network(rng, shape, specs, **options)
+
+
+def network_images(network: Network, count: int) -> st.SearchStrategy[Ints]:
+    """int64 (count, *input shape) in the input's range: anything, or only its ends."""
+    low, _ = network.input.limits
+    shape = (count, *network.input.shape)
+    return bytes_as_ints(int(np.prod(shape))).map(lambda values: values.reshape(shape) + low)

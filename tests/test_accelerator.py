@@ -1,0 +1,242 @@
+"""The whole accelerator, at all levels, on whole networks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accel.compiler import compile
+from accel.config import AccelConfig, base
+from accel.errors import AccelError
+from accel.messages import Ints
+from accel.network import Network
+from accel.program import Activity, Program
+from accel.reference import run_network
+from accel.simulate import simulate
+from cl_models.accelerator import AcceleratorCL
+from fl_models.accelerator import AcceleratorFL
+from rtl_models.accelerator import AcceleratorRTL
+from tests.harness import Simulators, Transfers, run
+from tests.networks import Conv, Linear, random_images, random_network
+from tests.strategies import network_images, networks, waits
+
+LEVELS = {"fl": AcceleratorFL, "cl": AcceleratorCL, "rtl": AcceleratorRTL}
+PORTS = ("activity", "layer", "streams")
+
+PATIENCE = 5000
+"""Cycles without a transfer at the edge: a layer computes for so long at most here."""
+
+SMALL = AccelConfig(
+    num_cols=2, num_lanes=1, acc_nbits=25, spad_depth=2, act_depth=256, weight_depth=600,
+    param_depth=100, max_layers=4,
+)  # fmt: skip
+# Those that --test-verilog builds. Each field has several values.
+CONFIGS = [
+    SMALL,
+    dataclasses.replace(base, act_depth=256, weight_depth=256, param_depth=64),
+    dataclasses.replace(
+        SMALL, num_cols=4, num_lanes=4, acc_nbits=32, spad_depth=4, weight_depth=400, max_layers=7
+    ),
+]
+# For the levels that need no build.
+MORE_CONFIGS = [
+    *CONFIGS,
+    dataclasses.replace(SMALL, num_cols=1, spad_depth=1, act_depth=512, weight_depth=1500),
+    dataclasses.replace(base, num_cols=16, num_lanes=8, act_depth=512),
+    dataclasses.replace(base, num_cols=6, num_lanes=2, spad_depth=8),
+]
+
+VARIED = {
+    "everything": (
+        (3, 8, 7),
+        [
+            Conv(5, (3, 3), 1, 1, True, True),
+            Conv(7, (2, 3), 1, 0, False),
+            Linear(5),
+            Linear(4, relu=False),
+        ],
+    ),
+    "one convolution": ((2, 6, 5), [Conv(9, (3, 3), 2, 1, False)]),
+    "one linear layer": ((1, 3, 3), [Linear(3, relu=False)]),
+    "vectors": ((20,), [Linear(9), Linear(10, relu=False)]),
+    "channel mode": ((10, 4, 4), [Conv(5, (1, 1)), Conv(3, (5, 5), 1, 2), Linear(6, relu=False)]),
+}
+
+
+def pack(program: Program, images: Ints) -> list[int]:
+    return [int(word) for word in program.pack_images(images).ravel()]
+
+
+def result_words(program: Program, outputs: Ints) -> list[int]:
+    """What must come for outputs (N, *output shape), put together here from the definition: bytes
+    of the outputs in the order in which they come, then the number of the first largest."""
+    words = []
+    for image in outputs.reshape(len(outputs), -1):
+        data = bytearray(8 * (program.result_words - 1))
+        for value, at in zip(image.tolist(), program.output_bytes.tolist(), strict=True):
+            data[at] = value & 0xFF
+        words += [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8)]
+        words.append(int(np.argmax(image[np.argsort(program.output_bytes)])))
+    return words
+
+
+def drive(
+    simulators: Simulators,
+    level: str,
+    program: Program,
+    images: Ints,
+    outputs: Ints,
+    image_delays: list[int] | None = None,
+    stalls: list[int] | None = None,
+) -> Transfers:
+    """Load the program, then classify the images; delays and stalls repeat as need be."""
+    # Images are offered from the start: their stream is closed until the program runs.
+    words = pack(program, images)
+    delays = [0] if image_delays is None else image_delays
+    return run(
+        simulators(LEVELS[level], program.cfg),
+        {
+            "prog": [(word, 0) for word in program.words],
+            "image": [(word, delays[i % len(delays)]) for i, word in enumerate(words)],
+        },
+        {"result": result_words(program, outputs)},
+        {"result": [stall for _ in outputs for stall in (stalls or [0])]},
+        patience=PATIENCE,
+        watch=() if level == "fl" else PORTS,
+    )
+
+
+def reference(network: Network, images: Ints) -> Ints:
+    """The logits that PyTorch's quantized kernels compute."""
+    return run_network(network, images)[-1].astype(np.int64)
+
+
+def compiled(network: Network, cfg: AccelConfig) -> Program | None:
+    """The program, or None where the network is too large for so small an accelerator."""
+    try:
+        return compile(network, cfg)
+    except AccelError as e:
+        if " more than " not in str(e):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cfg", CONFIGS, ids=str)
+@pytest.mark.parametrize("name", VARIED)
+def test_chosen_networks(simulators: Simulators, level: str, cfg: AccelConfig, name: str) -> None:
+    """Three images one after another, without a reset, with and without stalls."""
+    rng = np.random.default_rng(5)
+    network = random_network(rng, *VARIED[name], signed=cfg == SMALL)
+    images = random_images(rng, network, 3)
+    program = compile(network, cfg)
+    outputs = reference(network, images)
+    assert len(np.unique(outputs)) > 2
+    drive(simulators, level, program, images, outputs)
+    drive(simulators, level, program, images, outputs, [0, 0, 3, 0, 1], [4, 0, 30])
+
+
+@pytest.mark.parametrize("level", ["fl", "cl"])
+@given(data=st.data())
+def test_any_network(simulators: Simulators, level: str, data: st.DataObject) -> None:
+    network = data.draw(networks())
+    program = compiled(network, data.draw(st.sampled_from(MORE_CONFIGS)))
+    if program is not None:
+        images = data.draw(network_images(network, 2))
+        stalls = data.draw(waits(program.result_words))
+        drive(simulators, level, program, images, reference(network, images), stalls=stalls)
+
+
+@settings(max_examples=max(4, settings().max_examples // 5))
+@given(data=st.data())
+def test_rtl_in_every_cycle(simulators: Simulators, data: st.DataObject) -> None:
+    """RTL equals PyTorch's kernels in value and the cycle-level model in every cycle: transfers at
+    the edge, what the issue stage does, and the streams between the units."""
+    network = data.draw(networks(max_size=6))
+    program = compiled(network, data.draw(st.sampled_from(CONFIGS)))
+    if program is not None:
+        images = data.draw(network_images(network, 2))
+        outputs = reference(network, images)
+        delays, stalls = data.draw(waits(5)), data.draw(waits(program.result_words))
+        cl, rtl = (
+            drive(simulators, level, program, images, outputs, delays, stalls)
+            for level in ("cl", "rtl")
+        )
+        assert cl.timing == rtl.timing
+        assert cl.watched == rtl.watched
+
+
+@pytest.mark.parametrize("level", ["cl", "rtl"])
+def test_program_after_program(simulators: Simulators, level: str) -> None:
+    """A program is taken up when all images before it are done, whatever the one before was."""
+    rng = np.random.default_rng(8)
+    prog: list[tuple[int, int]] = []
+    image: list[tuple[int, int]] = []
+    expected: list[int] = []
+    for name, signed in (("one convolution", False), ("vectors", True), ("channel mode", False)):
+        network = random_network(rng, *VARIED[name], signed=signed)
+        images = random_images(rng, network, 2)
+        program = compile(network, SMALL)
+        # The next program comes while images are under way, the next images only after it.
+        prog += [(word, 0 if i or not prog else 60) for i, word in enumerate(program.words)]
+        words = pack(program, images)
+        image += [(word, 0 if i or not image else 4000) for i, word in enumerate(words)]
+        expected += result_words(program, reference(network, images))
+    sim = simulators(LEVELS[level], SMALL)
+    run(sim, {"prog": prog, "image": image}, {"result": expected}, patience=PATIENCE)
+
+
+def test_random_stalls_lose_nothing(simulators: Simulators) -> None:
+    """Many images in a row with random delays and stalls."""
+    rng = np.random.default_rng(3)
+    network = random_network(rng, *VARIED["everything"])
+    images = random_images(rng, network, 12)
+    program = compile(network, CONFIGS[2])
+    outputs = reference(network, images)
+    delays = rng.integers(0, 3, 101).tolist()
+    stalls = (rng.integers(0, 60, 2 * 12) * rng.integers(0, 2, 2 * 12)).tolist()
+    cl, rtl = (
+        drive(simulators, level, program, images, outputs, delays, stalls)
+        for level in ("cl", "rtl")
+    )
+    assert cl.timing == rtl.timing
+    assert cl.watched == rtl.watched
+
+
+def test_steady_state_of_base() -> None:
+    """The network of the project needs at most 4,000 cycles an image; each is accounted for."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Conv(6, (3, 3), 1, 1, True, True), Conv(16, (3, 3), 1, 0, True, True), Linear(120),
+        Linear(84), Linear(10, relu=False),
+    ]  # fmt: skip
+    network = random_network(rng, (1, 28, 28), layers)
+    program = compile(network, base)
+    images = random_images(rng, network, 4)
+    found = simulate(program, images, level="cl")
+    np.testing.assert_array_equal(found.outputs, reference(network, images))
+    assert program.steps == 3646
+    assert found.spent is not None
+    assert found.spent[:, Activity.STEP].tolist() == [784, 1728, 960, 154, 20]
+    (chunk,) = found.chunks
+    assert chunk.last_result is not None
+    periods = np.diff(chunk.last_result.astype(np.int64))
+    assert found.cycles_per_image == periods.mean() == periods[0] <= 4000
+
+
+def test_levels_agree_through_the_runner() -> None:
+    rng = np.random.default_rng(1)
+    network = random_network(rng, *VARIED["everything"])
+    program = compile(network, SMALL)
+    images = random_images(rng, network, 3)
+    runs = {level: simulate(program, images, level=level) for level in ("fl", "cl", "rtl")}
+    for found in runs.values():
+        np.testing.assert_array_equal(found.outputs, reference(network, images))
+        best = found.outputs.max(axis=1)
+        np.testing.assert_array_equal(found.outputs[np.arange(3), found.winners], best)
+    assert runs["cl"].cycles == runs["rtl"].cycles
+    np.testing.assert_array_equal(runs["cl"].spent, runs["rtl"].spent)
