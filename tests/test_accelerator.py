@@ -178,13 +178,13 @@ def test_program_after_program(simulators: Simulators, level: str) -> None:
     image: list[tuple[int, int]] = []
     expected: list[int] = []
     # A program is offered while images are under way, the next images long after they are done.
-    for name, delay in (("one convolution", 0), ("vectors", 60), ("channel mode", 3800)):
+    for name, delay in (("one convolution", 0), ("vectors", 60), ("channel mode", 800)):
         network = random_network(rng, *VARIED[name], signed=delay == 60)
         images = random_images(rng, network, 2)
         program = compile(network, SMALL)
         prog += [(word, 0 if i else delay) for i, word in enumerate(program.words)]
         words = pack(program, images)
-        image += [(word, 0 if i or not image else 4000) for i, word in enumerate(words)]
+        image += [(word, 0 if i or not image else 900) for i, word in enumerate(words)]
         expected += result_words(program, reference(network, images))
     sim = simulators(LEVELS[level], SMALL)
     run(sim, {"prog": prog, "image": image}, {"result": expected}, patience=PATIENCE)
