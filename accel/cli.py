@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from typer.core import TyperGroup
 
@@ -18,6 +19,7 @@ from accel.errors import AccelError
 # What imports torch is imported by the command that needs it: the others start at once.
 if TYPE_CHECKING:
     from accel.data import Images
+    from accel.evaluate import Evaluation
     from accel.training import FashionNet, Progress, Recipe
 
 console = Console()
@@ -170,3 +172,153 @@ def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, di
             )
 
         return training.train(images, recipe, report)
+
+
+ConfigOption = Annotated[
+    str,
+    typer.Option(
+        "--config", metavar="NAME|FILE", help="tiny, base or wide, or a TOML file of fields."
+    ),
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="J", help="Simulations side by side. Without it: one a core."),
+]
+
+
+@app.command()
+def run(
+    level: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="fl: functional; cl: cycle level; rtl: PyMTL3's simulator; verilator: compiled.",
+        ),
+    ] = "verilator",
+    network: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of accel quantize. Without it: the bundled one."),
+    ] = None,
+    config: ConfigOption = "base",
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|all",
+            help="The first N test images. Without it: 1,000; 100 at level cl; 3 at level rtl.",
+        ),
+    ] = None,
+    data: DataFolder = None,
+    jobs: JobsOption = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")
+    ] = None,
+    max_cycles: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="End each simulation there, and say where it stood."),
+    ] = None,
+) -> None:
+    """Classify test images on the accelerator, and compare every logit with PyTorch's.
+
+    Exit status 1 if any differs.
+    """
+    if json_file is not None:
+        files.check_writable(json_file)
+    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles)
+    if json_file is not None:
+        files.write(json_file, json.dumps(evaluation.record(), indent=2) + "\n")
+    if evaluation.mismatched_outputs:
+        raise typer.Exit(1)
+
+
+@app.command()
+def translate(
+    config: ConfigOption = "base",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the Verilog file.")
+    ] = Path("out"),
+) -> None:
+    """Write the accelerator as one Verilog file."""
+    from accel.config import load_config
+    from accel.translate import module_name
+    from accel.translate import translate as to_verilog
+
+    cfg = load_config(config)
+    file = out / f"{module_name(cfg)}.v"
+    files.check_writable(file)
+    files.write(file, to_verilog(cfg))
+    console.print(f"module {module_name(cfg)} written to {file}", soft_wrap=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the picture and the figures.")
+    ] = Path("out"),
+    jobs: JobsOption = None,
+) -> None:
+    """Classify the 1,000 bundled images on the accelerator in Verilator, and draw what came out."""
+    from accel.picture import draw
+
+    picture, figures = out / "demo.png", out / "demo.json"
+    for file in (picture, figures):
+        files.check_writable(file)
+    evaluation = _evaluate("verilator", None, "base", "1000", None, jobs, None)
+    files.write(picture, draw(evaluation))
+    files.write(figures, json.dumps(evaluation.record(), indent=2) + "\n")
+    console.print(f"picture: {picture}, figures: {figures}", soft_wrap=True)
+    if evaluation.mismatched_outputs:
+        raise typer.Exit(1)
+
+
+def _evaluate(
+    level: str,
+    network: Path | None,
+    config: str,
+    images: str | None,
+    data: Path | None,
+    jobs: int | None,
+    max_cycles: int | None,
+) -> Evaluation:
+    """Load what the options name, run it under a progress bar, and print what came out."""
+    from accel import evaluate
+    from accel.config import load_config
+    from accel.network import Network
+    from accel.simulate import check_level
+
+    check_level(level)
+    cfg = load_config(config)
+    quantized = evaluate.bundled_network() if network is None else Network.load(network)
+    count = _image_count(images, evaluate.MANY_IMAGES[level])
+    found = evaluate.test_images(count, data)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} images"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with ProgressBar(*columns, console=error_console) as bar:
+        what = "building the simulation" if level == "verilator" else f"level {level}"
+        task = bar.add_task(what, total=len(found))
+
+        def show(done: int) -> None:
+            bar.update(task, description=f"level {level}", completed=done)
+
+        evaluation = evaluate.evaluate(
+            quantized, cfg, found, level=level, jobs=jobs, max_cycles=max_cycles, progress=show
+        )
+    console.print(evaluation.table())
+    for line in evaluation.summary():
+        console.print(line, soft_wrap=True, highlight=False)
+    return evaluation
+
+
+def _image_count(text: str | None, default: int) -> int | None:
+    if text is None:
+        return default
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise AccelError(f"--images must be a whole number or 'all', not '{text}'")
+    return int(text)

@@ -33,9 +33,9 @@ def before_and_after(model: nn.Module, network: Network, file: Path, test_images
     float_nbytes, quantized_nbytes = len(state.getvalue()), file.stat().st_size
     float_accuracy = accuracy(model, test_images)
     int8_accuracy = quantized_accuracy(network, test_images)
-    table = _table("before and after quantization", "")
+    table = new_table("before and after quantization", "")
     table.caption = "Sizes: state dict and network as saved; 1 MB is 1,000,000 bytes."
-    _add_numbers(table, "model size (MB)", f"accuracy on {len(test_images):,} test images")
+    add_numbers(table, "model size (MB)", f"accuracy on {len(test_images):,} test images")
     table.add_row("float", f"{float_nbytes / 1e6:.6f}", f"{float_accuracy:.2%}")
     table.add_row("int8", f"{quantized_nbytes / 1e6:.6f}", f"{int8_accuracy:.2%}")
     change = f"{100 * (int8_accuracy - float_accuracy):+.2f} points"
@@ -53,10 +53,10 @@ def quantized_accuracy(network: Network, images: Images) -> float:
 
 def scales(network: Network) -> Table:
     """Per layer the scale and zero point of its input, weights and output."""
-    table = _table("scales and zero points", "layer")
+    table = new_table("scales and zero points", "layer")
     table.caption = "A real value is scale * (stored value - zero point)."
     for tensor in ("input", "weight", "output"):
-        _add_numbers(table, f"{tensor}\nscale", f"{tensor}\nzero\npoint")
+        add_numbers(table, f"{tensor}\nscale", f"{tensor}\nzero\npoint")
     for layer in network.layers:
         table.add_row(
             layer.name,
@@ -72,13 +72,13 @@ def channels(network: Network, every_channel: bool) -> Table:
 
     Without ``every_channel`` the middle of a layer with many channels is left out.
     """
-    table = _table("biases and multipliers", "layer", "channel")
+    table = new_table("biases and multipliers", "layer", "channel")
     table.caption = (
         "Bias: at scale input scale * weight scale; folded: less the input's zero point * the sum "
         "of the weights. Multiplier: input scale * weight scale / output scale in float32, which "
         "is integer / 2^shift."
     )
-    _add_numbers(table, "weight\nscale", "bias", "folded\nbias", "multiplier", "integer", "shift")
+    add_numbers(table, "weight\nscale", "bias", "folded\nbias", "multiplier", "integer", "shift")
     for layer in network.layers:
         num = len(layer.bias_q)
         shown = set(range(num))
@@ -112,7 +112,7 @@ def _range(values: NDArray[np.float32]) -> str:
     return low if values.size == 1 else f"{low} to\n{high}"
 
 
-def _table(title: str, *names: str) -> Table:
+def new_table(title: str, *names: str) -> Table:
     """A table that fits into 80 characters without cutting a number."""
     table = Table(
         title=title,
@@ -127,6 +127,6 @@ def _table(title: str, *names: str) -> Table:
     return table
 
 
-def _add_numbers(table: Table, *names: str) -> None:
+def add_numbers(table: Table, *names: str) -> None:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)

@@ -122,14 +122,13 @@ def simulate(
     images: (N, *input shape), float32 as the float network takes them, or integers already
     quantized. level: ``fl`` (functional), ``cl`` (cycle level), ``rtl`` (PyMTL3's own simulator)
     or ``verilator`` (compiled). jobs: simulations side by side; as many as cores if None.
-    max_cycles: limit of each simulation; generous if None. progress: called with the number of
-    images done so far.
+    max_cycles: limit of each simulation; generous if None. progress: called with 0 when building is
+    done, then with the number of images done so far.
 
     Raises :class:`AccelError` for unsuitable images, an unknown level, a missing tool, or a
     simulation that reaches its limit: the message says where the hardware stood.
     """
-    if level not in LEVELS:
-        raise AccelError(f"unknown level '{level}': expected one of {', '.join(LEVELS)}")
+    check_level(level)
     quantized = program.quantize(images)
     if not len(quantized):
         raise AccelError("there are no images: give at least one")
@@ -140,6 +139,8 @@ def simulate(
     driver = verilated.build(program.cfg) if level == "verilator" else None
     build_seconds = time.monotonic() - start
 
+    if progress is not None:
+        progress(0)
     start = time.monotonic()
     size = _chunk_size(level, len(words), jobs)
     parts = [words[i : i + size] for i in range(0, len(words), size)]
@@ -164,6 +165,12 @@ def simulate(
         seconds=time.monotonic() - start,
         build_seconds=build_seconds,
     )
+
+
+def check_level(level: str) -> None:
+    """Raises :class:`AccelError` if there is no such level."""
+    if level not in LEVELS:
+        raise AccelError(f"unknown level '{level}': expected one of {', '.join(LEVELS)}")
 
 
 def _chunk_size(level: str, num_images: int, jobs: int) -> int:

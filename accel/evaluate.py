@@ -1,0 +1,200 @@
+"""Runs images on an accelerator and holds every output to PyTorch's quantized kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from accel import data, report
+from accel.compiler import compile
+from accel.config import AccelConfig
+from accel.data import Images
+from accel.errors import AccelError
+from accel.network import Network
+from accel.program import Activity
+from accel.reference import run_network
+from accel.simulate import Progress, Run, simulate
+from accel.training import to_input
+
+MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
+"""Images that a level runs in well under two minutes."""
+
+
+_LOST = {
+    Activity.HANDOVER: "taken\nup",
+    Activity.IMAGE: "image",
+    Activity.DRAIN: "layer\nbefore",
+    Activity.STALL: "stall",
+}
+"""Cycles without a step, as the table calls them."""
+
+
+def bundled_network() -> Network:
+    """The project's Fashion-MNIST network, quantized."""
+    return Network.load(
+        Path(str(resources.files("accel") / "assets/fashion_mnist_int8.safetensors"))
+    )
+
+
+def test_images(count: int | None, folder: Path | None) -> Images:
+    """The first ``count`` test images, or all if None: the bundled ones where they suffice.
+
+    Raises :class:`AccelError` when there are not so many, or the data set is missing or wrong.
+    """
+    if count is not None and count < 1:
+        raise AccelError(f"the number of images must be at least 1, not {count}")
+    images = data.bundled_images()
+    if folder is not None or count is None or count > len(images):
+        images = data.load("test", folder)
+    if count is not None and count > len(images):
+        raise AccelError(f"there are {len(images):,} test images, not {count:,}: ask for fewer")
+    return images[: count or len(images)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run, and what it should have been."""
+
+    run: Run
+    images: Images
+    expected: NDArray[np.int64]
+    """The logits of PyTorch's kernels: (N, classes)."""
+
+    @property
+    def mismatched_outputs(self) -> int:
+        """Logits that differ, and winning classes that are not the first largest logit's."""
+        wrong_logits = int((self.run.outputs != self.expected).sum())
+        return wrong_logits + int((self.run.winners != self.expected.argmax(axis=1)).sum())
+
+    @property
+    def correct(self) -> int:
+        """Images that the hardware puts in their class."""
+        return int((self.run.winners == self.images.labels).sum())
+
+    def record(self) -> dict[str, Any]:
+        """What goes into the JSON file; cycles are null where a level has no time."""
+        run, program = self.run, self.run.program
+        seconds = run.seconds
+        return {
+            "level": run.level,
+            "config": str(program.cfg),
+            "images": len(self.images),
+            "correct": self.correct,
+            "accuracy": self.correct / len(self.images),
+            "mismatched_outputs": self.mismatched_outputs,
+            "cycles_per_image": run.cycles_per_image,
+            "latency_cycles": run.latency_cycles,
+            "macs_per_image": program.macs,
+            "multipliers": program.cfg.num_multipliers,
+            "utilization": run.utilization,
+            "seconds": seconds,
+            "build_seconds": run.build_seconds,
+            "cycles_per_second": run.cycles / seconds if run.cycles is not None else None,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "macs": layer.macs,
+                    "cycles": cycles,
+                    "utilization": _utilization(layer.macs, cycles, program.cfg),
+                }
+                for layer, cycles in zip(program.layers, self.layer_cycles, strict=True)
+            ],
+        }
+
+    @property
+    def layer_cycles(self) -> list[float | None]:
+        spent = self.run.spent
+        if spent is None:
+            return [None] * len(self.run.program.layers)
+        return [float(cycles) for cycles in spent.sum(axis=1)]
+
+    def summary(self) -> list[str]:
+        """What a user wants to know first, a line each."""
+        run, n = self.run, len(self.images)
+        lines = [
+            f"{self.correct:,} of {n:,} images in their class: {self.correct / n:.2%}",
+            f"{self.mismatched_outputs:,} of {run.outputs.size + n:,} outputs differ from those of "
+            f"PyTorch's quantized kernels",
+        ]
+        if run.cycles is not None:
+            lines.append(
+                f"{run.cycles_per_image:,.0f} cycles an image, {run.utilization:.1%} of what "
+                f"{run.program.cfg.num_multipliers} multipliers can do; {run.latency_cycles:,} "
+                f"cycles from an image's first word to its last result when idle"
+            )
+        time = f"{run.seconds:.1f} s"
+        if run.build_seconds >= 1:
+            time += f", after {run.build_seconds:.1f} s to build the simulation"
+        if run.cycles is not None:
+            time += f"; {run.cycles / run.seconds:,.0f} cycles a second"
+        return [*lines, time]
+
+    def table(self) -> Table:
+        """Layers with their cycles, and what was done in them."""
+        run, program = self.run, self.run.program
+        table = report.new_table("layers", "layer", "kind")
+        report.add_numbers(table, "MACs", "steps", "cycles", "use")
+        report.add_numbers(table, *(_LOST[a] for a in _LOST))
+        spent = run.spent
+        for i, layer in enumerate(program.layers):
+            row = [layer.name, layer.kind, f"{layer.macs:,}", f"{layer.steps:,}"]
+            if spent is not None:
+                cycles = spent[i].sum()
+                use = _utilization(layer.macs, cycles, program.cfg)
+                row += [f"{cycles:,.0f}", f"{use:.1%}", *(f"{spent[i, a]:,.0f}" for a in _LOST)]
+            table.add_row(*row)
+        total = ["all", "", f"{program.macs:,}", f"{program.steps:,}"]
+        if spent is not None:
+            use = _utilization(program.macs, spent.sum(), program.cfg)
+            losses = (f"{spent[:, a].sum():,.0f}" for a in _LOST)
+            total += [f"{spent.sum():,.0f}", f"{use:.1%}", *losses]
+        table.add_section()
+        table.add_row(*total)
+        table.caption = (
+            "Steps are the least cycles that the mapping needs; use is of the multipliers. The "
+            "columns at the right are the cycles without a step: the layer is taken up, waits for "
+            "an image, waits for the layer before, or the pipeline stalls."
+            if spent is not None
+            else "The functional level has no cycles."
+        )
+        return table
+
+
+def evaluate(
+    network: Network,
+    cfg: AccelConfig,
+    images: Images,
+    *,
+    level: str,
+    jobs: int | None = None,
+    max_cycles: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Compile, simulate, and compute what PyTorch's kernels make of the same images.
+
+    Raises :class:`AccelError` as those do, and when the network does not take Fashion-MNIST's
+    images.
+    """
+    if network.input.shape != (1, 28, 28):
+        raise AccelError(
+            f"network '{network.name}' takes images of shape {network.input.shape}, but "
+            f"Fashion-MNIST's are (1, 28, 28): run it from Python with accel.simulate"
+        )
+    program = compile(network, cfg)
+    pixels = to_input(images.pixels).numpy()
+    run = simulate(
+        program, pixels, level=level, jobs=jobs, max_cycles=max_cycles, progress=progress
+    )
+    expected = run_network(network, program.quantize(pixels))[-1].astype(np.int64)
+    return Evaluation(run, images, expected)
+
+
+def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | None:
+    return macs / (cycles * cfg.num_multipliers) if cycles else None
