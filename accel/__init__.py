@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from accel.errors import AccelError
     from accel.network import Network
     from accel.reference import quantize, run_network
-    from accel.simulate import simulate
-    from accel.translate import translate
+    from accel.simulation import simulate
+    from accel.translation import translate
 
 __all__ = [
     "AccelConfig",
@@ -37,8 +37,8 @@ _MODULES = {
     "load_config": "config",
     "quantize": "reference",
     "run_network": "reference",
-    "simulate": "simulate",
-    "translate": "translate",
+    "simulate": "simulation",
+    "translate": "translation",
 }
 
 

@@ -239,8 +239,8 @@ def translate(
 ) -> None:
     """Write the accelerator as one Verilog file."""
     from accel.config import load_config
-    from accel.translate import module_name
-    from accel.translate import translate as to_verilog
+    from accel.translation import module_name
+    from accel.translation import translate as to_verilog
 
     cfg = load_config(config)
     file = out / f"{module_name(cfg)}.v"
@@ -283,7 +283,7 @@ def _evaluate(
     from accel import evaluate
     from accel.config import load_config
     from accel.network import Network
-    from accel.simulate import check_level
+    from accel.simulation import check_level
 
     check_level(level)
     cfg = load_config(config)

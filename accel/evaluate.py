@@ -19,7 +19,7 @@ from accel.errors import AccelError
 from accel.network import Network
 from accel.program import Activity
 from accel.reference import run_network
-from accel.simulate import Progress, Run, simulate
+from accel.simulation import Progress, Run, simulate
 from accel.training import to_input
 
 MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}

@@ -25,7 +25,7 @@ def draw(evaluation: Evaluation) -> bytes:
     cycles of each layer with what they went into."""
     figure = Figure(figsize=(12, 7.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1.35, 1)))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.35, 1))  # type: ignore[misc]
     _draw_images(left, evaluation)
     _draw_cycles(right, evaluation)
     file = io.BytesIO()

@@ -13,7 +13,7 @@ import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -41,9 +41,13 @@ BATCH_SIZE = 256
 MAX_KERNEL = 5
 STRIDES = (1, 2)
 
+MAX_SCALE_RATIO = 128
+"""Between the weight scales of a layer. All channels share the output's scale, in which a channel
+with still smaller weights says next to nothing; but its integers would be as large as any, and
+accumulators need to be wide enough for them."""
+
 MAX_BIAS = 1 << 22
-"""Steps that an integer bias is let grow to. A channel whose weights are next to nothing would have
-a scale so small that its bias fits no accumulator: it gets the scale that the bias needs."""
+"""Steps of an integer bias: a channel with smaller weights gets the scale that its bias needs."""
 
 _EXPECTED = "expected Conv2d, BatchNorm, ReLU, MaxPool2d, Flatten, Linear or Dropout in a row"
 
@@ -60,11 +64,14 @@ class _Stage:
     relu: bool = False
     pool: bool = False
 
+    def sums(self, x: torch.Tensor) -> torch.Tensor:
+        """What the layer itself does; a hook would be lost in the quantized network."""
+        x = x.flatten(1) if isinstance(self.module, nn.Linear) else x
+        return self.module.forward(x)
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """float32 (N, ...) to float32; a linear layer takes a feature map as it is."""
-        x = x.flatten(1) if isinstance(self.module, nn.Linear) else x
-        # Only what the layer itself does: a hook would be lost in the quantized network.
-        x = self.module.forward(x)
+        x = self.sums(x)
         x = x.relu() if self.relu else x
         return F.max_pool2d(x, 2) if self.pool else x
 
@@ -232,15 +239,18 @@ def quantize(
     *,
     per_channel: bool = True,
     signed: bool = False,
+    correct_bias: bool = True,
     name: str | None = None,
 ) -> Network:
-    """Quantize a trained float model after training, as PyTorch does for its QNNPACK engine.
+    """Quantize a trained float model after training, with PyTorch's observers for QNNPACK.
 
     model: a Sequential of supported layers, or a module whose forward calls them in a row, also
     nested; it is taken in evaluation mode, and left as it is. calibration_images: float32
     (N, channels, height, width) or (N, features), as the model takes them; from what they make of
     every tensor follow its scale and zero point. per_channel: one weight scale for each output
-    channel. signed: activations in [-128, 127]. name: the network's, by default the model's class.
+    channel. signed: activations in [-128, 127]. correct_bias: take out of the biases what the
+    rounding of weights adds to the outputs on average, which PyTorch's own flow does not do. name:
+    the network's, by default the model's class.
 
     Raises :class:`AccelError` naming the module that is not supported, or what else is wrong.
     """
@@ -250,10 +260,13 @@ def quantize(
         stages = _stages(model, is_flat=images.ndim == 2)
         _compare(model, stages, images[:BATCH_SIZE])
         tensors = _calibrate(stages, images, signed)
-        layers = [
-            _layer(stage, before, after, per_channel)
-            for stage, before, after in zip(stages, tensors, tensors[1:], strict=False)
+        rounded = [
+            _round_weight(stage, before, per_channel)
+            for stage, before in zip(stages, tensors, strict=False)
         ]
+        if correct_bias:
+            _correct_biases(stages, rounded, images)
+        layers = [_layer(*parts) for parts in zip(rounded, tensors, tensors[1:], strict=False)]
     return Network(name=name or type(model).__name__, layers=tuple(layers))
 
 
@@ -315,32 +328,68 @@ def _calibrate(stages: list[_Stage], images: torch.Tensor, signed: bool) -> list
     return tensors
 
 
-def _layer(stage: _Stage, before: Tensor, after: Tensor, per_channel: bool) -> Layer:
-    module = stage.module
-    weight = module.weight.detach()
+@dataclass
+class _Rounded:
+    """A stage whose weights are what int8 weights stand for."""
+
+    stage: _Stage
+    weight: NDArray[np.int8]
+    scale: NDArray[np.float32]
+
+
+def _round_weight(stage: _Stage, before: Tensor, per_channel: bool) -> _Rounded:
+    module = copy.deepcopy(stage.module)
     observer: ObserverBase
     if per_channel:
         observer = PerChannelMinMaxObserver(dtype=torch.qint8, qscheme=torch.per_channel_symmetric)
     else:
         observer = MinMaxObserver(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric)
-    observer(weight)
+    observer(module.weight)
     scale = observer.calculate_qparams()[0].numpy()
-    bias = np.zeros(len(weight), np.float32)
-    if module.bias is not None:
-        bias = module.bias.detach().numpy()
-    largest_bias = np.abs(bias) if per_channel else np.abs(bias).max(keepdims=True)
-    scale = np.maximum(scale, (largest_bias / (before.scale * MAX_BIAS)).astype(np.float32))
-    scale_of_weight = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    weight_q = numerics.quantize(weight.numpy(), scale_of_weight, zero_point=0, signed=True)
+    scale = np.maximum(scale, scale.max() / np.float32(MAX_SCALE_RATIO))
+    if module.bias is None:
+        module.bias = nn.Parameter(torch.zeros(len(module.weight)))
+    bias = module.bias.abs().numpy()
+    needed = (bias if per_channel else bias.max(keepdims=True)) / (before.scale * MAX_BIAS)
+    scale = np.maximum(scale, needed.astype(np.float32))
+    along_weight = scale.reshape(-1, *[1] * (module.weight.ndim - 1))
+    weight = numerics.quantize(module.weight.numpy(), along_weight, zero_point=0, signed=True)
+    weight = weight.astype(np.int8)
+    module.weight = nn.Parameter(torch.from_numpy(weight * along_weight))
+    return _Rounded(replace(stage, module=module), weight, scale)
+
+
+def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch.Tensor) -> None:
+    """Give every output channel of the rounded stages the mean that it has in the float model.
+
+    One layer after the other, so that each also makes up for what is left of the errors before it
+    (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019,
+    the empirical form).
+    """
+    for i, stage in enumerate(stages):
+        module = rounded[i].stage.module
+        error, count = torch.zeros_like(module.bias), 0
+        for x in images.split(BATCH_SIZE):
+            x_rounded = x
+            for before, before_rounded in zip(stages[:i], rounded, strict=False):
+                x, x_rounded = before(x), before_rounded.stage(x_rounded)
+            by_channel = (rounded[i].stage.sums(x_rounded) - stage.sums(x)).transpose(0, 1)
+            error += by_channel.flatten(1).sum(dim=1)
+            count += by_channel[0].numel()
+        module.bias -= error / count
+
+
+def _layer(rounded: _Rounded, before: Tensor, after: Tensor) -> Layer:
+    stage, module = rounded.stage, rounded.stage.module
     window: dict[str, Any] = {}
     if isinstance(module, nn.Conv2d):
         window = {"stride": module.stride[0], "padding": module.padding[0], "pool": stage.pool}
     return Layer(
         name=stage.name,
         kind="conv2d" if window else "linear",
-        weight=weight_q.astype(np.int8),
-        weight_scale=scale,
-        bias=bias,
+        weight=rounded.weight,
+        weight_scale=rounded.scale,
+        bias=module.bias.numpy(),
         relu=stage.relu,
         input=before,
         output=after,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from accel.config import AccelConfig
 from accel.errors import AccelError
 from accel.toolchain import Toolchain, find_toolchain
-from accel.translate import module_name, translate
+from accel.translation import module_name, translate
 
 VERILATOR_OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal")
 MAKE_OPTIONS = (
@@ -95,33 +95,29 @@ def run(
 def _key(cfg: AccelConfig, toolchain: Toolchain) -> str:
     """A hash over all that a build depends on: sources, configuration, tools."""
     digest = hashlib.sha256()
-    for part in (str(cfg), toolchain.version, metadata.version("pymtl3"), *VERILATOR_OPTIONS):
+    compiler = subprocess.run(["g++", "-v"], capture_output=True, text=True, check=False).stderr
+    versions = toolchain.version, metadata.version("pymtl3"), compiler
+    for part in (str(cfg), *versions, *VERILATOR_OPTIONS, *MAKE_OPTIONS):
         digest.update(part.encode() + b"\0")
-    compiler = subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True)
-    digest.update(compiler.stdout)
-    for package, pattern in (("rtl_models", "*.py"), ("accel", "*.py"), ("accel.csrc", "*.cpp")):
-        folder = Path(
-            str(resources.files(package.partition(".")[0]).joinpath(*package.split(".")[1:]))
-        )
-        for path in sorted(folder.glob(pattern)):
-            if package == "accel" and path.stem not in (
-                "config",
-                "messages",
-                "program",
-                "pymtl",
-                "translate",
-                "verilated",
-            ):
-                continue
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for file in _sources():
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return f"{cfg}-{digest.hexdigest()[:16]}"
+
+
+def _sources() -> list[Path]:
+    """All that the Verilog and the driver are made from."""
+    accel, rtl = Path(str(resources.files("accel"))), Path(str(resources.files("rtl_models")))
+    names = ("config", "messages", "program", "pymtl", "translation")
+    return [*sorted(rtl.glob("*.py")), *(accel / f"{name}.py" for name in names), _driver()]
+
+
+def _driver() -> Path:
+    return Path(str(resources.files("accel") / "csrc" / "driver.cpp"))
 
 
 def _compile(cfg: AccelConfig, place: Path, toolchain: Toolchain) -> None:
     source = place / "accelerator.v"
     source.write_text(translate(cfg))
-    # Read only for its content: a build folder of its own keeps the path out of the result.
-    driver = Path(str(resources.files("accel") / "csrc" / "driver.cpp"))
     command = [
         str(toolchain.verilator),
         "--cc",
@@ -138,7 +134,7 @@ def _compile(cfg: AccelConfig, place: Path, toolchain: Toolchain) -> None:
         "--Mdir",
         str(place / "obj"),
         str(source),
-        str(driver),
+        str(_driver()),
         "-o",
         "driver",
     ]

@@ -16,7 +16,7 @@ from accel.messages import Ints
 from accel.network import Network
 from accel.program import Activity, Program
 from accel.reference import run_network
-from accel.simulate import simulate
+from accel.simulation import simulate
 from cl_models.accelerator import AcceleratorCL
 from fl_models.accelerator import AcceleratorFL
 from rtl_models.accelerator import AcceleratorRTL
