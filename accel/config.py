@@ -41,7 +41,7 @@ class AccelConfig:
     spad_depth: int = 16
     """Weight words that each PE keeps: a convolution of at most this many steps an output
     reads each weight from memory once."""
-    act_depth: int = 512
+    act_depth: int = 1024
     """Rows of the activation memory, 9 bytes each."""
     weight_depth: int = 1536
     """Words of the weight memory, 9 bytes per column each."""
@@ -131,7 +131,15 @@ class AccelConfig:
 
 base = AccelConfig()
 tiny = dataclasses.replace(
-    base, num_cols=2, num_lanes=1, acc_nbits=25, spad_depth=8, weight_depth=4608, param_depth=512
+    base,
+    num_cols=2,
+    num_lanes=1,
+    acc_nbits=25,
+    spad_depth=8,
+    act_depth=512,
+    weight_depth=4608,
+    param_depth=512,
+    max_layers=8,
 )
 wide = dataclasses.replace(base, num_cols=16, num_lanes=4, weight_depth=1024, param_depth=128)
 PRESETS = {"tiny": tiny, "base": base, "wide": wide}
