@@ -12,7 +12,7 @@ test test-all fuzz: export OMP_NUM_THREADS := 1
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
-	@echo "make test-all  the same with more random examples, and every test on random start values"
+	@echo "make test-all  the same, and every RTL test as Verilog on random start values"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
