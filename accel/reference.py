@@ -335,6 +335,8 @@ class _Rounded:
     stage: _Stage
     weight: NDArray[np.int8]
     scale: NDArray[np.float32]
+    bias: torch.Tensor
+    """The stage's own, float32: changed in place."""
 
 
 def _round_weight(stage: _Stage, before: Tensor, per_channel: bool) -> _Rounded:
@@ -347,16 +349,17 @@ def _round_weight(stage: _Stage, before: Tensor, per_channel: bool) -> _Rounded:
     observer(module.weight)
     scale = observer.calculate_qparams()[0].numpy()
     scale = np.maximum(scale, scale.max() / np.float32(MAX_SCALE_RATIO))
-    if module.bias is None:
-        module.bias = nn.Parameter(torch.zeros(len(module.weight)))
-    bias = module.bias.abs().numpy()
-    needed = (bias if per_channel else bias.max(keepdims=True)) / (before.scale * MAX_BIAS)
+    bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias
+    largest_bias = bias.abs().numpy() if per_channel else bias.abs().numpy().max(keepdims=True)
+    needed = largest_bias / (before.scale * MAX_BIAS)
     scale = np.maximum(scale, needed.astype(np.float32))
     along_weight = scale.reshape(-1, *[1] * (module.weight.ndim - 1))
-    weight = numerics.quantize(module.weight.numpy(), along_weight, zero_point=0, signed=True)
-    weight = weight.astype(np.int8)
+    weight = numerics.quantize(
+        module.weight.numpy(), along_weight, zero_point=0, signed=True
+    ).astype(np.int8)
     module.weight = nn.Parameter(torch.from_numpy(weight * along_weight))
-    return _Rounded(replace(stage, module=module), weight, scale)
+    module.bias = nn.Parameter(bias)
+    return _Rounded(replace(stage, module=module), weight, scale, module.bias)
 
 
 def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch.Tensor) -> None:
@@ -367,8 +370,7 @@ def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch
     the empirical form).
     """
     for i, stage in enumerate(stages):
-        module = rounded[i].stage.module
-        error, count = torch.zeros_like(module.bias), 0
+        error, count = torch.zeros_like(rounded[i].bias), 0
         for x in images.split(BATCH_SIZE):
             x_rounded = x
             for before, before_rounded in zip(stages[:i], rounded, strict=False):
@@ -376,7 +378,7 @@ def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch
             by_channel = (rounded[i].stage.sums(x_rounded) - stage.sums(x)).transpose(0, 1)
             error += by_channel.flatten(1).sum(dim=1)
             count += by_channel[0].numel()
-        module.bias -= error / count
+        rounded[i].bias -= error / count
 
 
 def _layer(rounded: _Rounded, before: Tensor, after: Tensor) -> Layer:
@@ -389,7 +391,7 @@ def _layer(rounded: _Rounded, before: Tensor, after: Tensor) -> Layer:
         kind="conv2d" if window else "linear",
         weight=rounded.weight,
         weight_scale=rounded.scale,
-        bias=module.bias.numpy(),
+        bias=rounded.bias.numpy(),
         relu=stage.relu,
         input=before,
         output=after,

@@ -370,7 +370,7 @@ def test_equals_pytorchs_own_flow(per_channel):
         converted = quantize_fx.convert_fx(prepared)
         theirs = converted(images).numpy()
         modules = [getattr(converted, name) for name in ("conv1", "conv2", "fc1", "fc2")]
-    network = quantize(model, images, per_channel=per_channel)
+    network = quantize(model, images, per_channel=per_channel, correct_bias=False)
     for layer, module in zip(network.layers, modules, strict=True):
         assert (layer.output.scale, layer.output.zero_point) == (module.scale, module.zero_point)
         np.testing.assert_array_equal(layer.weight, module.weight().int_repr().numpy())
@@ -392,12 +392,44 @@ def test_channels_without_weights_keep_their_bias():
     network = quantize(model, images)
     layer = network.layers[0]
     assert np.abs(layer.bias_q).max() <= reference.MAX_BIAS + 1
+    assert layer.bias_q[2] == 0
     steps = layer.bias_q[1] * layer.multiplier[1]
     assert abs(steps * layer.output.scale - 3000) < layer.output.scale
     assert_kernels_equal_integers(network, quantized_images(network, images.numpy()))
     # A channel that has weights keeps its scale, which is its largest weight's.
     largest = model[0].weight.detach()[0].abs().max().numpy()
     np.testing.assert_allclose(layer.weight_scale[0], largest / 127.5, rtol=1e-6)
+
+
+def test_channels_with_next_to_no_weights_get_no_finer_scale_than_others_need():
+    torch.manual_seed(5)
+    model = nn.Linear(20, 3, bias=False)
+    with torch.no_grad():
+        model.weight[1] *= 1e-4
+    layer = quantize(model, torch.rand(50, 20)).layers[0]
+    assert layer.weight_scale.max() / layer.weight_scale.min() == reference.MAX_SCALE_RATIO
+    assert layer.accumulator_bound[1] < layer.accumulator_bound[0] / 10
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_biases_make_up_for_rounded_weights_on_average(per_channel):
+    """Activations of one sign, so that what rounding does to a channel's weights adds up."""
+    torch.manual_seed(6)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(120, 7)
+    )
+    images = torch.rand(600, 2, 12, 14)
+    expected = model(images).detach().numpy()
+    errors = {}
+    for correct_bias in (False, True):
+        network = quantize(model, images, per_channel=per_channel, correct_bias=correct_bias)
+        logits = run_network(network, quantized_images(network, images.numpy()))[-1]
+        real = (logits.astype(float) - network.output.zero_point) * network.output.scale
+        errors[correct_bias] = np.abs((real - expected).mean(axis=0)).max()
+        for layer, module in zip(network.layers, (model[0], model[4]), strict=True):
+            weight = layer.weight_scale.reshape(-1, *[1] * (layer.weight.ndim - 1)) * layer.weight
+            assert np.abs(weight - module.weight.detach().numpy()).max() < layer.weight_scale.max()
+    assert errors[True] < errors[False] / 2
 
 
 class Adds(nn.Module):
