@@ -166,7 +166,7 @@ def load_config(name_or_path: str) -> AccelConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise AccelError(f"configuration {path} is not valid TOML: {e}") from e
     preset = table.pop("preset", "base")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise AccelError(
             f"configuration {path}: preset must be one of {', '.join(PRESETS)}, not {preset!r}"
         )

@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel.compiler import compile
+from accel.config import AccelConfig
+from accel.errors import AccelError
 from accel.network import Layer, Network, Tensor, layer_output_shape
+from accel.program import Program
 
 
 class Conv(NamedTuple):
@@ -76,3 +80,13 @@ def random_images(rng: np.random.Generator, network: Network, count: int) -> np.
     """int64 (count, *input shape), over the whole range of the input tensor."""
     lo, hi = network.input.limits
     return rng.integers(lo, hi + 1, (count, *network.input.shape))
+
+
+def compile_if_it_fits(network: Network, cfg: AccelConfig) -> Program | None:
+    """The program, or None where the network is too large for so small an accelerator."""
+    try:
+        return compile(network, cfg)
+    except AccelError as e:
+        if " more than " not in str(e):
+            raise
+        return None

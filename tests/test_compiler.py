@@ -1,0 +1,178 @@
+"""The compiler: what it refuses, and the rules that its layouts keep."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accel.compiler import Shape, compile
+from accel.config import TAPS, AccelConfig, base
+from accel.errors import AccelError
+from accel.program import (
+    WORDS_PER_LAYER,
+    Activity,
+    InputDescriptor,
+    LayerDescriptor,
+    Loop,
+    Packet,
+    offsets,
+)
+from accel.simulation import simulate
+from tests.networks import Conv, Linear, compile_if_it_fits, random_images, random_network
+from tests.strategies import networks
+
+
+def network(*specs, shape=(1, 8, 8), **options):
+    return random_network(np.random.default_rng(0), shape, list(specs), **options)
+
+
+def smaller(**fields: int) -> AccelConfig:
+    return dataclasses.replace(base, **fields)
+
+
+@pytest.mark.parametrize(
+    ("specs", "cfg", "message"),
+    [
+        (
+            [Linear(4), Linear(4), Linear(4)],
+            smaller(max_layers=2),
+            r"network 'random' has 3 layers, 1 more than max_layers = 2",
+        ),
+        (
+            [Conv(3, (3, 3)), Linear(100)],
+            smaller(weight_depth=100),
+            r"layer 'layer1' does not fit: .* needs 157 words, 57 more than weight_depth = 100",
+        ),
+        (
+            [Linear(4), Linear(70)],
+            smaller(param_depth=36),
+            r"layer 'layer1' does not fit: .* needs 40 words, 4 more than param_depth = 36",
+        ),
+        (
+            [Conv(20, (3, 3), padding=1), Linear(4)],
+            smaller(act_depth=128),
+            r"layer 'layer0' does not fit: .* needs \d+ rows, \d+ more than act_depth = 128",
+        ),
+        (
+            [Linear(4)],
+            smaller(acc_nbits=20),
+            r"layer 'layer0': an accumulator of output channel \d can reach \d+, \d+ more than "
+            r"acc_nbits = 20 holds; 2\d bits would do",
+        ),
+        (
+            [Conv(2, (3, 3), stride=9, padding=2), Linear(4)],
+            base,
+            None,
+        ),
+        (
+            [Conv(2, (3, 3), stride=8, padding=5, pool=True), Linear(4)],
+            base,
+            r"layer 'layer0': stride, doubled by pooling, is 16, 1 more than the 15",
+        ),
+        (
+            [Conv(2, (3, 3), padding=17), Linear(4)],
+            base,
+            r"layer 'layer0': padding is 17, 2 more than the 15",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(specs, cfg, message) -> None:
+    if message is None:
+        compile(network(*specs), cfg)
+    else:
+        with pytest.raises(AccelError, match=message):
+            compile(network(*specs), cfg)
+
+
+def test_large_maps_are_refused_by_name() -> None:
+    with pytest.raises(AccelError, match=r"layer 'layer0': input width is 600, 89 more than"):
+        compile(network(Conv(2, (1, 1)), shape=(1, 1, 600)), base)
+
+
+@given(channels=st.integers(1, 20), height=st.integers(1, 20), width=st.integers(1, 20))
+def test_no_two_taps_share_a_bank(channels: int, height: int, width: int) -> None:
+    """Elements have bytes of their own, and whatever is read or written in one cycle has nine
+    banks, tap t in the t-th bank after the first."""
+    shape = Shape(channels, height, width)
+    c, y, x = np.meshgrid(*(np.arange(n) for n in (channels, height, width)), indexing="ij")
+    byte = c * shape.channel_stride + y * shape.row_stride + x
+    assert len(np.unique(byte)) == byte.size
+    assert byte.max() < shape.num_bytes <= shape.num_rows * TAPS
+    window = np.arange(3)[:, None] * shape.row_stride + np.arange(3)
+    assert (window.ravel() % TAPS == np.arange(TAPS)).all()
+    assert (np.arange(TAPS) * shape.channel_stride % TAPS == np.arange(TAPS)).all()
+
+
+@given(data=st.data())
+def test_descriptors_survive_encoding(data: st.DataObject) -> None:
+    program = compile_if_it_fits(data.draw(networks()), base)
+    if program is None:
+        return
+    words, at, kinds = program.words, 0, []
+    while at < len(words):
+        kind, count = Packet(words[at] >> 60), words[at] >> 32 & 0xFFFFFF
+        payload = {
+            Packet.LAYER: WORDS_PER_LAYER,
+            Packet.WEIGHTS: count * base.weight_word_beats,
+            Packet.PARAMS: count * base.num_lanes,
+            Packet.INPUT: 4,
+            Packet.RUN: 0,
+        }[kind]
+        body = list(words[at + 1 : at + 1 + payload])
+        if kind == Packet.LAYER:
+            assert LayerDescriptor.decode(body).encode() == body
+        if kind == Packet.INPUT:
+            assert InputDescriptor.decode(body).encode() == body
+        kinds.append(kind)
+        at += 1 + payload
+    layer = [Packet.LAYER, Packet.WEIGHTS, Packet.PARAMS]
+    assert kinds == layer * len(program.layers) + [Packet.INPUT, Packet.RUN]
+
+
+def test_offsets_visit_the_innermost_loop_first() -> None:
+    loops = (Loop(3, 1), Loop(2, 10), Loop(1, 500), Loop(2, 100))
+    assert offsets(loops).tolist() == [0, 1, 2, 10, 11, 12, 100, 101, 102, 110, 111, 112]
+
+
+@pytest.mark.parametrize("spad_depth", [1, 4, 16])
+def test_scratchpads_save_weight_reads(spad_depth: int) -> None:
+    """A convolution of four steps an output reads them once an image, if they fit."""
+    conv = network(Conv(3, (3, 3)), shape=(4, 6, 6))
+    program = compile(conv, smaller(spad_depth=spad_depth))
+    (layer,) = program.layers
+    assert layer.steps == 4 * 16
+    assert layer.weight_words == (4 if spad_depth >= 4 else 64)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("num_cols", 4), ("num_lanes", 1), ("spad_depth", 1), ("acc_nbits", 25), ("act_depth", 64)],
+)
+def test_outputs_do_not_depend_on_the_configuration(field: str, value: int) -> None:
+    rng = np.random.default_rng(4)
+    some = network(Conv(10, (3, 3), pool=True), Linear(12), shape=(2, 7, 7), signed=True)
+    images = random_images(rng, some, 3)
+    runs = [
+        simulate(compile(some, cfg), images, level="cl", jobs=1)
+        for cfg in (base, smaller(**{field: value}))
+    ]
+    np.testing.assert_array_equal(runs[0].outputs, runs[1].outputs)
+    if field in ("num_cols", "num_lanes"):
+        assert runs[0].cycles_per_image < runs[1].cycles_per_image
+
+
+def test_a_layer_waits_only_for_what_it_reads() -> None:
+    """A convolution starts while the layer before drains; a small linear layer has to wait."""
+    rng = np.random.default_rng(6)
+    deep = network(
+        Conv(8, (3, 3), padding=1), Conv(8, (3, 3)), Linear(9), Linear(5), shape=(1, 9, 9)
+    )
+    run = simulate(compile(deep, base), random_images(rng, deep, 3), level="cl", jobs=1)
+    assert run.spent is not None
+    waits = run.spent[:, Activity.DRAIN]
+    assert waits[0] == waits[1] == 0
+    assert waits[3] > 0
