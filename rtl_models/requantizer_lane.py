@@ -2,8 +2,8 @@
 
 from pymtl3 import (
     Bits9,
+    Bits10,
     Bits13,
-    Bits15,
     Component,
     InPort,
     OutPort,
@@ -123,7 +123,7 @@ class RequantizerLane(Component):
         s.middle7 = Wire(25)
         s.top8 = Wire(24)
         s.up8 = Wire()
-        s.shifted9 = Wire(40)
+        s.shifted9 = Wire(35)
         s.magnitude10 = Wire(value_nbits)
         s.carry10 = Wire()
         s.ordered = Wire(value_nbits)
@@ -167,7 +167,7 @@ class RequantizerLane(Component):
 
         @update
         def up_shift9():
-            s.shifted9 @= concat(s.rounded8, Bits15(0)) >> zext(s.shift8[0:4], 40)
+            s.shifted9 @= concat(s.rounded8, Bits10(0)) >> zext(s.shift8[0:4], 35)
 
         @update
         def up_value10():
@@ -234,15 +234,13 @@ class RequantizerLane(Component):
                     # Too large, unless it is zero: 512 saturates with every zero point.
                     s.integer9 <<= concat(s.rounded8[24] | s.rounded8[23], Bits9(0))
                     s.guard9 <<= 0
-                    s.sticky9 <<= 0
                 elif s.shift8[4:8] != 0:
                     s.integer9 <<= 0
                     s.guard9 <<= 0
-                    s.sticky9 <<= 0
                 else:
-                    s.integer9 <<= s.shifted9[30:40]
-                    s.guard9 <<= s.shifted9[29]
-                    s.sticky9 <<= s.shifted9[0:29] != 0
+                    s.integer9 <<= s.shifted9[25:35]
+                    s.guard9 <<= s.shifted9[24]
+                s.sticky9 <<= s.shifted9[0:24] != 0  # matters only with guard9
 
                 # -(n + up) is ~n + (1 - up), so that one adder does all.
                 s.value10 <<= (

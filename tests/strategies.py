@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from accel.config import TAPS, AccelConfig
 from accel.messages import Acc, Ints, Param, Pooled, Step
 from accel.network import Network, layer_output_shape
+from accel.numerics import wrap
 from tests.networks import Conv, Linear, random_network
 
 
@@ -110,17 +111,28 @@ def multipliers() -> st.SearchStrategy[int]:
 
 
 @st.composite
-def params(draw: st.DrawFn, cfg: AccelConfig, last: bool) -> Param:
-    lanes = cfg.num_lanes
-    multiplier = [draw(multipliers()) for _ in range(lanes)]
-    small = st.integers(-300, 300)
-    int32 = ends_and_between(-(1 << 31), (1 << 31) - 1, 0)
-    bias = [draw(st.one_of(small, int32)) for _ in range(lanes)]
+def multipliers_near_ties(draw: st.DrawFn, acc: int) -> int:
+    """Bits of a float32 that makes nearly an integer and a half of ``acc``: here every rounding
+    on the way may decide."""
+    target = (draw(st.integers(0, 260)) + 0.5) / max(1, abs(acc))
+    return int(np.float32(target).view(np.uint32)) + draw(st.integers(-2, 2))
+
+
+@st.composite
+def params(draw: st.DrawFn, cfg: AccelConfig, columns: Ints, last: bool) -> Param:
+    """What requantizes these columns, as many as there are lanes."""
+    bias, multiplier = [], []
+    for acc in columns.tolist():
+        small = st.integers(-300, 300)
+        int32 = ends_and_between(-(1 << 31), (1 << 31) - 1, 0)
+        bias.append(draw(st.one_of(st.just(0), small, int32)))
+        biased = int(wrap(acc + bias[-1], cfg.acc_nbits))
+        multiplier.append(draw(st.one_of(multipliers_near_ties(biased), multipliers())))
     low = draw(st.sampled_from([0, -128]))
     zero_point = draw(ends_and_between(low, low + 255))
-    lo, hi = sorted([draw(ends_and_between(low, low + 255)) for _ in range(2)])
+    lo, hi = low, low + 255
     if draw(st.booleans()):
-        lo, hi = low, low + 255
+        lo, hi = sorted([draw(ends_and_between(low, low + 255)) for _ in range(2)])
     arrays = np.array(multiplier, dtype=np.int64), np.array(bias, dtype=np.int64)
     return Param(*arrays, zero_point, lo, hi, int(last))
 
@@ -132,11 +144,13 @@ def requantizations(
     """Vectors, and their beats: mostly as many as cover all columns, else fewer or one more."""
     vectors, beats = [], []
     for _ in range(draw(st.integers(1, max_vectors))):
-        vectors.append(Pooled(draw(accumulators(cfg, cfg.num_cols))))
+        acc = draw(accumulators(cfg, cfg.num_cols))
+        vectors.append(Pooled(acc))
         count = cfg.num_beats
         if draw(st.integers(0, 3)) == 3:
             count = draw(st.integers(1, cfg.num_beats + 1))
-        beats += [draw(params(cfg, i == count - 1)) for i in range(count)]
+        columns = np.append(acc, np.zeros(cfg.num_lanes, dtype=np.int64)).reshape(-1, cfg.num_lanes)
+        beats += [draw(params(cfg, columns[i], i == count - 1)) for i in range(count)]
     return vectors, beats
 
 

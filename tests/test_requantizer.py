@@ -114,7 +114,18 @@ CASES = {
     "accumulator carries": (single((1 << 25) - 1, float_bits(2.0**-19)), 64),
     "accumulator carries to 2**31": (single(INT32_MAX, float_bits(2.0**-25)), 64),
     "lowest accumulator": (single(INT32_MIN, float_bits(2.0**-25)), -64),
-    "product carries": (single((1 << 24) - 1, float_bits((2 - 2.0**-23) * 2.0**-19)), 64),
+    # Products of 47 and of 48 bits that lie near a tie: what decides is the last bit kept, the
+    # bit that is dropped last, or one in between.
+    "47 bits, last bit kept": (single(148480, 0x3A0FE3C0), 82),
+    "47 bits, bit dropped last": (single(26974, 0x3A94349E), 31),
+    "47 bits, low bits": (single(3214287, 0x380AF8A2), 107),
+    "47 bits, high bits": (single(2206784, 0x37DE6000), 59),
+    "48 bits, last bit kept": (single(786432, 0x38DEAAAA), 84),
+    "48 bits, low bits": (single(14044181, 0x361B4C61), 33),
+    "three quarters": (single(3, float_bits(0.25)), 1),
+    # 25 * 0x1.47ae14p0 is 31.9999993, which needs 24 ones and more: float32 has 32.
+    "product carries": (single(25, float_bits(float.fromhex("0x1.47ae14p0"))), 32),
+    "product carries and saturates": (single(25, float_bits(float.fromhex("0x1.47ae14p6"))), 127),
     "bias wraps": (single(INT32_MAX, float_bits(2.0**-25), bias=1), -64),
     "bias wraps down": (single(INT32_MIN, float_bits(2.0**-25), bias=-1), 64),
     "bias alone": (single(0, ONE, bias=-77), -77),
