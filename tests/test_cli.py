@@ -1,10 +1,13 @@
 """The command line: what a user can do wrong ends in one line and a status of its own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from accel import cli, data, reference, training
+from accel import cli, data, evaluate, reference, simulation, training
 from accel.data import Images
 from accel.network import Network
 from accel.training import FashionNet
+from tests.networks import Linear, random_network
 
 RNG = np.random.default_rng(5)
 
@@ -263,3 +267,172 @@ def test_control_c_in_a_real_run(tmp_path):
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1].startswith("error: interrupted")
     assert os.listdir(tmp_path) == []
+
+
+# Running
+
+RECORD = (
+    "level", "config", "images", "correct", "accuracy", "mismatched_outputs", "cycles_per_image",
+    "latency_cycles", "macs_per_image", "multipliers", "utilization", "seconds", "build_seconds",
+    "cycles_per_second", "layers",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("level", ["fl", "cl"])
+def test_run_writes_its_figures(tmp_path, level):
+    out = tmp_path / "run.json"
+    result = run("run", "--level", level, "--images", 40, "--json", out, "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    record = json.loads(out.read_text())
+    assert tuple(record) == RECORD
+    assert (record["level"], record["images"], record["mismatched_outputs"]) == (level, 40, 0)
+    assert record["correct"] >= 35
+    assert record["accuracy"] == record["correct"] / 40
+    assert (record["macs_per_image"], record["multipliers"]) == (246_792, 72)
+    names = [layer["name"] for layer in record["layers"]]
+    assert names == ["conv1", "conv2", "fc1", "fc2", "fc3"]
+    assert all(
+        tuple(layer) == ("name", "kind", "macs", "cycles", "utilization")
+        for layer in record["layers"]
+    )
+    assert sum(layer["macs"] for layer in record["layers"]) == 246_792
+    if level == "fl":
+        assert record["cycles_per_image"] is record["layers"][0]["cycles"] is None
+    else:
+        cycles = sum(layer["cycles"] for layer in record["layers"])
+        assert record["cycles_per_image"] == cycles <= 4000
+        assert record["utilization"] == pytest.approx(246_792 / 72 / cycles)
+        assert "0 of 440 outputs differ" in result.stdout
+        assert f"{cycles:,.0f} cycles an image" in result.stdout
+    # The terminal of 80 characters shows the table whole.
+    assert "\u2026" not in result.stdout
+
+
+@pytest.mark.parametrize("what", ["logit", "winner"])
+def test_run_finds_what_differs(tmp_path, monkeypatch, what):
+    """One wrong output of one image is an exit status of 1, and the figures say so."""
+    simulate = evaluate.simulate
+
+    def broken(*arguments, **options):
+        found = simulate(*arguments, **options)
+        (found.outputs[3] if what == "logit" else found.winners)[3] ^= 1
+        return found
+
+    monkeypatch.setattr(evaluate, "simulate", broken)
+    out = tmp_path / "run.json"
+    result = run("run", "--level", "fl", "--images", 5, "--json", out)
+    assert result.exit_code == 1
+    assert "1 of 55 outputs differ" in result.stdout
+    assert json.loads(out.read_text())["mismatched_outputs"] == 1
+
+
+def test_run_compares_with_the_kernels(monkeypatch):
+    """The other side of the comparison is PyTorch's."""
+    monkeypatch.setattr(evaluate, "run_network", lambda n, x: [reference.run_network(n, x)[-1] ^ 1])
+    assert run("run", "--level", "fl", "--images", 2).exit_code == 1
+
+
+def test_run_takes_a_network_and_a_configuration(tmp_path):
+    config = tmp_path / "mine.toml"
+    config.write_text('preset = "base"\nnum_cols = 4\nweight_depth = 4000\n')
+    network = evaluate.bundled_network()
+    network.save(tmp_path / "network")
+    options = ("--network", tmp_path / "network", "--config", config, "--images", 2)
+    result = run("run", "--level", "cl", *options, "--json", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out").read_text())["multipliers"] == 36
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--level", "gate"), "unknown level 'gate': expected one of fl, cl, rtl, verilator"),
+        (("--config", "huge"), "unknown configuration 'huge': expected one of tiny, base, wide"),
+        (("--images", "few"), "--images must be a whole number or 'all', not 'few'"),
+        (("--images", "0"), "the number of images must be at least 1, not 0"),
+        (("--network", "missing"), "missing"),
+        (("--data", "missing"), "missing"),
+        (("--json", "/proc/nowhere/out"), "cannot write /proc/nowhere/out"),
+        (("--level", "cl", "--max-cycles", "9"), "stopped at its limit of 9 cycles"),
+    ],
+)
+def test_run_refuses(options, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = run("run", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.output
+    assert os.listdir(tmp_path) == []
+
+
+def test_run_refuses_more_images_than_there_are(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda split, folder=None: some_images(100))
+    message = refused("run", "--level", "fl", "--images", 1001)
+    assert "there are 100 test images, not 1,001: ask for fewer" in message
+
+
+def test_run_refuses_a_network_of_other_images(tmp_path):
+    rng = np.random.default_rng(0)
+    random_network(rng, (3, 8, 8), [Linear(4)]).save(tmp_path / "network")
+    message = run("run", "--network", tmp_path / "network", "--level", "fl").stderr
+    assert "takes images of shape (3, 8, 8), but Fashion-MNIST's are (1, 28, 28)" in message
+
+
+def test_run_refuses_what_does_not_fit(tmp_path):
+    config = tmp_path / "small.toml"
+    config.write_text("weight_depth = 500")
+    message = run("run", "--config", config, "--level", "fl").stderr
+    assert "error: layer 'fc1' does not fit" in message
+    assert "more than weight_depth = 500" in message
+
+
+def test_translate_writes_one_file(tmp_path):
+    result = run("translate", "--config", "tiny", "--out", tmp_path / "new")
+    assert result.exit_code == 0, result.output
+    (file,) = (tmp_path / "new").iterdir()
+    assert f"module {file.stem}" in file.read_text()
+    assert "cannot write" in refused("translate", "--out", file)
+
+
+def test_demo_draws_what_came_out(tmp_path, monkeypatch):
+    """The picture is there and is not empty; the compiled simulation has tests of its own."""
+    monkeypatch.setattr(
+        evaluate, "simulate",
+        lambda *a, **k: simulation.simulate(a[0], a[1][:30], **(k | {"level": "cl"})),
+    )  # fmt: skip
+    monkeypatch.setattr(evaluate, "test_images", lambda count, folder: data.bundled_images()[:30])
+    result = run("demo", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert sorted(os.listdir(tmp_path / "out")) == ["demo.json", "demo.png"]
+    picture = (tmp_path / "out" / "demo.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+
+
+def test_control_c_in_a_run(tmp_path):
+    """A simulation ends in one line too, and the figures of the last one stay."""
+    out = tmp_path / "run.json"
+    out.write_text("good")
+    code = "from accel.cli import main; main()"
+    options = ["run", "--level", "cl", "--images", "1000", "--json", out, "--jobs", "1"]
+    command = [sys.executable, "-u", "-c", code, *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        try:
+            time.sleep(8)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith("error: interrupted")
+    assert out.read_text() == "good"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+def test_example_runs():
+    """The README's promise: your own network, from Python."""
+    example = Path(__file__).parents[1] / "examples" / "own_network.py"
+    result = subprocess.run([sys.executable, example], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "0 of 2000 outputs differ" in result.stdout
