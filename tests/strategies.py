@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from accel.config import TAPS, AccelConfig
@@ -13,6 +14,11 @@ from accel.messages import Acc, Ints, Param, Pooled, Step
 from accel.network import Network, layer_output_shape
 from accel.numerics import wrap
 from tests.networks import Conv, Linear, random_network
+
+
+def more_examples(factor: int) -> settings:
+    """For tests that are fast: draws ``factor`` times the examples that the profile says."""
+    return settings(max_examples=factor * settings().max_examples)
 
 
 def bytes_as_ints(count: int) -> st.SearchStrategy[Ints]:

@@ -16,7 +16,7 @@ from cl_models.pe_array import LATENCY, PEArrayCL
 from fl_models.pe_array import PEArrayFL
 from rtl_models.pe_array import PEArrayRTL
 from tests.harness import Simulators, run
-from tests.strategies import delayed, steps, waits
+from tests.strategies import delayed, more_examples, steps, waits
 
 LEVELS = {"fl": PEArrayFL, "cl": PEArrayCL, "rtl": PEArrayRTL}
 
@@ -105,6 +105,7 @@ def test_chosen(simulators: Simulators, level: str, case: str, stall: int) -> No
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@more_examples(4)
 @given(data=st.data())
 def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None:
     cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
@@ -114,6 +115,7 @@ def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None
     run(simulators(LEVELS[level], cfg), inputs, {"acc": sums}, stalls)
 
 
+@more_examples(4)
 @given(data=st.data())
 def test_timing(simulators: Simulators, data: st.DataObject) -> None:
     """CL and RTL agree on the cycle of every transfer."""

@@ -15,7 +15,7 @@ from cl_models.pooling_unit import PoolingUnitCL
 from fl_models.pooling_unit import PoolingUnitFL
 from rtl_models.pooling_unit import PoolingUnitRTL
 from tests.harness import Simulators, run
-from tests.strategies import delayed, pooling_windows, waits
+from tests.strategies import delayed, more_examples, pooling_windows, waits
 
 LEVELS = {"fl": PoolingUnitFL, "cl": PoolingUnitCL, "rtl": PoolingUnitRTL}
 
@@ -77,6 +77,7 @@ def test_chosen(simulators: Simulators, level: str, case: str, stall: int) -> No
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@more_examples(4)
 @given(data=st.data())
 def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None:
     cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
@@ -87,6 +88,7 @@ def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None
     run(simulators(LEVELS[level], cfg), inputs, {"pooled": pooled}, stalls)
 
 
+@more_examples(4)
 @given(data=st.data())
 def test_timing(simulators: Simulators, data: st.DataObject) -> None:
     """CL and RTL agree on the cycle of every transfer."""

@@ -17,7 +17,7 @@ from cl_models.requantizer import LATENCY, RequantizerCL
 from fl_models.requantizer import RequantizerFL
 from rtl_models.requantizer import RequantizerRTL
 from tests.harness import Simulators, run
-from tests.strategies import delayed, requantizations, waits
+from tests.strategies import delayed, more_examples, requantizations, waits
 
 LEVELS = {"fl": RequantizerFL, "cl": RequantizerCL, "rtl": RequantizerRTL}
 
@@ -152,6 +152,7 @@ def test_chosen(simulators: Simulators, level: str, stall: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@more_examples(4)
 @given(data=st.data())
 def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None:
     cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
@@ -161,6 +162,7 @@ def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None
     run(simulators(LEVELS[level], cfg), inputs, {"out": outs}, {"out": data.draw(waits(len(outs)))})
 
 
+@more_examples(4)
 @given(data=st.data())
 def test_timing(simulators: Simulators, data: st.DataObject) -> None:
     """CL and RTL agree on the cycle of every transfer."""
