@@ -46,7 +46,7 @@ class PE(Component):
         s.psum_out = OutPort(SUM_NBITS)
 
         # Wires
-        s.scratchpad = [Wire(24) for _ in range(cfg.spad_depth)]
+        s.mem = [Wire(24) for _ in range(cfg.spad_depth)]  # the scratchpad
         s.operand = Wire(24)
         s.product0 = Wire(SUM_NBITS)
         s.product1 = Wire(SUM_NBITS)
@@ -64,9 +64,9 @@ class PE(Component):
             if s.operand_en:
                 if s.load:
                     s.operand <<= s.w
-                    s.scratchpad[s.idx] <<= s.w
+                    s.mem[s.idx] <<= s.w
                 else:
-                    s.operand <<= s.scratchpad[s.idx]
+                    s.operand <<= s.mem[s.idx]
 
         @update_ff
         def up_sum():
