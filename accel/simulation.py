@@ -324,14 +324,22 @@ def _step_through(
     return Chunk(shaped, first_word, last_result, spent[:n])
 
 
-_WAITING = {
-    Activity.IDLE: "no program runs",
-    Activity.STEP: "it was issuing steps",
-    Activity.HANDOVER: "it was taking up the layer",
-    Activity.IMAGE: "it waits for an image",
-    Activity.DRAIN: "it waits for the layer before to reach memory",
-    Activity.STALL: "it waits for the PE array to move",
+_ISSUE = {
+    Activity.IDLE: "has no program",
+    Activity.STEP: "issues steps",
+    Activity.HANDOVER: "takes up the layer",
+    Activity.IMAGE: "waits for an image",
+    Activity.DRAIN: "waits for the layer before to reach memory",
+    Activity.STALL: "waits for the PE array",
 }
+
+_UNITS = (
+    ("PE array", ("step",), "acc", "pooling unit"),
+    ("pooling unit", ("acc",), "pooled", "requantizer"),
+    ("requantizer", ("pooled", "param"), "out", "write sequencer"),
+    ("write sequencer", ("out",), None, "result stream"),
+)
+"""Each unit, the streams that it takes from and sends to, and who is behind it."""
 
 
 def _stopped(
@@ -345,14 +353,22 @@ def _stopped(
     streams: int,
 ) -> AccelError:
     """Where the hardware stood when its time was over, in one sentence."""
-    states = []
-    for i, name in enumerate(STREAMS):
-        val, rdy = streams >> 2 * i & 1, streams >> 2 * i + 1 & 1
-        state = {(0, 0): "closed", (0, 1): "empty", (1, 0): "blocked", (1, 1): "moving"}[val, rdy]
-        states.append(f"{name} {state}")
-    total = num_images * program.result_words
+    val = {name: streams >> 2 * i & 1 for i, name in enumerate(STREAMS)}
+    rdy = {name: streams >> 2 * i + 1 & 1 for i, name in enumerate(STREAMS)}
+    units = [f"step sequencer {_ISSUE[Activity(activity)]}"]
+    for unit, inputs, output, behind in _UNITS:
+        missing = [name for name in inputs if not val[name]]
+        if output is not None and val[output] and not rdy[output]:
+            state = f"waits for the {behind} to take its output"
+        elif missing:
+            state = f"waits for {' and '.join(missing)}"
+        elif any(not rdy[name] for name in inputs):
+            state = "is busy" if output is not None else f"waits for the {behind}"
+        else:
+            state = "moves"
+        units.append(f"{unit} {state}")
     return AccelError(
         f"the simulation at level {level} stopped at its limit of {limit} cycles with "
-        f"{num_results} of {total} result words: at layer '{program.layers[layer].name}' "
-        f"{_WAITING[Activity(activity)]}; streams: {', '.join(states)}"
+        f"{num_results} of {num_images * program.result_words} result words, in layer "
+        f"'{program.layers[layer].name}': {', '.join(units)}"
     )

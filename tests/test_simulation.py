@@ -102,12 +102,12 @@ def test_steady_state_adds_up(program, images) -> None:
 @pytest.mark.parametrize(
     ("cycles", "where"),
     [
-        (5, r"with 0 of 4 result words: at layer 'layer0' no program runs"),
-        (300, r"with \d of 4 result words: at layer 'layer0' it was issuing steps"),
+        (5, r"with 0 of 4 result words, in layer 'layer0': step sequencer has no program"),
+        (300, r"with \d of 4 result words, in layer 'layer0': step sequencer issues steps"),
     ],
 )
 def test_says_where_it_stood_at_its_limit(program, images, cache, level, cycles, where) -> None:
-    expected = rf"level {level} stopped at its limit of {cycles} cycles {where}; streams: step \w+"
+    expected = rf"level {level} stopped at its limit of {cycles} cycles {where}, PE array \w+"
     with pytest.raises(AccelError, match=expected):
         simulate(program, images[:2], level=level, max_cycles=cycles, jobs=1)
 
