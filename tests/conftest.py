@@ -21,9 +21,9 @@ UNSUPPORTED = ("test_yosys_verilog", "dump_textwave", "dump_vtb", "max_cycles")
 
 def pytest_configure(config: pytest.Config) -> None:
     test_verilog = config.getoption("test_verilog")
-    if test_verilog not in ("", "zeros", "ones", "rand") and not test_verilog.isdigit():
+    if test_verilog not in ("", "zeros", "ones", "rand"):
         raise pytest.UsageError(
-            f"--test-verilog={test_verilog}: expected zeros, ones, rand or a seed; write "
+            f"--test-verilog={test_verilog}: expected zeros, ones or rand; write "
             f"--test-verilog=zeros, since without a value the option swallows the next word"
         )
     for option in UNSUPPORTED:
@@ -52,9 +52,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def cmdline_opts(request: pytest.FixtureRequest) -> dict[str, Any]:
     """PyMTL3's options. Its own fixture of this name has function scope, which Hypothesis rejects,
     and would not let simulators live longer than a test."""
-    test_verilog = request.config.getoption("test_verilog")
     return {
-        "test_verilog": int(test_verilog) if test_verilog.isdigit() else test_verilog,
+        "test_verilog": request.config.getoption("test_verilog"),
         "dump_vcd": bool(request.config.getoption("dump_vcd")),
     }
 
