@@ -15,7 +15,7 @@ from accel.numerics import wrap
 from cl_models.pe_array import LATENCY, PEArrayCL
 from fl_models.pe_array import PEArrayFL
 from rtl_models.pe_array import PEArrayRTL
-from tests.harness import Simulators, run
+from tests.harness import HarnessError, Simulators, run
 from tests.strategies import delayed, more_examples, steps, waits
 
 LEVELS = {"fl": PEArrayFL, "cl": PEArrayCL, "rtl": PEArrayRTL}
@@ -137,3 +137,14 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     timing = run(simulators(LEVELS[level], SMALL), inputs, {"acc": oracle(SMALL, messages)}).timing
     assert timing["step"] == list(range(20))
     assert timing["acc"] == [cycle + LATENCY for cycle in range(20)]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_reset_in_flight(simulators: Simulators, level: str) -> None:
+    """Each run begins with a reset; it drops what an earlier run left in the pipeline."""
+    messages = scratchpad_sweep(SMALL) + ramp(SMALL)
+    inputs = {"step": [(m, 0) for m in messages]}
+    sim = simulators(LEVELS[level], SMALL)
+    with pytest.raises(HarnessError, match="after its last message"):
+        run(sim, inputs, {"acc": []})
+    run(sim, inputs, {"acc": oracle(SMALL, messages)})

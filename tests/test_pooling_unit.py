@@ -14,7 +14,7 @@ from accel.messages import Acc, Pooled
 from cl_models.pooling_unit import PoolingUnitCL
 from fl_models.pooling_unit import PoolingUnitFL
 from rtl_models.pooling_unit import PoolingUnitRTL
-from tests.harness import Simulators, run
+from tests.harness import HarnessError, Simulators, run
 from tests.strategies import delayed, more_examples, pooling_windows, waits
 
 LEVELS = {"fl": PoolingUnitFL, "cl": PoolingUnitCL, "rtl": PoolingUnitRTL}
@@ -112,3 +112,15 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     timing = run(simulators(LEVELS[level], cfg), inputs, {"pooled": oracle(messages)}).timing
     assert timing["acc"] == list(range(20))
     assert timing["pooled"] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_reset_in_flight(simulators: Simulators, level: str) -> None:
+    """Each run begins with a reset; it drops what an earlier run left in the unit."""
+    cfg = CONFIGS[0]
+    messages = [message for i in range(5) for message in window(cfg, i, -i)]
+    inputs = {"acc": [(m, 0) for m in messages]}
+    sim = simulators(LEVELS[level], cfg)
+    with pytest.raises(HarnessError, match="after its last message"):
+        run(sim, inputs, {"pooled": []})
+    run(sim, inputs, {"pooled": oracle(messages)})

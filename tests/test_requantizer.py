@@ -16,7 +16,7 @@ from accel.numerics import requantize, wrap
 from cl_models.requantizer import LATENCY, RequantizerCL
 from fl_models.requantizer import RequantizerFL
 from rtl_models.requantizer import RequantizerRTL
-from tests.harness import Simulators, run
+from tests.harness import HarnessError, Simulators, run
 from tests.strategies import delayed, more_examples, requantizations, waits
 
 LEVELS = {"fl": RequantizerFL, "cl": RequantizerCL, "rtl": RequantizerRTL}
@@ -200,3 +200,14 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     assert timing["pooled"] == [i * cfg.num_beats for i in range(5)]
     assert timing["param"] == [1 + i for i in range(beats)]
     assert timing["out"] == [1 + LATENCY + i for i in range(beats)]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_reset_in_flight(simulators: Simulators, level: str) -> None:
+    """Each run begins with a reset; it drops what an earlier run left in the pipeline."""
+    vectors, params = zip(*(single(i, ONE) for i in range(30)), strict=True)
+    inputs = {"pooled": [(v, 0) for v in vectors], "param": [(p, 0) for p in params]}
+    sim = simulators(LEVELS[level], SINGLE)
+    with pytest.raises(HarnessError, match="after its last message"):
+        run(sim, inputs, {"out": []})
+    run(sim, inputs, {"out": oracle(SINGLE, list(vectors), list(params))})
