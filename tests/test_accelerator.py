@@ -62,6 +62,17 @@ VARIED = {
     "one convolution": ((2, 6, 5), [Conv(9, (3, 3), 2, 1, False)]),
     "one linear layer": ((1, 3, 3), [Linear(3, relu=False)]),
     "vectors": ((20,), [Linear(9), Linear(10, relu=False)]),
+    # Where a byte too many would go into a tensor that is still read: a lane past the last channel,
+    # a pixel past the end of a row, and the next image while this one's last step waits.
+    "tensors side by side": (
+        (1, 3, 12),
+        [*(Conv(n, (3, 3), 1, 1) for n in (5, 4, 5)), Linear(3, relu=False)],
+    ),
+    "image full to the brim": (
+        (1, 3, 3),
+        [Conv(9, (3, 3), 1, 1), Conv(9, (3, 3), 1, 1), Linear(4, relu=False)],
+    ),
+    "more outputs than lanes": ((9,), [Linear(20, relu=False)]),
     "channel mode": ((10, 4, 4), [Conv(5, (1, 1)), Conv(3, (5, 5), 1, 2), Linear(6, relu=False)]),
 }
 
