@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.config import TAPS, AccelConfig
+from accel.config import PE_ARRAY_LATENCY, REQUANTIZER_LATENCY, TAPS, AccelConfig
 from accel.errors import AccelError
 from accel.network import Layer, Network, Tensor
 from accel.program import (
@@ -33,10 +33,10 @@ from accel.program import (
     offsets,
 )
 
-FRONT_STEPS = 8
-"""Steps between issue and the accumulator: address, memory, and the array's pipeline."""
-BACK_BEATS = 12
-"""Beats between the requantizer's holding register and memory, with some to spare."""
+FRONT_STEPS = 2 + PE_ARRAY_LATENCY
+"""Most steps between issue and an output: the operand fetch's two registers, and the array's."""
+BACK_BEATS = REQUANTIZER_LATENCY
+"""Most beats between the requantizer's holding register and memory."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ ACT_NBITS = 9
 BUS_NBITS = 64
 """Width of a word on every stream at the accelerator's edge."""
 
+PE_ARRAY_LATENCY = 5
+"""Cycles from the acceptance of a ``last`` step to the offer of its sums."""
+
+REQUANTIZER_LATENCY = 11
+"""Cycles from the acceptance of a beat to the offer of its output."""
+
 
 def clog2(n: int) -> int:
     """Bits that count ``n`` different values, at least 1 (a port has no zero width)."""

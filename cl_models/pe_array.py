@@ -4,13 +4,10 @@ from collections import deque
 
 import numpy as np
 
-from accel.config import TAPS, AccelConfig
+from accel.config import PE_ARRAY_LATENCY, TAPS, AccelConfig
 from accel.messages import Acc, Step, mk_acc, mk_step
 from accel.numerics import wrap
 from cl_models.unit import UnitCL
-
-LATENCY = 5
-"""Cycles from the acceptance of a ``last`` step to the offer of its sums."""
 
 
 class PEArrayCore:
@@ -28,7 +25,7 @@ class PEArrayCore:
     def reset(self) -> None:
         """Empties the pipeline; scratchpad and accumulators keep what they hold."""
         # One entry per register stage before the accumulators, the newest at the left.
-        self.stages: deque[tuple[Step, np.ndarray] | None] = deque([None] * (LATENCY - 1))
+        self.stages: deque[tuple[Step, np.ndarray] | None] = deque([None] * (PE_ARRAY_LATENCY - 1))
         self.out: Acc | None = None
 
     def ready(self, send_rdy: bool) -> bool:

@@ -5,13 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from accel.config import AccelConfig
+from accel.config import REQUANTIZER_LATENCY, AccelConfig
 from accel.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
 from cl_models.unit import UnitCL
 from fl_models.requantizer import requantize_beats
-
-LATENCY = 11
-"""Cycles from the acceptance of a beat to the offer of its output."""
 
 
 class RequantizerCore:
@@ -31,7 +28,7 @@ class RequantizerCore:
         # The columns that no beat took yet
         self.held: Ints | None = None
         # Whether there is a beat in each stage before the output register, the newest at the left
-        self.stages = deque([False] * (LATENCY - 1))
+        self.stages = deque([False] * (REQUANTIZER_LATENCY - 1))
         # These beats, the oldest first: not yet computed, and computed
         self.pending: list[tuple[Ints, Param]] = []
         self.computed: deque[Out] = deque()

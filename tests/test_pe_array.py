@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.config import TAPS, AccelConfig, base
+from accel.config import PE_ARRAY_LATENCY, TAPS, AccelConfig, base
 from accel.messages import Acc, Step
 from accel.numerics import wrap
-from cl_models.pe_array import LATENCY, PEArrayCL
+from cl_models.pe_array import PEArrayCL
 from fl_models.pe_array import PEArrayFL
 from rtl_models.pe_array import PEArrayRTL
 from tests.harness import HarnessError, Simulators, run
@@ -136,7 +136,7 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     inputs = {"step": [(m, 0) for m in messages]}
     timing = run(simulators(LEVELS[level], SMALL), inputs, {"acc": oracle(SMALL, messages)}).timing
     assert timing["step"] == list(range(20))
-    assert timing["acc"] == [cycle + LATENCY for cycle in range(20)]
+    assert timing["acc"] == [cycle + PE_ARRAY_LATENCY for cycle in range(20)]
 
 
 @pytest.mark.parametrize("level", LEVELS)

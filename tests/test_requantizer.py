@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.config import AccelConfig, base
+from accel.config import REQUANTIZER_LATENCY, AccelConfig, base
 from accel.messages import Out, Param, Pooled
 from accel.numerics import requantize, wrap
-from cl_models.requantizer import LATENCY, RequantizerCL
+from cl_models.requantizer import RequantizerCL
 from fl_models.requantizer import RequantizerFL
 from rtl_models.requantizer import RequantizerRTL
 from tests.harness import HarnessError, Simulators, run
@@ -199,7 +199,7 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     timing = run(simulators(LEVELS[level], cfg), inputs, {"out": outs}).timing
     assert timing["pooled"] == [i * cfg.num_beats for i in range(5)]
     assert timing["param"] == [1 + i for i in range(beats)]
-    assert timing["out"] == [1 + LATENCY + i for i in range(beats)]
+    assert timing["out"] == [1 + REQUANTIZER_LATENCY + i for i in range(beats)]
 
 
 @pytest.mark.parametrize("level", LEVELS)
