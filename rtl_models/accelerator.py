@@ -1,6 +1,7 @@
 """The accelerator: everything between the program, image and result streams."""
 
 from pymtl3 import Component, OutPort, Wire, connect, mk_bits, update
+from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
@@ -36,6 +37,8 @@ class AcceleratorRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
+        # PyMTL3's import from Verilator stumbles over the "__" in the name that it would choose.
+        s.set_metadata(VerilogTranslationPass.explicit_module_name, f"Accelerator_{cfg}")
         q_nbits = cfg.act_addr_nbits
         Word = mk_bits(BUS_NBITS)
         s.prog = RecvIfcRTL(Word)
