@@ -151,7 +151,7 @@ def test_any_network(simulators: Simulators, level: str, data: st.DataObject) ->
         drive(simulators, level, program, images, reference(network, images), stalls=stalls)
 
 
-@settings(max_examples=max(4, settings().max_examples // 5))
+@settings(max_examples=settings().max_examples // 2)
 @given(data=st.data())
 def test_rtl_in_every_cycle(simulators: Simulators, data: st.DataObject) -> None:
     """RTL equals PyTorch's kernels in value and the cycle-level model in every cycle: transfers at
