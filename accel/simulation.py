@@ -145,16 +145,24 @@ def simulate(
     size = _chunk_size(level, len(words), jobs)
     parts = [words[i : i + size] for i in range(0, len(words), size)]
     limit = max_cycles or _default_limit(program, size)
-    # Compiled simulations are processes of their own; NumPy frees the lock.
-    backend = "threading" if level in ("fl", "verilator") or jobs == 1 else "loky"
     chunks: list[Chunk] = []
-    done = 0
-    runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator")
-    for chunk in runner(delayed(_run_chunk)(level, program, part, limit, driver) for part in parts):
-        chunks.append(chunk)
-        done += len(chunk.results)
+
+    def done(in_chunk: int = 0) -> None:
         if progress is not None:
-            progress(done)
+            progress(sum(len(c.results) for c in chunks) + in_chunk)
+
+    if jobs == 1 or len(parts) == 1:
+        for part in parts:
+            chunks.append(_run_chunk(level, program, part, limit, driver, done))
+            done()
+    else:
+        # Compiled simulations are processes of their own; NumPy frees the lock.
+        backend = "threading" if level in ("fl", "verilator") else "loky"
+        runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator")
+        work = (delayed(_run_chunk)(level, program, part, limit, driver) for part in parts)
+        for chunk in runner(work):
+            chunks.append(chunk)
+            done()
     outputs, winners = program.unpack_results(np.concatenate([c.results for c in chunks]))
     return Run(
         level=level,
@@ -188,7 +196,16 @@ def _default_limit(program: Program, num_images: int) -> int:
     return 10_000 + 2 * len(program.words) + 2 * num_images * (requantize * image + 10_000)
 
 
-def _run_chunk(level: str, program: Program, images: Words, limit: int, driver: Any) -> Chunk:
+def _run_chunk(
+    level: str,
+    program: Program,
+    images: Words,
+    limit: int,
+    driver: Any,
+    done: Progress | None = None,
+) -> Chunk:
+    """One simulation, from reset to the last result. done: called with the images of it that are
+    done, where that is known on the way."""
     if level == "fl":
         # Imported here, and below, so that a run loads only what it needs.
         from fl_models.accelerator import AcceleratorCore
@@ -203,7 +220,7 @@ def _run_chunk(level: str, program: Program, images: Words, limit: int, driver: 
             raise _stopped(program, level, limit, len(images), *raw)
         return _parse(program, raw, len(images))
     steppers: dict[str, Callable[[AccelConfig], _Stepper]] = {"cl": _CL, "rtl": _RTL}
-    return _step_through(steppers[level](program.cfg), level, program, images, limit)
+    return _step_through(steppers[level](program.cfg), level, program, images, limit, done)
 
 
 def _parse(program: Program, raw: Words, n: int) -> Chunk:
@@ -281,7 +298,12 @@ class _RTL:
 
 
 def _step_through(
-    stepper: _Stepper, level: str, program: Program, images: Words, limit: int
+    stepper: _Stepper,
+    level: str,
+    program: Program,
+    images: Words,
+    limit: int,
+    done: Progress | None,
 ) -> Chunk:
     """What the compiled driver does, in Python: see csrc/driver.cpp."""
     n, image_words = images.shape
@@ -315,6 +337,8 @@ def _step_through(
             results.append(result)
             if len(results) % program.result_words == 0:
                 last_result[len(results) // program.result_words - 1] = cycle
+                if done is not None:
+                    done(len(results) // program.result_words)
         if stepper.activity == Activity.HANDOVER and stepper.layer == 0:
             at += 1
         if at >= 0:

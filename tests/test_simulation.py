@@ -197,3 +197,9 @@ def test_other_sources_are_another_build(monkeypatch, tmp_path) -> None:
     others = [changed if file.name == "pe.py" else file for file in sources]
     monkeypatch.setattr(verilated, "_sources", lambda: others)
     assert key != verilated._key(SMALL, found)
+
+
+def test_progress_shows_each_image(program, images) -> None:
+    seen: list[int] = []
+    simulate(program, images[:3], level="cl", progress=seen.append)
+    assert seen == [0, 1, 2, 3, 3]
