@@ -12,7 +12,7 @@ test test-all fuzz: export OMP_NUM_THREADS := 1
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
-	@echo "make test-all  the same, and every RTL test as Verilog on random start values"
+	@echo "make test-all  the same, and five times the examples for the Verilog"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
@@ -29,12 +29,12 @@ test: lint
 	$(PYTEST) tests
 	@echo "== RTL again as Verilog in Verilator, registers starting at zero"
 	$(PYTEST) --test-verilog=zeros tests
-	@echo "== the units' RTL again as Verilog, registers starting at random"
-	$(PYTEST) --test-verilog=rand tests/test_pe_array.py tests/test_pooling_unit.py tests/test_requantizer.py
+	@echo "== and with registers starting at random"
+	$(PYTEST) --test-verilog=rand tests
 
 test-all: test
-	@echo "== all RTL again as Verilog, registers starting at random"
-	$(PYTEST) --test-verilog=rand tests
+	@echo "== RTL as Verilog once more, registers starting at ones, with five times the examples"
+	$(PYTEST) --test-verilog=ones --hypothesis-profile=more tests
 
 fuzz: $(STAMP)
 	@echo "== property tests with many more examples, new ones every time"

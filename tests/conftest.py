@@ -13,6 +13,7 @@ from tests.harness import Simulators
 # Chosen with --hypothesis-profile; "ci" is what runs without it.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=30, **_COMMON)
+settings.register_profile("more", derandomize=True, max_examples=150, **_COMMON)
 settings.register_profile("night", max_examples=3000, **_COMMON)
 settings.load_profile("ci")
 
