@@ -293,6 +293,10 @@ class ProgramMemory:
             self._store(self._kind, self._address, self._words)
             self._words = []
 
+    def layer_after(self, layer: int) -> int:
+        """The layer that runs after ``layer``: after the last one, the next image's first."""
+        return 0 if layer == self.last_layer else layer + 1
+
     def _payload(self, kind: int, count: int) -> int:
         match kind:
             case Packet.LAYER:

@@ -87,8 +87,7 @@ class StepSequencer:
         if self.issued == self.total:
             self.state = SETUP
             self.phase = not self.phase
-            last = self.layer == self.program.last_layer
-            self.layer = 0 if last else self.layer + 1
+            self.layer = self.program.layer_after(self.layer)
 
 
 class ParamSequencer:
@@ -137,8 +136,7 @@ class ParamSequencer:
             self.base = at + 1
             if last_group:
                 self.state = SETUP
-                done = self.layer == self.program.last_layer
-                self.layer = 0 if done else self.layer + 1
+                self.layer = self.program.layer_after(self.layer)
 
 
 class ResultPacker:
@@ -237,8 +235,7 @@ class WriteSequencer:
         elif last:
             self.state = SETUP
             self.written = not self.written
-            done = self.layer == self.program.last_layer
-            self.layer = 0 if done else self.layer + 1
+            self.layer = self.program.layer_after(self.layer)
         elif self.state == SETUP:
             self.setup()
         elif self.state == IDLE:

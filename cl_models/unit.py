@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from pymtl3 import Component, Wire, connect, update, update_ff
-from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
+from pymtl3 import update, update_ff
 
 from accel.config import AccelConfig
 from accel.messages import pack, unpack
+from fl_models.unit import UnitPorts
 
 
-class UnitCL(Component):
+class UnitCL(UnitPorts):
     """A component around a plain Python core, which holds all state and computes on plain messages.
 
     A core has ``out``, the message that it offers in this cycle or None; ``reset()``; and
@@ -28,29 +28,7 @@ class UnitCL(Component):
         names = list(recv_types)
         offered: list[Any] = [None] * len(names)
 
-        # Interface
-        for name, recv_type in recv_types.items():
-            setattr(s, name, RecvIfcRTL(recv_type))
-        setattr(s, send_name, SendIfcRTL(send_type))
-
-        # Wires: update blocks name them, whatever the ports are called
-        s.recv_msg = [Wire(recv_type) for recv_type in recv_types.values()]
-        s.recv_val = [Wire() for _ in names]
-        s.recv_rdy = [Wire() for _ in names]
-        s.send_msg = Wire(send_type)
-        s.send_val = Wire()
-        s.send_rdy = Wire()
-
-        # Structure
-        for i, name in enumerate(names):
-            recv = getattr(s, name)
-            connect(recv.msg, s.recv_msg[i])
-            connect(recv.val, s.recv_val[i])
-            connect(recv.rdy, s.recv_rdy[i])
-        send = getattr(s, send_name)
-        connect(send.msg, s.send_msg)
-        connect(send.val, s.send_val)
-        connect(send.rdy, s.send_rdy)
+        s.add_ports(recv_types, send_name, send_type)
 
         # Combinational
         @update
@@ -75,8 +53,3 @@ class UnitCL(Component):
             else:
                 taken = [offered[i] if s.recv_rdy[i] else None for i in range(len(names))]
                 core.tick(*taken, bool(s.send_rdy))
-
-        s.trace_names = [*names, send_name]
-
-    def line_trace(s) -> str:
-        return " > ".join(str(getattr(s, name)) for name in s.trace_names)

@@ -10,27 +10,19 @@ from accel.config import AccelConfig
 from accel.messages import pack, unpack
 
 
-class UnitFL(Component):
-    """A component around a plain Python core, which maps messages to messages without time.
+class UnitPorts(Component):
+    """A unit's streams, whatever they are called, under names that update blocks can write."""
 
-    A core has ``take(port, message)``, which returns the messages that follow from it, a list;
-    ``wants(port)``, whether it can take one there now; and ``reset()``. The component takes
-    messages while it has none to send.
-    """
-
-    def add_core(
-        s, cfg: AccelConfig, core: Any, recv_types: dict[str, Any], send_name: str, send_type: Any
-    ) -> None:
-        """Declares the ports and runs the core behind them; ``construct`` calls it."""
+    def add_ports(s, recv_types: dict[str, Any], send_name: str, send_type: Any) -> None:
+        """Declares the ports, and for the i-th input the wires ``recv_msg[i]`` and so on."""
         names = list(recv_types)
-        queue: deque[Any] = deque()
 
         # Interface
         for name, recv_type in recv_types.items():
             setattr(s, name, RecvIfcRTL(recv_type))
         setattr(s, send_name, SendIfcRTL(send_type))
 
-        # Wires: update blocks name them, whatever the ports are called
+        # Wires
         s.recv_msg = [Wire(recv_type) for recv_type in recv_types.values()]
         s.recv_val = [Wire() for _ in names]
         s.recv_rdy = [Wire() for _ in names]
@@ -48,6 +40,29 @@ class UnitFL(Component):
         connect(send.msg, s.send_msg)
         connect(send.val, s.send_val)
         connect(send.rdy, s.send_rdy)
+
+        s.trace_names = [*names, send_name]
+
+    def line_trace(s) -> str:
+        return " > ".join(str(getattr(s, name)) for name in s.trace_names)
+
+
+class UnitFL(UnitPorts):
+    """A component around a plain Python core, which maps messages to messages without time.
+
+    A core has ``take(port, message)``, which returns the messages that follow from it, a list;
+    ``wants(port)``, whether it can take one there now; and ``reset()``. The component takes
+    messages while it has none to send.
+    """
+
+    def add_core(
+        s, cfg: AccelConfig, core: Any, recv_types: dict[str, Any], send_name: str, send_type: Any
+    ) -> None:
+        """Declares the ports and runs the core behind them; ``construct`` calls it."""
+        names = list(recv_types)
+        queue: deque[Any] = deque()
+
+        s.add_ports(recv_types, send_name, send_type)
 
         # Combinational
         @update
@@ -70,8 +85,3 @@ class UnitFL(Component):
                 for i, name in enumerate(names):
                     if s.recv_val[i] & s.recv_rdy[i]:
                         queue.extend(core.take(name, unpack(cfg, s.recv_msg[i])))
-
-        s.trace_names = [*names, send_name]
-
-    def line_trace(s) -> str:
-        return " > ".join(str(getattr(s, name)) for name in s.trace_names)
