@@ -26,9 +26,6 @@ from tests.strategies import network_images, networks, waits
 LEVELS = {"fl": AcceleratorFL, "cl": AcceleratorCL, "rtl": AcceleratorRTL}
 PORTS = ("activity", "layer", "streams")
 
-PATIENCE = 5000
-"""Cycles without a transfer at the edge: a layer computes for so long at most here."""
-
 SMALL = AccelConfig(
     num_cols=2, num_lanes=1, acc_nbits=25, spad_depth=2, act_depth=256, weight_depth=600,
     param_depth=100, max_layers=4,
@@ -115,7 +112,8 @@ def drive(
         },
         {"result": result_words(program, outputs)},
         {"result": [stall for _ in outputs for stall in (stalls or [0])]},
-        patience=PATIENCE,
+        # A layer computes without a transfer at the edge, for up to num_beats cycles a step.
+        patience=1000 + (1 + program.cfg.num_beats) * program.steps,
         watch=() if level == "fl" else PORTS,
     )
 
@@ -187,7 +185,7 @@ def test_program_after_program(simulators: Simulators, level: str) -> None:
         image += [(word, 0 if i or not image else 900) for i, word in enumerate(words)]
         expected += result_words(program, reference(network, images))
     sim = simulators(LEVELS[level], SMALL)
-    run(sim, {"prog": prog, "image": image}, {"result": expected}, patience=PATIENCE)
+    run(sim, {"prog": prog, "image": image}, {"result": expected}, patience=5000)
 
 
 def test_random_stalls_lose_nothing(simulators: Simulators) -> None:
