@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.config import PE_ARRAY_LATENCY, REQUANTIZER_LATENCY, TAPS, AccelConfig
+from accel.config import FETCH_LATENCY, PE_ARRAY_LATENCY, REQUANTIZER_LATENCY, TAPS, AccelConfig
 from accel.errors import AccelError
 from accel.network import Layer, Network, Tensor
 from accel.program import (
@@ -33,8 +33,11 @@ from accel.program import (
     offsets,
 )
 
-FRONT_STEPS = 2 + PE_ARRAY_LATENCY
-"""Most steps between issue and an output: the operand fetch's two registers, and the array's."""
+FRONT_STEPS = FETCH_LATENCY + PE_ARRAY_LATENCY
+"""Most steps between issue and an output: the operand fetch's registers, and the array's."""
+TILES = {1: [], 2: [(1, 2), (2, 1)], 4: [(2, 2)]}
+"""Rows and columns of pixels that so many pixel groups compute at once."""
+
 BACK_BEATS = REQUANTIZER_LATENCY
 """Most beats between the requantizer's holding register and memory."""
 
@@ -76,12 +79,15 @@ class Mapping:
     layer: Layer
     source: Shape
     target: Shape
-    kernel: tuple[int, int]
     channel_mode: bool
+    tile: tuple[int, int]
+    """Rows and columns of neighbouring outputs that the array computes at once. Their product is
+    ``pixel_groups``, or 1, and then all columns are output channels of that one."""
     weights: NDArray[np.int8]
     """(groups, steps of an output, num_cols, 9), zero where a tap or column has no weight."""
     read_counts: tuple[int, int, int]
     """Iterations of kernel_x, kernel_y, channel."""
+    kernel: tuple[int, int]
 
     @property
     def steps_per_output(self) -> int:
@@ -96,14 +102,28 @@ class Mapping:
         return 2 if self.layer.pool else 1
 
     @property
-    def outputs_per_group(self) -> int:
-        """Vectors that leave the pooling unit for one group of output channels."""
-        return self.target.height * self.target.width
+    def pixels(self) -> int:
+        """Pixels of a vector."""
+        return self.tile[0] * self.tile[1]
+
+    @property
+    def channels_per_group(self) -> int:
+        return self.weights.shape[2] // self.pixels
+
+    @property
+    def vectors(self) -> tuple[int, int]:
+        """Vectors that leave the pooling unit for a group of output channels, in rows and columns;
+        the last ones may have pixels beyond the feature map."""
+        return -(-self.target.height // self.tile[0]), -(-self.target.width // self.tile[1])
+
+    @property
+    def vectors_per_group(self) -> int:
+        return self.vectors[0] * self.vectors[1]
 
     @property
     def steps(self) -> int:
-        outputs = self.num_groups * self.outputs_per_group * self.pool**2
-        return outputs * self.steps_per_output
+        vectors = self.num_groups * self.vectors_per_group * self.pool**2
+        return vectors * self.steps_per_output
 
 
 def compile(network: Network, cfg: AccelConfig) -> Program:
@@ -204,12 +224,26 @@ def _map_layer(layer: Layer, cfg: AccelConfig) -> Mapping:
         # A linear layer over a feature map is a convolution whose kernel is the whole map.
         weight = weight.reshape(weight.shape[0], source.channels, source.height, source.width)
     num_out, num_in, kernel_h, kernel_w = weight.shape
-    num_groups = -(-num_out // cfg.num_cols)
 
     window = (num_in, -(-kernel_h // 3), -(-kernel_w // 3))
     channel = (-(-num_in // TAPS), kernel_h, kernel_w)
     channel_mode = int(np.prod(channel)) < int(np.prod(window))
     counts = channel if channel_mode else window
+
+    def cycles(tile: tuple[int, int]) -> int:
+        """Of a layer, whether the array or the requantizer takes longer."""
+        groups = -(-num_out // (cfg.num_cols // (tile[0] * tile[1])))
+        vectors = -(-target.height // tile[0]) * -(-target.width // tile[1])
+        return groups * vectors * max(int(np.prod(counts)) * pool**2, cfg.num_beats)
+
+    tiles = [(1, 1)]
+    if 2 * pool * layer.stride <= MAX_STEP:
+        tiles += TILES[cfg.pixel_groups]
+    # The first of those that are as fast: pixels side by side cost reads of activations.
+    tile = min(tiles, key=cycles)
+    pixels = tile[0] * tile[1]
+    columns = cfg.num_cols // pixels
+    num_groups = -(-num_out // columns)
     row_words = -(-image_shape(layer.input.shape)[2] // BYTES_PER_WORD)
     for what, count in (
         ("channels", counts[0]),
@@ -224,7 +258,7 @@ def _map_layer(layer: Layer, cfg: AccelConfig) -> Mapping:
                 f"more than the {MAX_COUNT} that the hardware counts"
             )
 
-    shape = [num_groups * cfg.num_cols, *counts]
+    shape = [num_groups * columns, *counts]
     if channel_mode:
         padded = np.zeros((shape[0], shape[1] * TAPS, kernel_h, kernel_w), np.int8)
         padded[:num_out, :num_in] = weight
@@ -237,15 +271,17 @@ def _map_layer(layer: Layer, cfg: AccelConfig) -> Mapping:
         taps = padded.reshape(shape[0], num_in, shape[2], 3, shape[3], 3).transpose(
             0, 1, 2, 4, 3, 5
         )
-    words = taps.reshape(num_groups, cfg.num_cols, -1, TAPS).transpose(0, 2, 1, 3)
+    words = taps.reshape(num_groups, columns, -1, TAPS).transpose(0, 2, 1, 3)
     return Mapping(
         layer=layer,
         source=source,
         target=target,
-        kernel=(kernel_h, kernel_w),
         channel_mode=channel_mode,
-        weights=np.ascontiguousarray(words),
+        tile=tile,
+        # All pixels are multiplied with the same weights: each group of columns has a copy.
+        weights=np.tile(words, (1, 1, pixels, 1)),
         read_counts=(counts[2], counts[1], counts[0]),
+        kernel=(kernel_h, kernel_w),
     )
 
 
@@ -304,6 +340,7 @@ def _allocate(mappings: list[Mapping], cfg: AccelConfig) -> tuple[list[int], int
 def _read_loops(m: Mapping) -> tuple[Loop, ...]:
     row, channel = m.source.row_stride, m.source.channel_stride
     stride, pool = m.layer.stride, m.pool
+    rows, columns = (pool * stride * n for n in m.tile)
     size = 1 if m.channel_mode else 3
     channels = TAPS if m.channel_mode else 1
     kernel_x, kernel_y, num_channels = m.read_counts
@@ -313,17 +350,31 @@ def _read_loops(m: Mapping) -> tuple[Loop, ...]:
         Loop(num_channels, channels * channel),
         Loop(pool, stride, 0, stride),
         Loop(pool, stride * row, stride, 0),
-        Loop(m.target.width, pool * stride, 0, pool * stride),
-        Loop(m.target.height, pool * stride * row, pool * stride, 0),
+        Loop(m.vectors[1], columns, 0, columns),
+        Loop(m.vectors[0], rows * row, rows, 0),
         Loop(m.num_groups),
     )
 
 
-def _write_loops(m: Mapping, cfg: AccelConfig) -> tuple[Loop, ...]:
+def _pixel_offsets(m: Mapping) -> tuple[Loop, Loop]:
+    """What bits 0 and 1 of a pixel group's number add to its addresses."""
+    step, none = m.pool * m.layer.stride, Loop()
+    next_row, next_column = Loop(1, step * m.source.row_stride, step, 0), Loop(1, step, 0, step)
+    match m.tile:
+        case (1, 2):
+            return next_column, none
+        case (2, 1):
+            return next_row, none
+        case (2, 2):
+            return next_column, next_row
+    return none, none
+
+
+def _write_loops(m: Mapping) -> tuple[Loop, ...]:
     return (
-        Loop(m.target.width, 1),
-        Loop(m.target.height, m.target.row_stride),
-        Loop(m.num_groups, cfg.num_cols * m.target.channel_stride),
+        Loop(m.vectors[1], m.tile[1]),
+        Loop(m.vectors[0], m.tile[0] * m.target.row_stride),
+        Loop(m.num_groups, m.channels_per_group * m.target.channel_stride),
     )
 
 
@@ -345,12 +396,14 @@ def _describe(
     origin = source_base - padding * (m.source.row_stride + 1)
     read_q, read_r = divmod(origin, TAPS)
     write_q, write_r = divmod(target_base, TAPS)
-    channels_left = m.target.channels - (m.num_groups - 1) * cfg.num_cols
+    channels_left = m.target.channels - (m.num_groups - 1) * m.channels_per_group
+    beats = m.channels_per_group // cfg.num_lanes
     last_beats = -(-channels_left // cfg.num_lanes)
-    beats = cfg.num_beats
+    one_pixel = m.pixels == 1
     return LayerDescriptor(
         read_loops=_read_loops(m),
-        write_loops=_write_loops(m, cfg),
+        pixel_offsets=_pixel_offsets(m),
+        write_loops=_write_loops(m),
         read_q=read_q,
         read_r=read_r,
         padding=padding,
@@ -364,9 +417,12 @@ def _describe(
         tap_q=(m.source.channel_stride if m.channel_mode else m.source.row_stride) // TAPS,
         weight_base=weight_base,
         safe_steps=safe_steps,
-        param_beats=beats - 1,
-        param_last_beats=last_beats - 1,
-        param_pixels=m.outputs_per_group - 1,
+        last_rows=(m.kernel[0] - 1) % 3 + 1,
+        last_columns=(m.kernel[1] - 1) % 3 + 1,
+        last_channels=(m.source.channels - 1) % TAPS + 1,
+        param_beats=cfg.num_beats - 1,
+        param_last_beats=(last_beats if one_pixel else cfg.num_beats) - 1,
+        param_vectors=m.vectors_per_group - 1,
         param_groups=m.num_groups - 1,
         param_base=param_base,
         zero_point=layer.output.zero_point,
@@ -380,6 +436,12 @@ def _describe(
         last_lanes=channels_left - (last_beats - 1) * cfg.num_lanes,
         to_result=int(last),
         out_signed=int(layer.output.signed),
+        pixel_row_q=m.target.row_stride // TAPS,
+        pixel_x=m.tile[1] - 1,
+        pixel_y=m.tile[0] - 1,
+        drop_x=m.target.width % m.tile[1],
+        drop_y=m.target.height % m.tile[0],
+        drop_beats=0 if one_pixel else beats - last_beats,
     )
 
 
@@ -404,24 +466,27 @@ def _safe_steps(producer: Mapping, consumer: Mapping, base: int, cfg: AccelConfi
     reached memory are its last ones, and no more of them than the pipeline has places for.
     """
     spacing = producer.steps_per_output * producer.pool**2
-    beats = -(-min(producer.target.channels, cfg.num_cols) // cfg.num_lanes)
-    if producer.num_groups > 1:
+    beats = cfg.num_beats
+    if producer.pixels == 1:
         left = producer.target.channels % cfg.num_cols or cfg.num_cols
-        beats = min(beats, -(-left // cfg.num_lanes))
+        beats = -(-left // cfg.num_lanes)
     in_flight = -(-FRONT_STEPS // spacing) + 2 + -(-BACK_BEATS // beats)
 
-    # When each byte is written, counted in outputs of the producer.
+    # When each byte is written, counted in vectors of the producer.
     shape = producer.target
     order = np.full((consumer.source.num_rows + 1) * TAPS, -1, np.int64)
-    at = offsets(_write_loops(producer, cfg)[:2])
+    y, x = np.divmod(np.arange(shape.height * shape.width), shape.width)
+    at = y * shape.row_stride + x
+    vector = y // producer.tile[0] * producer.vectors[1] + x // producer.tile[1]
     for c in range(shape.channels):
-        group = c // cfg.num_cols
-        order[c * shape.channel_stride + at] = group * at.size + np.arange(at.size)
-    in_flight_from = producer.num_groups * at.size - in_flight
+        group = c // producer.channels_per_group
+        order[c * shape.channel_stride + at] = group * producer.vectors_per_group + vector
+    in_flight_from = producer.num_groups * producer.vectors_per_group - in_flight
 
     # What each step of the consumer's first group reads; the others read the same again.
     loops = _read_loops(consumer)[:-1]
     source, padding = consumer.source, consumer.layer.padding
+    step = consumer.pool * consumer.layer.stride
     y, x = offsets(loops, "dy") - padding, offsets(loops, "dx") - padding
     channel = offsets(
         tuple(
@@ -430,17 +495,20 @@ def _safe_steps(producer: Mapping, consumer: Mapping, base: int, cfg: AccelConfi
         )
     )
     unsafe = np.zeros(y.size, bool)
-    for t in range(TAPS):
-        dy, dx, dc = (0, 0, t) if consumer.channel_mode else (t // 3, t % 3, 0)
-        inside = (
-            (y + dy >= 0)
-            & (y + dy < source.height)
-            & (x + dx >= 0)
-            & (x + dx < source.width)
-            & (channel + dc < source.channels)
-        )
-        byte = (channel + dc) * source.channel_stride + (y + dy) * source.row_stride + x + dx
-        unsafe |= inside & (order[np.where(inside, byte, 0)] >= in_flight_from)
+    for pixel_y, pixel_x in np.ndindex(consumer.tile):
+        for t in range(TAPS):
+            dy, dx, dc = (0, 0, t) if consumer.channel_mode else (t // 3, t % 3, 0)
+            tap_y, tap_x = y + step * pixel_y + dy, x + step * pixel_x + dx
+            tap_channel = channel + dc
+            inside = (
+                (tap_y >= 0)
+                & (tap_y < source.height)
+                & (tap_x >= 0)
+                & (tap_x < source.width)
+                & (tap_channel < source.channels)
+            )
+            byte = tap_channel * source.channel_stride + tap_y * source.row_stride + tap_x
+            unsafe |= inside & (order[np.where(inside, byte, 0)] >= in_flight_from)
     return int(np.argmax(unsafe)) if unsafe.any() else MAX_SAFE_STEPS
 
 
@@ -454,22 +522,27 @@ def _weight_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
 
 def _param_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
     """Multiplier and bias of each output channel; ones and zeros fill up the last group."""
-    num = m.num_groups * cfg.num_cols
+    channels, columns = m.target.channels, m.channels_per_group
+    num = m.num_groups * columns
     multiplier, bias = np.full(num, 0x3F800000, np.uint64), np.zeros(num, np.uint64)
-    channels = m.target.channels
-    folded = m.layer.folded_bias
     multiplier[:channels] = m.layer.multiplier.astype(np.float32).view(np.uint32)
-    bias[:channels] = (folded & 0xFFFFFFFF).astype(np.uint64)
-    return (multiplier << np.uint64(32) | bias).tolist()
+    bias[:channels] = (m.layer.folded_bias & 0xFFFFFFFF).astype(np.uint64)
+    beats = (multiplier << np.uint64(32) | bias).reshape(m.num_groups, columns)
+    return np.tile(beats, (1, m.pixels)).ravel().tolist()
 
 
 def _output_bytes(m: Mapping, cfg: AccelConfig) -> NDArray[np.int64]:
     """Byte of each output element in the results: beats of num_lanes bytes, in order."""
-    pixels = m.outputs_per_group
-    last = -(-(m.target.channels - (m.num_groups - 1) * cfg.num_cols) // cfg.num_lanes)
+    columns = m.channels_per_group
+    pixels, full = m.target.height * m.target.width, columns // cfg.num_lanes
+    # Pixels come tile by tile.
+    y, x = np.divmod(np.arange(pixels), m.target.width)
+    (rows, cols), order = m.tile, np.empty(pixels, np.int64)
+    order[np.lexsort((x % cols, y % rows, x // cols, y // rows))] = np.arange(pixels)
+    last = -(-(m.target.channels - (m.num_groups - 1) * columns) // cfg.num_lanes)
     channel = np.arange(m.target.channels)[:, None]
-    pixel = np.arange(pixels)[None, :]
-    group, column = divmod(channel, cfg.num_cols)
-    beats = np.where(group == m.num_groups - 1, last, cfg.num_beats)
-    beat = group * pixels * cfg.num_beats + pixel * beats + column // cfg.num_lanes
+    pixel = order[None, :]
+    group, column = divmod(channel, columns)
+    beats = np.where(group == m.num_groups - 1, last, full)
+    beat = group * pixels * full + pixel * beats + column // cfg.num_lanes
     return (beat * cfg.num_lanes + column % cfg.num_lanes).ravel()

@@ -19,6 +19,9 @@ ACT_NBITS = 9
 BUS_NBITS = 64
 """Width of a word on every stream at the accelerator's edge."""
 
+FETCH_LATENCY = 3
+"""Cycles from the issue of a step to its offer to the PE array."""
+
 PE_ARRAY_LATENCY = 5
 """Cycles from the acceptance of a ``last`` step to the offer of its sums."""
 
@@ -39,7 +42,11 @@ class AccelConfig:
     """
 
     num_cols: int = 8
-    """Columns of the PE array: output channels computed in parallel, 9 multipliers each."""
+    """Columns of the PE array, 9 multipliers each: as many output channels at once, unless
+    pixel groups share them."""
+    pixel_groups: int = 1
+    """Copies of the activation memory, each with ``num_cols / pixel_groups`` columns of its own: a
+    layer computes as many neighbouring pixels at once, or one pixel in all columns."""
     num_lanes: int = 2
     """Requantizer lanes: accumulators requantized per cycle."""
     acc_nbits: int = 32
@@ -55,10 +62,14 @@ class AccelConfig:
     """Words of the parameter memory: a bias and a multiplier per lane each."""
     max_layers: int = 16
     """Layer descriptors that the program memory holds."""
+    zero_gating: bool = True
+    """A zero activation switches no multiplier: the registers at its inputs keep what they hold.
+    No effect on results or cycles."""
 
     def __post_init__(self) -> None:
         limits = {
             "num_cols": (1, 64),
+            "pixel_groups": (1, 4),
             "num_lanes": (1, 8),
             "acc_nbits": (20, 32),
             "spad_depth": (1, 256),
@@ -73,14 +84,18 @@ class AccelConfig:
                 raise AccelError(f"configuration: {name} must be a whole number, not {value!r}")
             if not low <= value <= high:
                 raise AccelError(f"configuration: {name} must be from {low} to {high}, not {value}")
-        for name in ("num_lanes", "spad_depth", "act_depth"):
+        for name in ("pixel_groups", "num_lanes", "spad_depth", "act_depth"):
             value = getattr(self, name)
             if value & (value - 1):
                 raise AccelError(f"configuration: {name} must be a power of two, not {value}")
-        if self.num_cols % self.num_lanes:
+        if not isinstance(self.zero_gating, bool):
             raise AccelError(
-                f"configuration: num_lanes must divide num_cols, but {self.num_lanes} does not "
-                f"divide {self.num_cols}"
+                f"configuration: zero_gating must be true or false, not {self.zero_gating!r}"
+            )
+        if self.num_cols % (self.pixel_groups * self.num_lanes):
+            raise AccelError(
+                f"configuration: pixel_groups * num_lanes must divide num_cols, but "
+                f"{self.pixel_groups} * {self.num_lanes} does not divide {self.num_cols}"
             )
 
     def __str__(self) -> str:
@@ -88,6 +103,7 @@ class AccelConfig:
         return (
             f"c{self.num_cols}l{self.num_lanes}a{self.acc_nbits}s{self.spad_depth}"
             f"m{self.act_depth}w{self.weight_depth}p{self.param_depth}d{self.max_layers}"
+            f"g{self.pixel_groups}z{int(self.zero_gating)}"
         )
 
     # Derived widths and counts
@@ -95,6 +111,11 @@ class AccelConfig:
     @property
     def num_multipliers(self) -> int:
         return TAPS * self.num_cols
+
+    @property
+    def group_cols(self) -> int:
+        """Columns of one pixel group."""
+        return self.num_cols // self.pixel_groups
 
     @property
     def num_beats(self) -> int:
@@ -147,7 +168,9 @@ tiny = dataclasses.replace(
     param_depth=512,
     max_layers=8,
 )
-wide = dataclasses.replace(base, num_cols=16, num_lanes=4, weight_depth=1024, param_depth=128)
+wide = dataclasses.replace(
+    base, num_cols=16, pixel_groups=2, num_lanes=4, weight_depth=1024, param_depth=128
+)
 PRESETS = {"tiny": tiny, "base": base, "wide": wide}
 
 

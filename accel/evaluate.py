@@ -27,12 +27,15 @@ MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
 
 
 _LOST = {
-    Activity.HANDOVER: "taken\nup",
-    Activity.IMAGE: "image",
-    Activity.DRAIN: "layer\nbefore",
-    Activity.STALL: "stall",
+    Activity.HANDOVER: "hand-\nover",
+    Activity.FILL: "fill",
+    Activity.DRAIN: "drain",
+    Activity.REQUANTIZER: "requan-\ntizer",
+    Activity.MEMORY: "mem-\nory",
+    Activity.INPUT: "input",
+    Activity.OUTPUT: "output",
 }
-"""Cycles without a step, as the table calls them."""
+"""Causes of cycles without a step, as the table calls them."""
 
 
 def bundled_network() -> Network:
@@ -159,8 +162,8 @@ class Evaluation:
         table.add_row(*total)
         table.caption = (
             "Steps are the least cycles that the mapping needs; use is of the multipliers. The "
-            "columns at the right are the cycles without a step: the layer is taken up, waits for "
-            "an image, waits for the layer before, or the pipeline stalls."
+            "columns at the right are the cycles without a step, by cause: see "
+            "docs/architecture.md."
             if spent is not None
             else "The functional level has no cycles."
         )

@@ -35,10 +35,11 @@ Ints = NDArray[np.int64]
 class Step(NamedTuple):
     """Nine activations times nine weights in every column.
 
-    x: int (9,), each in [-128, 255]. w: int8 (num_cols, 9); only read when ``load`` is set, which
-    also writes it to scratchpad entry ``idx``; otherwise the weights come from that entry.
-    ``first`` starts an accumulation, ``last`` ends it and sends the sums on. ``pool_first`` and
-    ``pool_last`` go with the sums of a ``last`` step: first and last of a pooling window.
+    x: int (pixel_groups, 9), each in [-128, 255], for the columns of each group. w: int8
+    (num_cols, 9); only read when ``load`` is set, which also writes it to scratchpad entry ``idx``;
+    otherwise the weights come from that entry. ``first`` starts an accumulation, ``last`` ends it
+    and sends the sums on. ``pool_first`` and ``pool_last`` go with the sums of a ``last`` step:
+    first and last of a pooling window.
     """
 
     x: Ints
@@ -109,10 +110,11 @@ Message = Step | Acc | Pooled | Param | Out
 
 @cache
 def mk_step(cfg: AccelConfig) -> Any:
-    """Bitstruct of :class:`Step`: x packs 9 taps of 9 bits, w packs column c, tap t at 9c+t."""
+    """Bitstruct of :class:`Step`: x packs group g, tap t at 9g+t (9 bits each), w packs column c,
+    tap t at 9c+t (8 bits each)."""
     b1 = mk_bits(1)
     fields = {
-        "x": mk_bits(TAPS * ACT_NBITS),
+        "x": mk_bits(cfg.pixel_groups * TAPS * ACT_NBITS),
         "w": mk_bits(cfg.weight_word_nbits),
         "idx": mk_bits(cfg.spad_idx_nbits),
         "load": b1,
@@ -183,10 +185,10 @@ def unpack(cfg: AccelConfig, bits: Any) -> Message:
     cols, lanes, acc_nbits = cfg.num_cols, cfg.num_lanes, cfg.acc_nbits
     match type(bits).__name__.split("_")[0]:
         case "Step":
-            x = unpack_ints(int(bits.x), ACT_NBITS, TAPS, signed=True)
+            x = unpack_ints(int(bits.x), ACT_NBITS, cfg.pixel_groups * TAPS, signed=True)
             w = unpack_ints(int(bits.w), 8, cfg.num_multipliers, signed=True)
             flags = (bits.idx, bits.load, bits.first, bits.last, bits.pool_first, bits.pool_last)
-            return Step(x, w.reshape(cols, TAPS), *map(int, flags))
+            return Step(x.reshape(-1, TAPS), w.reshape(cols, TAPS), *map(int, flags))
         case "Acc":
             acc = unpack_ints(int(bits.acc), acc_nbits, cols, signed=True)
             return Acc(acc, int(bits.pool_first), int(bits.pool_last))

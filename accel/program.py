@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.errors import AccelError
 from accel.network import Tensor
 
-WORDS_PER_LAYER = 16
+WORDS_PER_LAYER = 18
 INPUT_WORDS = 4
 BYTES_PER_WORD = BUS_NBITS // 8
 
@@ -38,8 +38,8 @@ MAX_COUNT = 4096
 MAX_SIZE = 511
 """Largest height or width of a feature map."""
 MAX_PADDING = 15
-MAX_STEP = 15
-"""Most rows or columns from one pooling window to the next."""
+MAX_STEP = 63
+"""Most rows or columns from one output, or one vector of neighbouring outputs, to the next."""
 MAX_SAFE_STEPS = 65535
 
 
@@ -64,7 +64,8 @@ def header(kind: Packet, address: int = 0, count: int = 0) -> int:
 
 
 class Activity(IntEnum):
-    """What the accelerator's issue stage does in a cycle (its ``activity`` port)."""
+    """What the accelerator's issue stage does in a cycle (its ``activity`` port): it issues a step,
+    or something keeps it from doing so."""
 
     IDLE = 0
     """No program runs."""
@@ -72,13 +73,29 @@ class Activity(IntEnum):
     """A step was issued: every multiplier of the array has work."""
     HANDOVER = 2
     """The next layer's descriptor is taken up."""
-    IMAGE = 3
-    """Waits for an image."""
+    FILL = 3
+    """The step would read what the layer before has not written yet, and that layer's last step has
+    not reached the multipliers."""
     DRAIN = 4
-    """Waits until the layer before has written what this step may read."""
-    STALL = 5
-    """The pipeline is blocked: requantizer or results are not taken fast enough."""
+    """The same, and that step is in the array's adders and accumulators."""
+    REQUANTIZER = 5
+    """The same, and it has left the array; or the requantizer takes no more vectors."""
+    MEMORY = 6
+    """Waits for an image whose next word waits for the activation memory: outputs are written in
+    this cycle, or the last image is still being read."""
+    INPUT = 7
+    """Waits for an image whose next word has not come."""
+    OUTPUT = 8
+    """The pipeline is blocked: results are not taken, or a layer's last one was just put away."""
 
+
+TRAFFIC = ("weight_words", "activation_bytes", "gated_taps", "result_bytes")
+"""What the hardware counts for each layer, from the loading of its descriptor on: words read from
+the weight memory; bytes read from the activation memories; taps that were gated, each of which kept
+``group_cols`` multipliers from switching; bytes of output."""
+
+TRAFFIC_NBITS = 48
+"""Width of a counter."""
 
 STREAMS = ("step", "acc", "pooled", "param", "out")
 """Streams between the units, as the port ``streams`` shows them: val in bit 2i, rdy in
@@ -110,71 +127,94 @@ def _at(word: int, low: int, nbits: int) -> Any:
 
 READ_LOOPS = ("kernel_x", "kernel_y", "channel", "pool_x", "pool_y", "out_x", "out_y", "group")
 """Loops of the step sequencer, innermost first; loop i is descriptor word i."""
+PIXEL_WORD = len(READ_LOOPS)
+"""Descriptor word PIXEL_WORD + i: how much further a pixel group reads whose number has bit i set,
+as the stride, rows and columns of a loop. Zero where all groups read the same."""
 WRITE_LOOPS = ("out_x", "out_y", "group")
-"""Loops of the write sequencer outside its beats; loop i is descriptor word 13 + i."""
+"""Loops of the write sequencer outside pixels and beats; loop i is descriptor word
+WRITE_WORD + 1 + i, without rows and columns."""
+PARAM_WORD, WRITE_WORD = 12, 14
+"""First words of the parameter sequencer and of the write sequencer."""
 
 LOOP_COUNT, LOOP_Q, LOOP_R = (0, 12), (12, 16), (28, 4)
-LOOP_DY, LOOP_DX = (32, 4), (36, 4)
+LOOP_DY, LOOP_DX = (32, 6), (38, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDescriptor:
     """One layer, as the three sequencers walk it. Counts are stored minus one.
 
-    Words 0 to 9 belong to the step sequencer, 10 and 11 to the parameter sequencer, 12 to 15 to
+    Words 0 to 11 belong to the step sequencer, 12 and 13 to the parameter sequencer, 14 to 17 to
     the write sequencer.
     """
 
     read_loops: tuple[Loop, ...] = (Loop(),) * len(READ_LOOPS)
+    pixel_offsets: tuple[Loop, ...] = (Loop(),) * 2
     write_loops: tuple[Loop, ...] = (Loop(),) * len(WRITE_LOOPS)
 
     # Step sequencer
-    read_q: int = _at(8, 0, 16)
-    read_r: int = _at(8, 16, 4)
-    padding: int = _at(8, 20, 4)
-    height: int = _at(8, 24, 9)
-    width: int = _at(8, 33, 9)
-    pad_value: int = _at(8, 42, 9)
+    read_q: int = _at(10, 0, 16)
+    read_r: int = _at(10, 16, 4)
+    padding: int = _at(10, 20, 4)
+    height: int = _at(10, 24, 9)
+    width: int = _at(10, 33, 9)
+    pad_value: int = _at(10, 42, 9)
     """The input's zero point, which a tap outside the feature map reads."""
-    signed: int = _at(8, 51, 1)
+    signed: int = _at(10, 51, 1)
     """The input is int8, not uint8."""
-    channel_mode: int = _at(8, 52, 1)
+    channel_mode: int = _at(10, 52, 1)
     """Taps are nine channels of one pixel, not a 3x3 window of one channel."""
-    reload: int = _at(8, 53, 1)
+    reload: int = _at(10, 53, 1)
     """The steps of one output do not fit the scratchpads: read weights for each output anew."""
-    frees_input: int = _at(8, 54, 1)
+    frees_input: int = _at(10, 54, 1)
     """After this layer nothing reads the image: the next one may be loaded."""
-    tap_q: int = _at(9, 0, 16)
+    tap_q: int = _at(11, 0, 16)
     """Rows from one tap row (window) or channel (channel mode) to the next."""
-    weight_base: int = _at(9, 16, 16)
-    safe_steps: int = _at(9, 32, 16)
+    weight_base: int = _at(11, 16, 16)
+    safe_steps: int = _at(11, 32, 16)
     """So many first steps read nothing that the layer before may still have in flight."""
+    last_rows: int = _at(11, 48, 2)
+    last_columns: int = _at(11, 50, 2)
+    """Rows and columns of the kernel in its last window."""
+    last_channels: int = _at(11, 52, 4)
+    """Channels in the last block of nine."""
 
     # Parameter sequencer
-    param_beats: int = _at(10, 0, 6)
-    param_last_beats: int = _at(10, 6, 6)
+    param_beats: int = _at(12, 0, 6)
+    param_last_beats: int = _at(12, 6, 6)
     """Beats of a vector, and of one in the last group of output channels; minus one."""
-    param_pixels: int = _at(10, 12, 24)
-    """Outputs of a group, minus one."""
-    param_groups: int = _at(10, 36, 12)
-    param_base: int = _at(10, 48, 16)
-    zero_point: int = _at(11, 0, 9)
-    lo: int = _at(11, 9, 9)
-    hi: int = _at(11, 18, 9)
+    param_vectors: int = _at(12, 12, 24)
+    """Vectors of a group, minus one."""
+    param_groups: int = _at(12, 36, 12)
+    param_base: int = _at(12, 48, 16)
+    zero_point: int = _at(13, 0, 9)
+    lo: int = _at(13, 9, 9)
+    hi: int = _at(13, 18, 9)
 
     # Write sequencer
-    write_q: int = _at(12, 0, 16)
-    write_r: int = _at(12, 16, 4)
-    lane_q: int = _at(12, 20, 16)
+    write_q: int = _at(14, 0, 16)
+    write_r: int = _at(14, 16, 4)
+    lane_q: int = _at(14, 20, 16)
     """Rows from one channel to the next."""
-    write_beats: int = _at(12, 36, 6)
-    write_last_beats: int = _at(12, 42, 6)
-    last_lanes: int = _at(12, 48, 4)
-    """Channels in the very last beat of the last group."""
-    to_result: int = _at(12, 52, 1)
+    write_beats: int = _at(14, 36, 6)
+    write_last_beats: int = _at(14, 42, 6)
+    """Beats with outputs of a pixel, and of one in the last group of output channels; minus one."""
+    last_lanes: int = _at(14, 48, 4)
+    """Channels in the very last of these beats of the last group."""
+    to_result: int = _at(14, 52, 1)
     """The last layer: outputs go to the result stream, not to memory."""
-    out_signed: int = _at(12, 53, 1)
+    out_signed: int = _at(14, 53, 1)
     """Outputs are int8, not uint8 (the winning class is chosen among numbers, not bytes)."""
+    pixel_row_q: int = _at(15, 32, 16)
+    """Rows of memory from one row of outputs to the next."""
+    pixel_x: int = _at(15, 48, 1)
+    pixel_y: int = _at(15, 49, 1)
+    """A vector has two columns, or rows, of pixels."""
+    drop_x: int = _at(15, 50, 1)
+    drop_y: int = _at(15, 51, 1)
+    """The second one of the last vector lies beyond the feature map."""
+    drop_beats: int = _at(15, 52, 6)
+    """Beats without outputs that follow a pixel's in the last group of output channels."""
 
     def encode(self) -> list[int]:
         words = [0] * WORDS_PER_LAYER
@@ -183,7 +223,12 @@ class LayerDescriptor:
             assert -(1 << nbits) < value < 1 << nbits, "the compiler checks limits by name"
             words[word] |= (int(value) & ((1 << nbits) - 1)) << low
 
-        for first, loops in ((0, self.read_loops), (13, self.write_loops)):
+        nests = (
+            (0, self.read_loops),
+            (PIXEL_WORD, self.pixel_offsets),
+            (WRITE_WORD + 1, self.write_loops),
+        )
+        for first, loops in nests:
             for i, loop in enumerate(loops):
                 q, r = divmod(loop.stride, TAPS)
                 parts = (LOOP_COUNT, LOOP_Q, LOOP_R, LOOP_DY, LOOP_DX)
@@ -201,16 +246,17 @@ class LayerDescriptor:
 
         def loop(word: int) -> Loop:
             stride = TAPS * signed_field(get(word, *LOOP_Q), 16) + get(word, *LOOP_R)
-            return Loop(
-                get(word, *LOOP_COUNT) + 1, stride, get(word, *LOOP_DY), get(word, *LOOP_DX)
-            )
+            reads = word < PARAM_WORD
+            dy, dx = (get(word, *LOOP_DY), get(word, *LOOP_DX)) if reads else (0, 0)
+            return Loop(get(word, *LOOP_COUNT) + 1, stride, dy, dx)
 
         values = {n: get(b.word, b.low, b.nbits) for n, b in FIELDS.items()}
         for name in SIGNED_FIELDS:
             values[name] = signed_field(values[name], FIELDS[name].nbits)
         return cls(
             read_loops=tuple(loop(i) for i in range(len(READ_LOOPS))),
-            write_loops=tuple(loop(13 + i) for i in range(len(WRITE_LOOPS))),
+            pixel_offsets=tuple(loop(PIXEL_WORD + i) for i in range(2)),
+            write_loops=tuple(loop(WRITE_WORD + 1 + i) for i in range(len(WRITE_LOOPS))),
             **values,
         )
 
@@ -257,12 +303,14 @@ class ProgramMemory:
     """What the program stream fills, word by word; for models of the hardware.
 
     weights: int8 (weight_depth, num_cols, 9). multipliers: float32 patterns (param_depth,
-    num_lanes). biases: int64 (param_depth, num_lanes).
+    num_lanes). biases: int64 (param_depth, num_lanes). traffic: the counters of :data:`TRAFFIC` of
+    each layer, which start at zero when its descriptor is loaded.
     """
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.cfg = cfg
         self.layers: dict[int, LayerDescriptor] = {}
+        self.traffic: dict[int, list[int]] = {}
         self.weights = np.zeros((cfg.weight_depth, cfg.num_cols, TAPS), np.int8)
         self.multipliers = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
         self.biases = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
@@ -313,6 +361,7 @@ class ProgramMemory:
         cfg = self.cfg
         if kind == Packet.LAYER:
             self.layers[address] = LayerDescriptor.decode(words)
+            self.traffic[address] = [0] * len(TRAFFIC)
         elif kind == Packet.INPUT:
             self.input = InputDescriptor.decode(words)
         elif kind == Packet.WEIGHTS:
@@ -336,24 +385,71 @@ def offsets(loops: tuple[Loop, ...], attribute: str = "stride") -> NDArray[np.in
     return out
 
 
-def read_addresses(d: LayerDescriptor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Byte addresses that the taps of a layer's first group of output channels read.
+class Reads(NamedTuple):
+    """What the taps of a layer's first group of output channels read, (steps, pixel_groups, 9)
+    each; every group reads the same."""
 
-    Returns int64 (steps of the group, 9) and whether each lies inside the feature map. Every
-    group reads the same.
-    """
+    address: NDArray[np.int64]
+    """Byte of the activation memory."""
+    inside: NDArray[np.bool_]
+    """The byte is read."""
+    padding: NDArray[np.bool_]
+    """The tap lies outside the feature map: it is the pad value. A tap that is neither lies outside
+    the kernel, or beyond the last channel: it is zero."""
+
+
+def reads(d: LayerDescriptor, pixel_groups: int) -> Reads:
+    """What a layer reads, in the order of its steps."""
     loops = d.read_loops[:-1]
-    y, x = offsets(loops, "dy") - d.padding, offsets(loops, "dx") - d.padding
     tap = np.arange(TAPS)
+    kernel_x, kernel_y, channel = last_iterations(loops)[:3]
     if d.channel_mode:
         dy = dx = np.zeros(TAPS, np.int64)
         reach = tap * (TAPS * d.tap_q + 1)
+        used = ~channel[:, None] | (tap < d.last_channels)
     else:
         dy, dx = tap // 3, tap % 3
         reach = dy * (TAPS * d.tap_q + 3) + dx
-    y, x = y[:, None] + dy, x[:, None] + dx
+        used = ~kernel_y[:, None] | (dy < d.last_rows)
+        used &= ~kernel_x[:, None] | (dx < d.last_columns)
+
+    def of_taps(attribute: str, offset: NDArray[np.int64]) -> NDArray[np.int64]:
+        pixels = tuple(Loop(2, o.stride, o.dy, o.dx) for o in d.pixel_offsets)
+        groups = offsets(pixels, attribute)[:pixel_groups, None]
+        return offsets(loops, attribute)[:, None, None] + groups + offset
+
+    y, x = of_taps("dy", dy - d.padding), of_taps("dx", dx - d.padding)
     inside = (y >= 0) & (y < d.height) & (x >= 0) & (x < d.width)
-    return TAPS * d.read_q + d.read_r + offsets(loops)[:, None] + reach, inside
+    return Reads(
+        address=TAPS * d.read_q + d.read_r + of_taps("stride", reach),
+        inside=inside & used[:, None],
+        padding=~inside & used[:, None],
+    )
+
+
+def write_pixels(d: LayerDescriptor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The pixels of a group's vectors, in the order in which they come.
+
+    Returns int64 (pixels,): bytes from the group's first output to each; and bool (pixels,):
+    whether it lies inside the feature map.
+    """
+    row = TAPS * d.pixel_row_q + 3
+    tile = Loop(d.pixel_x + 1, 1), Loop(d.pixel_y + 1, row)
+    columns, rows, _ = d.write_loops
+    inside = np.ones((rows.count, columns.count, d.pixel_y + 1, d.pixel_x + 1), bool)
+    inside[:, -1, :, 1:] = not d.drop_x
+    inside[-1, :, 1:] &= not d.drop_y
+    return offsets((*tile, columns, rows)), inside.ravel()
+
+
+def last_iterations(loops: tuple[Loop, ...]) -> list[NDArray[np.bool_]]:
+    """For each loop of a nest, whether it is in its last iteration: bool (iterations,)."""
+    at = np.arange(int(np.prod([loop.count for loop in loops])))
+    found, inner = [], 1
+    for loop in loops:
+        found.append(at // inner % loop.count == loop.count - 1)
+        inner *= loop.count
+    return found
 
 
 def nest_flags(d: LayerDescriptor) -> list[tuple[int, int, int, int]]:

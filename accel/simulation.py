@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from accel import verilated
 from accel.config import AccelConfig
 from accel.errors import AccelError
-from accel.program import STREAMS, Activity, Program
+from accel.program import STREAMS, TRAFFIC, Activity, Program
 
 LEVELS = ("fl", "cl", "rtl", "verilator")
 
 # As in csrc/driver.cpp
-NUM_LAYERS, NUM_ACTIVITIES = 64, 8
+NUM_LAYERS, NUM_ACTIVITIES = 64, 16
 
 Words = NDArray[np.uint64]
 Progress = Callable[[int], None]
@@ -38,6 +38,8 @@ class Chunk(NamedTuple):
     """(n,) cycle of its last result."""
     spent: Words | None
     """(n, layers, activities) cycles."""
+    traffic: Words
+    """(layers, counters of :data:`accel.program.TRAFFIC`) of all n images together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,13 @@ class Run:
         spent = spent or [c.spent for c in self.chunks if c.spent is not None]
         mean: NDArray[np.float64] = np.concatenate(spent).mean(axis=0)
         return mean[: len(self.program.layers), : len(Activity)]
+
+    @cached_property
+    def traffic(self) -> NDArray[np.float64]:
+        """What the hardware counted for each layer: (layers, counters of
+        :data:`accel.program.TRAFFIC`), an image on average."""
+        total = np.sum([c.traffic for c in self.chunks], axis=0)
+        return total[: len(self.program.layers)] / len(self.outputs)
 
     @property
     def cycles_per_image(self) -> float | None:
@@ -212,7 +221,7 @@ def _run_chunk(
 
         core = AcceleratorCore(program.cfg)
         core.load(program.words)
-        return Chunk(core.run(images), None, None, None)
+        return Chunk(core.run(images), None, None, None, _traffic(core.program.traffic.get))
     if level == "verilator":
         words = np.array(program.words, np.uint64)
         raw = verilated.run(driver, words, images, program.result_words, limit)
@@ -225,14 +234,21 @@ def _run_chunk(
 
 def _parse(program: Program, raw: Words, n: int) -> Chunk:
     """The compiled driver's output file."""
-    sizes = np.cumsum([n * program.result_words, n, n])
-    results, first_word, last_result, spent = np.split(raw, sizes)
+    sizes = np.cumsum([n * program.result_words, n, n, n * NUM_LAYERS * NUM_ACTIVITIES])
+    results, first_word, last_result, spent, traffic = np.split(raw, sizes)
     return Chunk(
         results.reshape(n, -1),
         first_word,
         last_result,
         spent.reshape(n, NUM_LAYERS, NUM_ACTIVITIES),
+        traffic.reshape(NUM_LAYERS, len(TRAFFIC)),
     )
+
+
+def _traffic(counters: Callable[[int], Any]) -> Words:
+    """``counters(layer)`` of all layers, zeros where it is None."""
+    nothing = [0] * len(TRAFFIC)
+    return np.array([counters(layer) or nothing for layer in range(NUM_LAYERS)], np.uint64)
 
 
 class _Stepper(Protocol):
@@ -248,6 +264,10 @@ class _Stepper(Protocol):
         """One clock cycle: whether the offered words were taken, and the result if one came."""
         ...
 
+    def traffic(self, layer: int) -> list[int] | None:
+        """The counters of a layer, at rest; None if the hardware has no such layer."""
+        ...
+
 
 class _CL:
     def __init__(self, cfg: AccelConfig) -> None:
@@ -257,7 +277,7 @@ class _CL:
 
     def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
         core = self.core
-        core.evaluate(True)
+        core.evaluate(image is not None, True)
         self.layer, self.activity = core.layer, core.activity
         took_prog = prog is not None and core.prog_rdy
         took_image = image is not None and core.image_rdy
@@ -269,12 +289,17 @@ class _CL:
     def streams(self) -> int:
         return int(self.core.streams)
 
+    def traffic(self, layer: int) -> list[int] | None:
+        counters: list[int] | None = self.core.program.traffic.get(layer)
+        return counters
+
 
 class _RTL:
     def __init__(self, cfg: AccelConfig) -> None:
         from accel.pymtl import prepare
         from rtl_models.accelerator import AcceleratorRTL
 
+        self.num_layers = cfg.max_layers
         self.top = prepare(AcceleratorRTL(cfg))
         self.top.sim_reset()
         self.top.result.rdy @= 1
@@ -295,6 +320,13 @@ class _RTL:
     @property
     def streams(self) -> int:
         return int(self.top.streams)
+
+    def traffic(self, layer: int) -> list[int] | None:
+        if layer >= self.num_layers:
+            return None
+        self.top.traffic_layer @= layer
+        self.top.sim_eval_combinational()
+        return [int(getattr(self.top, name)) for name in TRAFFIC]
 
 
 def _step_through(
@@ -345,16 +377,19 @@ def _step_through(
             spent[at, stepper.layer, stepper.activity] += 1
         cycle += 1
     shaped = np.array(results, np.uint64).reshape(n, -1)
-    return Chunk(shaped, first_word, last_result, spent[:n])
+    return Chunk(shaped, first_word, last_result, spent[:n], _traffic(stepper.traffic))
 
 
 _ISSUE = {
     Activity.IDLE: "has no program",
     Activity.STEP: "issues steps",
     Activity.HANDOVER: "takes up the layer",
-    Activity.IMAGE: "waits for an image",
-    Activity.DRAIN: "waits for the layer before to reach memory",
-    Activity.STALL: "waits for the PE array",
+    Activity.FILL: "waits for the layer before, whose last step is on its way to the array",
+    Activity.DRAIN: "waits for the layer before, whose last step is in the array",
+    Activity.REQUANTIZER: "waits for the requantizer",
+    Activity.MEMORY: "waits for an image that waits for the activation memory",
+    Activity.INPUT: "waits for an image",
+    Activity.OUTPUT: "waits for outputs to be taken",
 }
 
 _UNITS = (

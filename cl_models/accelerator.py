@@ -6,20 +6,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pymtl3 import Component, OutPort, mk_bits, update, update_ff
+from pymtl3 import Component, InPort, OutPort, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.config import BUS_NBITS, FETCH_LATENCY, PE_ARRAY_LATENCY, TAPS, AccelConfig
 from accel.messages import Out, Param, Step
 from accel.program import (
     BYTES_PER_WORD,
     STREAMS,
+    TRAFFIC,
+    TRAFFIC_NBITS,
     Activity,
     LayerDescriptor,
     ProgramMemory,
     nest_flags,
     offsets,
-    read_addresses,
+    reads,
+    write_pixels,
 )
 from cl_models.pe_array import PEArrayCore
 from cl_models.pooling_unit import PoolingUnitCore
@@ -28,17 +31,39 @@ from cl_models.requantizer import RequantizerCore
 IDLE, SETUP, RUN = 0, 1, 2
 
 
-class _Reads(NamedTuple):
+class _Plan(NamedTuple):
     """The steps of a layer's first group of output channels; every group reads the same."""
 
     address: NDArray[np.int64]
-    """(steps, 9); the pad value's place for a tap outside the feature map."""
+    """(steps, pixel_groups, 9); for a tap that reads nothing, the place of its value."""
+    num_inside: list[int]
+    """Taps of each step that lie inside."""
     flags: list[tuple[int, int, int, int]]
     """first, last, pool_first, pool_last of each step."""
     steps_per_output: int
     loads: int
     """So many first steps of a group load their weights; the others find them in the PEs."""
     groups: int
+
+
+class _Address(NamedTuple):
+    """A step on its way to the memories."""
+
+    layer: int
+    descriptor: LayerDescriptor
+    plan: _Plan
+    step: int
+    group: int
+    done: bool
+    """The last one that reads the image."""
+
+
+class _Fetched(NamedTuple):
+    """A step on its way to the PE array."""
+
+    layer: int
+    step: Step
+    num_inside: int
 
 
 class StepSequencer:
@@ -53,24 +78,28 @@ class StepSequencer:
         self.layer = 0
         self.phase = False
         self.step = self.group = self.issued = 0
-        self.reads: dict[int, _Reads] = {}
+        # Moves of the pipeline since the layer before issued its last step.
+        self.since = 0
+        self.plans: dict[int, _Plan] = {}
 
     def setup(self) -> None:
         self.state = RUN
         d = self.descriptor = self.program.layers[self.layer]
-        if self.layer not in self.reads:
-            self.reads[self.layer] = self._plan(d)
-        self.plan = self.reads[self.layer]
+        if self.layer not in self.plans:
+            self.plans[self.layer] = self._plan(d)
+        self.plan = self.plans[self.layer]
         self.step = self.group = self.issued = 0
         self.total = self.plan.groups * len(self.plan.flags)
 
-    def _plan(self, d: LayerDescriptor) -> _Reads:
+    def _plan(self, d: LayerDescriptor) -> _Plan:
         size = TAPS * self.program.cfg.act_depth
-        address, inside = read_addresses(d)
+        taps = reads(d, self.program.cfg.pixel_groups)
+        no_read = np.where(taps.padding, size, size + 1)
         steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
         flags = nest_flags(d)
-        return _Reads(
-            address=np.where(inside, address % size, size),
+        return _Plan(
+            address=np.where(taps.inside, taps.address, no_read),
+            num_inside=taps.inside.sum(axis=(1, 2)).tolist(),
             flags=flags,
             steps_per_output=steps,
             loads=len(flags) if d.reload else steps,
@@ -87,6 +116,7 @@ class StepSequencer:
         if self.issued == self.total:
             self.state = SETUP
             self.phase = not self.phase
+            self.since = 0
             self.layer = self.program.layer_after(self.layer)
 
 
@@ -113,7 +143,7 @@ class ParamSequencer:
         if moves:
             self.out = None
         if self.state == SETUP:
-            self.beat = self.pixel = self.group = 0
+            self.beat = self.vector = self.group = 0
             self.descriptor = self.program.layers[self.layer]
             self.base = self.descriptor.param_base
         self.state = min(self.state + 1, RUN)
@@ -129,9 +159,9 @@ class ParamSequencer:
         if not last:
             return
         self.beat = 0
-        self.pixel += 1
-        if self.pixel > d.param_pixels:
-            self.pixel = 0
+        self.vector += 1
+        if self.vector > d.param_vectors:
+            self.vector = 0
             self.group += 1
             self.base = at + 1
             if last_group:
@@ -204,7 +234,9 @@ class WriteSequencer:
         self.beat = self.pixel = self.group = 0
         self.to_result = d.to_result
         self.channel_stride = TAPS * d.lane_q + 1
-        self.pixels = offsets(d.write_loops[:-1])
+        pixels, inside = write_pixels(d)
+        self.pixels, self.inside = pixels.tolist(), inside.tolist()
+        self.last_pixel = int(np.flatnonzero(inside)[-1])
         self.lanes = np.arange(self.program.cfg.num_lanes)
 
     def ready(self, result_rdy: bool) -> bool:
@@ -212,27 +244,32 @@ class WriteSequencer:
 
     def tick(self, memory: NDArray[np.uint8], out: Out | None, result_rdy: bool) -> None:
         """``out``: what is taken from the requantizer in this cycle, or None."""
-        beat, last, signed = None, False, 0
+        beat, last, signed, ends_layer = None, False, 0, False
         if out is not None:
             d = self.descriptor
             signed = d.out_signed
             last_group = self.group == d.write_loops[-1].count - 1
-            last_beat = self.beat == (d.write_last_beats if last_group else d.write_beats)
+            limit = d.write_last_beats if last_group else d.write_beats
+            # Beats beyond the last channel, and pixels beyond the feature map, are dropped.
+            if self.beat <= limit and self.inside[self.pixel]:
+                last = last_group and self.pixel == self.last_pixel and self.beat == limit
+                num_valid = d.last_lanes if last_group and self.beat == limit else len(self.lanes)
+                self.program.traffic[self.layer][3] += num_valid
+                if self.to_result:
+                    beat = out.y[:num_valid]
+                else:
+                    lanes = self.beat * len(self.lanes) + self.lanes[:num_valid]
+                    start = TAPS * d.write_q + d.write_r + self.group * d.write_loops[-1].stride
+                    at = start + self.pixels[self.pixel] + lanes * self.channel_stride
+                    memory[at] = out.y[:num_valid]
+            last_beat = self.beat == limit + d.drop_beats * last_group
             last_pixel = self.pixel == len(self.pixels) - 1
-            last = last_group and last_beat and last_pixel
-            valid = d.last_lanes if last_group and last_beat else len(self.lanes)
-            if self.to_result:
-                beat = out.y[:valid]
-            else:
-                lanes = self.beat * len(self.lanes) + self.lanes[:valid]
-                start = TAPS * d.write_q + d.write_r + self.group * d.write_loops[-1].stride
-                at = start + self.pixels[self.pixel] + lanes * self.channel_stride
-                memory[at] = out.y[:valid]
+            ends_layer = last_group and last_pixel and last_beat
             self._count(last_beat, last_pixel)
         self.packer.tick(beat, signed, last, result_rdy)
         if not self.program.running:
             self.stop()
-        elif last:
+        elif ends_layer:
             self.state = SETUP
             self.written = not self.written
             self.layer = self.program.layer_after(self.layer)
@@ -305,8 +342,8 @@ class AcceleratorCore:
         self.array = PEArrayCore(cfg)
         self.pooling = PoolingUnitCore(cfg)
         self.requantizer = RequantizerCore(cfg)
-        # One byte more, for what a tap outside the feature map reads.
-        self.memory = np.zeros(TAPS * cfg.act_depth + 1, np.uint8)
+        # Two bytes more, for what taps are that read nothing: the pad value, and zero.
+        self.memory = np.zeros(TAPS * cfg.act_depth + 2, np.uint8)
         self.signed_memory = self.memory.view(np.int8)
         self.no_weights = np.zeros((cfg.num_cols, TAPS), np.int8)
         self.reset()
@@ -323,9 +360,10 @@ class AcceleratorCore:
             self.requantizer,
         ):
             part.reset()
-        # A step's address, and its operands: the two registers of the operand fetch.
-        self.at_address: tuple[LayerDescriptor, _Reads, int, int, bool] | None = None
-        self.at_data: Step | None = None
+        # A step's address, its bytes, and its operands: the three registers of the operand fetch.
+        self.at_address: _Address | None = None
+        self.at_data: _Fetched | None = None
+        self.at_step: _Fetched | None = None
 
     @property
     def result(self) -> int | None:
@@ -335,7 +373,7 @@ class AcceleratorCore:
     def streams(self) -> int:
         """val and rdy of the streams between the units, see :data:`accel.program.STREAMS`."""
         vals = (
-            self.at_data,
+            self.at_step,
             self.array.out,
             self.pooling.out,
             self.params.out,
@@ -347,7 +385,7 @@ class AcceleratorCore:
             word |= (val is not None) << 2 * i | rdy << 2 * i + 1
         return word
 
-    def evaluate(self, result_rdy: bool) -> None:
+    def evaluate(self, image_val: bool, result_rdy: bool) -> None:
         """Settle this cycle's combinational signals."""
         steps, writes, images = self.steps, self.writes, self.images
         self.out_rdy = writes.ready(result_rdy)
@@ -355,6 +393,9 @@ class AcceleratorCore:
         self.pooled_rdy = self.requantizer.ready_pooled(self.params.out, self.out_rdy)
         self.acc_rdy = self.pooling.ready(self.pooled_rdy)
         self.go = self.array.ready(self.acc_rdy)
+        writing = self.out_rdy and self.requantizer.out is not None and not writes.to_result
+        reading_input = self.at_address is not None and self.at_address.done and not self.go
+        self.holds_image = writing or reading_input
 
         self.layer = steps.layer
         self.issue = False
@@ -362,11 +403,18 @@ class AcceleratorCore:
             has_image = images.full or steps.layer != 0
             settled = writes.written == steps.phase
             if not has_image:
-                self.activity = Activity.IMAGE
+                waits = image_val and self.holds_image
+                self.activity = Activity.MEMORY if waits else Activity.INPUT
             elif not settled and steps.issued >= steps.descriptor.safe_steps:
-                self.activity = Activity.DRAIN
+                if steps.since < FETCH_LATENCY + 1:
+                    self.activity = Activity.FILL
+                elif steps.since < FETCH_LATENCY + PE_ARRAY_LATENCY:
+                    self.activity = Activity.DRAIN
+                else:
+                    self.activity = Activity.REQUANTIZER
             elif not self.go:
-                self.activity = Activity.STALL
+                blocked = self.requantizer.out is not None and not self.out_rdy
+                self.activity = Activity.OUTPUT if blocked else Activity.REQUANTIZER
             else:
                 self.activity = Activity.STEP
                 self.issue = True
@@ -383,18 +431,16 @@ class AcceleratorCore:
             idle = False
         program = self.program
         self.prog_rdy = bool(program.missing) or not program.running or idle
-        writing = self.out_rdy and self.requantizer.out is not None and not writes.to_result
-        reading_input = self.at_address is not None and self.at_address[4] and not self.go
-        self.image_rdy = images.begun and not images.full and not writing and not reading_input
+        self.image_rdy = images.begun and not images.full and not self.holds_image
 
     def tick(self, prog: int | None, image: int | None, result_rdy: bool) -> None:
         """The clock edge; ``prog`` and ``image`` are the words taken in this cycle, or None."""
         steps, requantizer = self.steps, self.requantizer
-        step, acc, pooled = self.at_data, self.array.out, self.pooling.out
+        step, acc, pooled = self.at_step, self.array.out, self.pooling.out
         out, param = requantizer.out, self.params.out
         go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
 
-        self.array.tick(step if go else None, acc_rdy)
+        self.array.tick(step.step if step is not None and go else None, acc_rdy)
         self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
         requantizer.tick(
             pooled if pooled_rdy else None, param if self.param_rdy else None, self.out_rdy
@@ -403,12 +449,18 @@ class AcceleratorCore:
 
         done = False
         if go:
-            self.at_data = self._read() if self.at_address is not None else None
+            if step is not None:
+                self._count(step)
+            steps.since += 1
+            self.at_step = self.at_data
+            self.at_data = self._read(self.at_address) if self.at_address is not None else None
             self.at_address = None
         if self.issue:
             plan = steps.plan
             done = steps.issued == steps.total - 1 and bool(steps.descriptor.frees_input)
-            self.at_address = (steps.descriptor, plan, steps.step, steps.group, done)
+            self.at_address = _Address(
+                steps.layer, steps.descriptor, plan, steps.step, steps.group, done
+            )
             steps.advance()
         elif steps.state == SETUP:
             steps.setup()
@@ -423,17 +475,24 @@ class AcceleratorCore:
         if prog is not None:
             self.program.take(prog)
 
-    def _read(self) -> Step:
-        assert self.at_address is not None
-        d, plan, i, group, _ = self.at_address
-        self.memory[-1] = d.pad_value & 0xFF
+    def _read(self, at: _Address) -> _Fetched:
+        d, plan, i = at.descriptor, at.plan, at.step
+        self.memory[-2] = d.pad_value & 0xFF
         x = (self.signed_memory if d.signed else self.memory)[plan.address[i]]
         k = i % plan.steps_per_output
         w, load = self.no_weights, i < plan.loads
         if load:
-            at = d.weight_base + group * plan.steps_per_output + k
-            w = self.program.weights[at]
-        return Step(x, w, k % self.cfg.spad_depth, load, *plan.flags[i])
+            w = self.program.weights[d.weight_base + at.group * plan.steps_per_output + k]
+        step = Step(x, w, k % self.cfg.spad_depth, load, *plan.flags[i])
+        return _Fetched(at.layer, step, plan.num_inside[i])
+
+    def _count(self, fetched: _Fetched) -> None:
+        """The PE array takes a step."""
+        counters = self.program.traffic[fetched.layer]
+        counters[0] += fetched.step.load
+        counters[1] += fetched.num_inside
+        if self.cfg.zero_gating:
+            counters[2] += fetched.step.x.size - np.count_nonzero(fetched.step.x)
 
 
 class AcceleratorCL(Component):
@@ -444,9 +503,12 @@ class AcceleratorCL(Component):
         s.prog = RecvIfcRTL(Word)
         s.image = RecvIfcRTL(Word)
         s.result = SendIfcRTL(Word)
-        s.activity = OutPort(3)
+        s.activity = OutPort(4)
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
         s.streams = OutPort(2 * len(STREAMS))
+        s.traffic_layer = InPort(mk_bits(cfg.layer_nbits))
+        for name in TRAFFIC:
+            setattr(s, name, OutPort(TRAFFIC_NBITS))
         core: Any = AcceleratorCore(cfg)
 
         @update
@@ -457,12 +519,19 @@ class AcceleratorCL(Component):
 
         @update
         def up_cycle():
-            core.evaluate(bool(s.result.rdy))
+            core.evaluate(bool(s.image.val), bool(s.result.rdy))
             s.prog.rdy @= core.prog_rdy
             s.image.rdy @= core.image_rdy
             s.activity @= int(core.activity)
             s.layer @= core.layer
             s.streams @= core.streams
+
+        @update
+        def up_traffic():
+            counters = core.program.traffic.get(int(s.traffic_layer), (0,) * len(TRAFFIC))
+            for name, count in zip(TRAFFIC, counters, strict=True):
+                port = getattr(s, name)
+                port @= int(count)
 
         @update_ff
         def up_tick():

@@ -18,7 +18,8 @@ class PEArrayCore:
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.acc_nbits = cfg.acc_nbits
-        self.scratchpad = np.zeros((cfg.spad_depth, cfg.num_cols, TAPS), dtype=np.int64)
+        groups = cfg.pixel_groups, cfg.group_cols, TAPS
+        self.scratchpad = np.zeros((cfg.spad_depth, *groups), dtype=np.int64)
         self.acc = np.zeros(cfg.num_cols, dtype=np.int64)
         self.reset()
 
@@ -40,8 +41,9 @@ class PEArrayCore:
             self.stages.appendleft(None)
         else:
             if step.load:
-                self.scratchpad[step.idx] = step.w
-            self.stages.appendleft((step, self.scratchpad[step.idx] @ step.x))
+                self.scratchpad[step.idx] = step.w.reshape(self.scratchpad.shape[1:])
+            sums = self.scratchpad[step.idx] @ step.x[:, :, None]
+            self.stages.appendleft((step, sums.ravel()))
         if entry is not None:
             done, sums = entry
             # Wrapping can wait for the end: int64 adds far more steps than a layer has.

@@ -17,8 +17,10 @@ from accel.program import (
     BYTES_PER_WORD,
     LayerDescriptor,
     ProgramMemory,
+    Reads,
     offsets,
-    read_addresses,
+    reads,
+    write_pixels,
 )
 
 
@@ -73,12 +75,15 @@ class AcceleratorCore:
 
     def _run_layer(self, memory: NDArray[np.uint8], i: int) -> Any:
         d = self.program.layers[i]
-        pooled = self._pool(d, self._accumulate(d, self._operands(d, memory)))
-        groups, outputs = d.read_loops[-1].count, pooled.shape[1]
-        valid = self._valid_columns(d)
+        taps = reads(d, self.cfg.pixel_groups)
+        operands = self._operands(d, memory, taps)
+        self._count(i, operands, taps)
+        pooled = self._pool(d, self._accumulate(d, operands))
+        groups, valid = d.read_loops[-1].count, self._valid_channels(d)
         results = []
         channel = TAPS * d.lane_q + 1
-        pixel = offsets(d.write_loops[:-1])
+        offset, inside = write_pixels(d)
+        pixel = offset[inside]
         for g in range(groups):
             beats = (d.param_last_beats if g == groups - 1 else d.param_beats) + 1
             cols = beats * self.cfg.num_lanes
@@ -87,38 +92,65 @@ class AcceleratorCore:
             bits = self.program.multipliers[at : at + beats].ravel()
             multiplier = bits.astype(np.uint32).view(np.float32)
             acc = wrap(pooled[:, :, g, :cols] + bias, self.cfg.acc_nbits)
-            y = requantize(acc, multiplier, d.zero_point, d.lo, d.hi)
+            y = self._pixels(d, requantize(acc, multiplier, d.zero_point, d.lo, d.hi))
             if d.to_result:
                 y[:, :, valid[g] :] = 0
-                results.append(y.reshape(y.shape[0], outputs * cols))
+                filled = -(-valid[g] // self.cfg.num_lanes) * self.cfg.num_lanes
+                results.append(y[:, :, :filled].reshape(y.shape[0], -1))
                 continue
             start = TAPS * d.write_q + d.write_r + g * d.write_loops[-1].stride
             address = start + pixel[:, None] + np.arange(valid[g]) * channel
             memory[:, address] = y[:, :, : valid[g]] & 0xFF
         return self._result_words(d, np.concatenate(results, 1), valid) if d.to_result else None
 
-    def _valid_columns(self, d: LayerDescriptor) -> list[int]:
+    def _pixels(self, d: LayerDescriptor, y: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Vectors (N, vectors, columns) as pixels (N, outputs, channels) in the order in which they
+        are put away, without those that lie beyond the feature map."""
+        pixels = (d.pixel_x + 1) * (d.pixel_y + 1)
+        return y.reshape(y.shape[0], -1, y.shape[2] // pixels)[:, write_pixels(d)[1]]
+
+    def _valid_channels(self, d: LayerDescriptor) -> list[int]:
+        """Output channels of each group."""
         full = (d.write_beats + 1) * self.cfg.num_lanes
         last = d.write_last_beats * self.cfg.num_lanes + d.last_lanes
         return [full] * (d.write_loops[-1].count - 1) + [last]
 
-    def _operands(self, d: LayerDescriptor, memory: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """What the taps read: (N, outputs before pooling * steps of an output, 9)."""
-        address, inside = read_addresses(d)
-        values = memory[:, np.where(inside, address, 0) % memory.shape[1]]
+    def _operands(
+        self, d: LayerDescriptor, memory: NDArray[np.uint8], taps: Reads
+    ) -> NDArray[np.float64]:
+        """Activations (N, outputs before pooling * steps of an output, pixel_groups, 9)."""
+        values = memory[:, np.where(taps.inside, taps.address, 0)]
         operands = (values.view(np.int8) if d.signed else values).astype(np.float64)
-        operands[:, ~inside] = d.pad_value
+        operands[:, ~taps.inside] = 0
+        operands[:, taps.padding] = d.pad_value
         return operands
+
+    def _count(self, i: int, operands: NDArray[np.float64], taps: Reads) -> None:
+        """Traffic of layer ``i``, which reads the same for each group of output channels."""
+        d, n = self.program.layers[i], len(operands)
+        groups, steps = d.read_loops[-1].count, operands.shape[1]
+        loads = steps if d.reload else int(np.prod([loop.count for loop in d.read_loops[:3]]))
+        pixels = int(write_pixels(d)[1].sum())
+        counters = self.program.traffic[i]
+        counters[0] += n * groups * loads
+        counters[1] += n * groups * int(taps.inside.sum())
+        if self.cfg.zero_gating:
+            counters[2] += groups * (operands.size - int(np.count_nonzero(operands)))
+        counters[3] += n * pixels * sum(self._valid_channels(d))
 
     def _accumulate(self, d: LayerDescriptor, x: NDArray[np.float64]) -> NDArray[np.int64]:
         """Sums (N, outputs before pooling, groups, num_cols); float64 holds them exactly."""
         steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
         groups = d.read_loops[-1].count
-        n, cols = x.shape[0], self.cfg.num_cols
+        n, cols = x.shape[0], self.cfg.group_cols
         words = self.program.weights[d.weight_base : d.weight_base + groups * steps]
-        w = words.reshape(groups, steps, cols, TAPS).transpose(1, 3, 0, 2)
-        acc = x.reshape(-1, steps * TAPS) @ w.reshape(steps * TAPS, groups * cols).astype(float)
-        return wrap(acc.astype(np.int64), self.cfg.acc_nbits).reshape(n, -1, groups, cols)
+        sums = []
+        for p in range(self.cfg.pixel_groups):
+            w = words[:, p * cols : (p + 1) * cols].reshape(groups, steps, cols, TAPS)
+            w = w.transpose(1, 3, 0, 2).reshape(steps * TAPS, groups * cols).astype(float)
+            acc = x[:, :, p].reshape(-1, steps * TAPS) @ w
+            sums.append(acc.astype(np.int64).reshape(n, -1, groups, cols))
+        return wrap(np.concatenate(sums, axis=3), self.cfg.acc_nbits)
 
     def _pool(self, d: LayerDescriptor, acc: NDArray[np.int64]) -> NDArray[np.int64]:
         n, _, groups, cols = acc.shape
@@ -138,7 +170,7 @@ class AcceleratorCore:
 
     def _real_bytes(self, d: LayerDescriptor, valid: list[int]) -> NDArray[np.int64]:
         """Positions of bytes that are outputs, not filling, in the order of their beats."""
-        pixels = d.write_loops[0].count * d.write_loops[1].count
+        pixels = int(write_pixels(d)[1].sum())
         at, real = 0, []
         for v in valid:
             size = -(-v // self.cfg.num_lanes) * self.cfg.num_lanes

@@ -13,7 +13,8 @@ class PEArrayCore:
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.acc_nbits = cfg.acc_nbits
-        self.scratchpad = np.zeros((cfg.spad_depth, cfg.num_cols, TAPS), dtype=np.int64)
+        groups = cfg.pixel_groups, cfg.group_cols, TAPS
+        self.scratchpad = np.zeros((cfg.spad_depth, *groups), dtype=np.int64)
         self.acc = np.zeros(cfg.num_cols, dtype=np.int64)
 
     def reset(self) -> None:
@@ -24,8 +25,8 @@ class PEArrayCore:
 
     def take(self, port: str, step: Step) -> list[Acc]:
         if step.load:
-            self.scratchpad[step.idx] = step.w
-        sums = self.scratchpad[step.idx] @ step.x
+            self.scratchpad[step.idx] = step.w.reshape(self.scratchpad.shape[1:])
+        sums = (self.scratchpad[step.idx] @ step.x[:, :, None]).ravel()
         self.acc = wrap(sums if step.first else self.acc + sums, self.acc_nbits)
         return [Acc(self.acc, step.pool_first, step.pool_last)] if step.last else []
 

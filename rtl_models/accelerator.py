@@ -1,11 +1,11 @@
 """The accelerator: everything between the program, image and result streams."""
 
-from pymtl3 import Component, OutPort, Wire, connect, mk_bits, update
+from pymtl3 import Component, InPort, OutPort, Wire, connect, mk_bits, update
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
-from accel.program import STREAMS
+from accel.program import STREAMS, TRAFFIC, TRAFFIC_NBITS
 from rtl_models.image_loader import ImageLoaderRTL
 from rtl_models.operand_fetch import OperandFetchRTL
 from rtl_models.param_sequencer import ParamSequencerRTL
@@ -14,6 +14,7 @@ from rtl_models.pooling_unit import PoolingUnitRTL
 from rtl_models.program_loader import ProgramLoaderRTL
 from rtl_models.requantizer import RequantizerRTL
 from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.traffic_counters import TrafficCountersRTL
 from rtl_models.write_sequencer import WriteSequencerRTL
 
 
@@ -33,7 +34,8 @@ class AcceleratorRTL(Component):
     parameters, one puts outputs away. Between them is only the order of the work. ``activity``
     and ``layer`` say what the issue stage does in each cycle (:class:`accel.program.Activity`),
     ``streams`` who waits for whom: val and rdy of each internal stream, in the order of
-    :data:`accel.program.STREAMS`.
+    :data:`accel.program.STREAMS`. What was moved for layer ``traffic_layer`` since it was loaded is
+    on the ports of :data:`accel.program.TRAFFIC`, right when all results have come.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -44,9 +46,12 @@ class AcceleratorRTL(Component):
         s.prog = RecvIfcRTL(Word)
         s.image = RecvIfcRTL(Word)
         s.result = SendIfcRTL(Word)
-        s.activity = OutPort(3)
+        s.activity = OutPort(4)
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
         s.streams = OutPort(2 * len(STREAMS))
+        s.traffic_layer = InPort(mk_bits(cfg.layer_nbits))
+        for name in TRAFFIC:
+            setattr(s, name, OutPort(TRAFFIC_NBITS))
 
         s.program_loader = ProgramLoaderRTL(cfg)
         s.image_loader = ImageLoaderRTL(cfg)
@@ -57,6 +62,7 @@ class AcceleratorRTL(Component):
         s.param_sequencer = ParamSequencerRTL(cfg)
         s.requantizer = RequantizerRTL(cfg)
         s.write_sequencer = WriteSequencerRTL(cfg)
+        s.traffic = TrafficCountersRTL(cfg)
 
         # The streams
         s.prog //= s.program_loader.prog
@@ -106,6 +112,21 @@ class AcceleratorRTL(Component):
         s.step_sequencer.activity //= s.activity
         s.step_sequencer.layer //= s.layer
 
+        # What is counted
+        fetch, traffic = s.operand_fetch, s.traffic
+        traffic.clear //= loader.layer_wen
+        traffic.clear_layer //= loader.address[0 : cfg.layer_nbits]
+        traffic.step_layer //= fetch.layer
+        traffic.load //= fetch.step.msg.load
+        traffic.reads //= fetch.reads
+        traffic.x //= fetch.step.msg.x
+        traffic.out_layer //= s.write_sequencer.taken_layer
+        traffic.num_taken //= s.write_sequencer.num_taken
+        traffic.layer //= s.traffic_layer
+        for name in TRAFFIC:
+            port = getattr(s, name)
+            port //= getattr(traffic, name)
+
         # One write port for outputs and images; outputs go first.
         s.write_mask = Wire(TAPS)
         s.write_rows = Wire(mk_bits(TAPS * q_nbits))
@@ -119,6 +140,14 @@ class AcceleratorRTL(Component):
         @update
         def up_hold_image():
             s.image_loader.hold @= s.write_sequencer.writing | s.operand_fetch.reading_input
+            s.step_sequencer.image_waits @= s.image.val & (
+                s.write_sequencer.writing | s.operand_fetch.reading_input
+            )
+
+        @update
+        def up_watch():
+            s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
+            s.step_sequencer.out_waits @= s.requantizer.out.val & ~s.write_sequencer.out.rdy
 
         @update
         def up_rest():

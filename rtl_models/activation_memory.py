@@ -1,6 +1,6 @@
 """Activation memory: nine byte-wide banks, and the rotations between taps and banks."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update_ff
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
 from accel.config import TAPS, AccelConfig
 from rtl_models.memory import MemoryRTL
@@ -16,7 +16,8 @@ class ActivationMemoryRTL(Component):
                                           write_* -> rotate -> ^
 
     The taps' rows come in tap order with the bank of tap 0; tap t is in bank
-    ``(bank + t) mod 9``. Reading takes two cycles, both held while ``go`` is low. A write is in
+    ``(bank + t) mod 9``. Banks of taps that are not in ``read_mask`` are not read, and those taps
+    mean nothing. Reading takes two cycles, both held while ``go`` is low. A write is in
     memory in the next cycle; a read of the same row in the same cycle gives the old byte.
     """
 
@@ -24,6 +25,7 @@ class ActivationMemoryRTL(Component):
         q_nbits = cfg.act_addr_nbits
         Rows, Bytes = mk_bits(TAPS * q_nbits), mk_bits(TAPS * 8)
         s.go = InPort()
+        s.read_mask = InPort(TAPS)
         s.read_rows = InPort(Rows)
         s.read_bank = InPort(4)
         s.taps = OutPort(Bytes)
@@ -34,6 +36,7 @@ class ActivationMemoryRTL(Component):
 
         s.bank = [MemoryRTL(8, cfg.act_depth) for _ in range(TAPS)]
         s.row = Wire(Rows)
+        s.mask, s.ren = Wire(TAPS), Wire(TAPS)
         s.bank_at_address = Wire(4)
         s.bank_at_data = Wire(4)
         s.data = Wire(Bytes)
@@ -41,6 +44,10 @@ class ActivationMemoryRTL(Component):
         s.rotate_rows = RotatorRTL(q_nbits, to_banks=True)
         s.rotate_rows.in_ //= s.read_rows
         s.rotate_rows.amount //= s.read_bank
+
+        s.rotate_read_mask = RotatorRTL(1, to_banks=True)
+        s.rotate_read_mask.in_ //= s.read_mask
+        s.rotate_read_mask.amount //= s.read_bank
 
         s.rotate_taps = RotatorRTL(8, to_banks=False)
         s.rotate_taps.in_ //= s.data
@@ -58,16 +65,22 @@ class ActivationMemoryRTL(Component):
         s.rotate_data.amount //= s.write_bank
 
         for b in range(TAPS):
-            s.bank[b].ren //= s.go
+            s.bank[b].ren //= s.ren[b]
             s.bank[b].raddr //= s.row[b * q_nbits : (b + 1) * q_nbits]
             s.bank[b].rdata //= s.data[b * 8 : (b + 1) * 8]
             s.bank[b].wen //= s.rotate_mask.out[b]
             s.bank[b].waddr //= s.rotate_write_rows.out[b * q_nbits : (b + 1) * q_nbits]
             s.bank[b].wdata //= s.rotate_data.out[b * 8 : (b + 1) * 8]
 
+        @update
+        def up_enable():
+            for b in range(TAPS):
+                s.ren[b] @= s.go & s.mask[b]
+
         @update_ff
         def up_address():
             if s.go:
+                s.mask <<= s.rotate_read_mask.out
                 s.row <<= s.rotate_rows.out
                 s.bank_at_address <<= s.read_bank
                 s.bank_at_data <<= s.bank_at_address

@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
 
 from accel.config import BUS_NBITS, AccelConfig
-from accel.program import FIELDS, LOOP_DX, LOOP_R
+from accel.program import FIELDS, LOOP_DX, LOOP_R, PARAM_WORD
 from rtl_models.memory import RegisterFileRTL
 
 
@@ -55,4 +55,4 @@ def word_nbits(word: int) -> int:
     fields = [f.low + f.nbits for f in FIELDS.values() if f.word == word]
     if fields:
         return max(fields)
-    return sum(LOOP_DX) if word < 8 else sum(LOOP_R)
+    return sum(LOOP_DX) if word < PARAM_WORD else sum(LOOP_R)

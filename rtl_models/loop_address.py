@@ -1,8 +1,8 @@
 """Memory address of a nest of loops."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.config import TAPS
+from rtl_models.address_adder import AddressAdderRTL
 
 
 class LoopAddressRTL(Component):
@@ -30,9 +30,13 @@ class LoopAddressRTL(Component):
         s.stride_r = [Wire(R) for _ in range(num_loops)]
         s.at_q = [Wire(Q) for _ in range(num_loops)]
         s.at_r = [Wire(R) for _ in range(num_loops)]
-        s.from_q, s.add_q, s.next_q = Wire(Q), Wire(Q), Wire(Q)
-        s.from_r, s.add_r, s.next_r = Wire(R), Wire(R), Wire(R)
-        s.sum_r = Wire(5)
+        s.from_q, s.add_q = Wire(Q), Wire(Q)
+        s.from_r, s.add_r = Wire(R), Wire(R)
+        s.next = AddressAdderRTL(q_nbits)
+        s.next.a_q //= s.from_q
+        s.next.a_r //= s.from_r
+        s.next.b_q //= s.add_q
+        s.next.b_r //= s.add_r
         for i in range(num_loops):
             s.stride_q[i] //= s.strides_q[i * q_nbits : (i + 1) * q_nbits]
             s.stride_r[i] //= s.strides_r[i * 4 : (i + 1) * 4]
@@ -52,16 +56,6 @@ class LoopAddressRTL(Component):
                     s.add_q @= s.stride_q[i]
                     s.add_r @= s.stride_r[i]
 
-        @update
-        def up_add():
-            s.sum_r @= zext(s.from_r, 5) + zext(s.add_r, 5)
-            if s.sum_r >= TAPS:
-                s.next_q @= s.from_q + s.add_q + 1
-                s.next_r @= s.sum_r[0:4] - TAPS
-            else:
-                s.next_q @= s.from_q + s.add_q
-                s.next_r @= s.sum_r[0:4]
-
         @update_ff
         def up_remember():
             for i in range(num_loops):
@@ -69,8 +63,8 @@ class LoopAddressRTL(Component):
                     s.at_q[i] <<= s.start_q
                     s.at_r[i] <<= s.start_r
                 elif s.advance & s.restart[i]:
-                    s.at_q[i] <<= s.next_q
-                    s.at_r[i] <<= s.next_r
+                    s.at_q[i] <<= s.next.q
+                    s.at_r[i] <<= s.next.r
 
     def line_trace(s):
         return f"{s.q}:{s.r}"

@@ -6,25 +6,25 @@ from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff,
 class LoopOffsetRTL(Component):
     """The row or column that a nest of loops visits, signed; like the address, without banks.
 
-    ``start`` sets it to ``-padding``.
+    ``start`` sets it to ``origin``.
     """
 
-    def construct(s, num_loops, nbits):
+    def construct(s, num_loops, nbits, stride_nbits):
         Offset, Flags = mk_bits(nbits), mk_bits(num_loops)
         s.start = InPort()
-        s.padding = InPort(4)
+        s.origin = InPort(Offset)
         s.advance = InPort()
         s.select = InPort(Flags)
         s.restart = InPort(Flags)
-        s.strides = InPort(mk_bits(num_loops * 4))
+        s.strides = InPort(mk_bits(num_loops * stride_nbits))
         s.offset = OutPort(Offset)
 
-        s.stride = [Wire(4) for _ in range(num_loops)]
+        s.stride = [Wire(stride_nbits) for _ in range(num_loops)]
         s.at = [Wire(Offset) for _ in range(num_loops)]
         s.from_, s.next_ = Wire(Offset), Wire(Offset)
-        s.add = Wire(4)
+        s.add = Wire(stride_nbits)
         for i in range(num_loops):
-            s.stride[i] //= s.strides[i * 4 : (i + 1) * 4]
+            s.stride[i] //= s.strides[i * stride_nbits : (i + 1) * stride_nbits]
         s.offset //= s.at[0]
 
         @update
@@ -41,7 +41,7 @@ class LoopOffsetRTL(Component):
         def up_remember():
             for i in range(num_loops):
                 if s.start:
-                    s.at[i] <<= Offset(0) - zext(s.padding, nbits)
+                    s.at[i] <<= s.origin
                 elif s.advance & s.restart[i]:
                     s.at[i] <<= s.next_
 

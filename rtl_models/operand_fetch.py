@@ -11,15 +11,17 @@ from rtl_models.wide_memory import WideMemoryRTL
 
 
 class OperandFetchRTL(Component):
-    """Two cycles from a step's command to its message, one step a cycle.
+    """Three cycles from a step's command to its message, one step a cycle.
 
     ::
 
-        command -> [address register] -> activation banks, weight memory [data register]
-                -> rotation, padding, sign -> step stream
+        command -> [address register] -> activation banks [data register]
+                -> rotation, padding, sign; weight memory [operand register] -> step stream
 
-    While the step stream stalls, ``go`` is low and all of it holds. A tap outside the feature map
-    reads the layer's padding value. Weights are read only for steps that load them.
+    Each pixel group reads from an activation memory of its own; all of them hold the same. While
+    the step stream stalls, ``go`` is low and all of it holds. A tap outside the feature map is
+    the layer's pad value, one outside the kernel or beyond the last channel is zero. Weights are
+    read only for steps that load them.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -30,6 +32,9 @@ class OperandFetchRTL(Component):
         s.go = OutPort()
         s.reading_input = OutPort()
         s.step = SendIfcRTL(mk_step(cfg))
+        # Of the step that is offered: its layer, and the taps that were read for it.
+        s.layer = OutPort(mk_bits(cfg.layer_nbits))
+        s.reads = OutPort(mk_bits(cfg.pixel_groups * TAPS))
 
         s.write_mask = InPort(TAPS)
         s.write_rows = InPort(mk_bits(TAPS * q_nbits))
@@ -40,68 +45,88 @@ class OperandFetchRTL(Component):
         s.weight_wbeat = InPort(8)
         s.weight_wdata = InPort(BUS_NBITS)
 
-        s.at_address, s.at_data = Wire(Command), Wire(Command)
-        s.address_val, s.data_val = Wire(), Wire()
+        groups, num_taps = cfg.pixel_groups, cfg.pixel_groups * TAPS
+        s.at_address, s.at_data, s.at_step = Wire(Command), Wire(Command), Wire(Command)
+        s.address_val, s.data_val, s.step_val = Wire(), Wire(), Wire()
         s.weight_ren = Wire()
+        s.read_mask = Wire(num_taps)
 
         s.go //= s.step.rdy
-        s.step.val //= s.data_val
-        s.activations = ActivationMemoryRTL(cfg)
-        s.activations.go //= s.go
-        s.activations.read_rows //= s.command.rows
-        s.activations.read_bank //= s.command.bank
-        s.activations.write_mask //= s.write_mask
-        s.activations.write_rows //= s.write_rows
-        s.activations.write_bank //= s.write_bank
-        s.activations.write_data //= s.write_data
+        s.step.val //= s.step_val
+        s.activations = [ActivationMemoryRTL(cfg) for _ in range(groups)]
+        for g, memory in enumerate(s.activations):
+            low, high = g * TAPS, (g + 1) * TAPS
+            memory.go //= s.go
+            memory.read_mask //= s.read_mask[low:high]
+            memory.read_rows //= s.command.rows[low * q_nbits : high * q_nbits]
+            memory.read_bank //= s.command.bank[g * 4 : (g + 1) * 4]
+            memory.write_mask //= s.write_mask
+            memory.write_rows //= s.write_rows
+            memory.write_bank //= s.write_bank
+            memory.write_data //= s.write_data
 
         s.weights = WideMemoryRTL(cfg.weight_word_nbits, cfg.weight_depth)
         s.weights.ren //= s.weight_ren
-        s.weights.raddr //= s.at_address.weight_address
+        s.weights.raddr //= s.at_data.weight_address
         s.weights.rdata //= s.step.msg.w
         s.weights.wen //= s.weight_wen
         s.weights.waddr //= s.weight_waddr
         s.weights.wbeat //= s.weight_wbeat
         s.weights.wdata //= s.weight_wdata
 
-        s.in_map = Wire(TAPS)
-        s.in_map //= s.at_data.in_map
-        s.tap = [Wire(8) for _ in range(TAPS)]
-        s.x = [Wire(ACT_NBITS) for _ in range(TAPS)]
-        for t in range(TAPS):
-            s.tap[t] //= s.activations.taps[t * 8 : (t + 1) * 8]
+        s.tap_reads, s.tap_pads = Wire(num_taps), Wire(num_taps)
+        s.tap_reads //= s.at_data.reads
+        s.tap_pads //= s.at_data.pads
+        s.tap = [Wire(8) for _ in range(num_taps)]
+        s.x = [Wire(ACT_NBITS) for _ in range(num_taps)]
+        for t in range(num_taps):
+            g, i = divmod(t, TAPS)
+            s.tap[t] //= s.activations[g].taps[i * 8 : (i + 1) * 8]
             s.step.msg.x[t * ACT_NBITS : (t + 1) * ACT_NBITS] //= s.x[t]
-        s.step.msg.idx //= s.at_data.idx
-        s.step.msg.load //= s.at_data.load
-        s.step.msg.first //= s.at_data.first
-        s.step.msg.last //= s.at_data.last
-        s.step.msg.pool_first //= s.at_data.pool_first
-        s.step.msg.pool_last //= s.at_data.pool_last
+        s.step.msg.idx //= s.at_step.idx
+        s.step.msg.load //= s.at_step.load
+        s.step.msg.first //= s.at_step.first
+        s.step.msg.last //= s.at_step.last
+        s.step.msg.pool_first //= s.at_step.pool_first
+        s.step.msg.pool_last //= s.at_step.pool_last
+        s.layer //= s.at_step.layer
+        s.reads //= s.at_step.reads
 
         @update
         def up_read():
-            s.weight_ren @= s.go & s.address_val & s.at_address.load
+            s.read_mask @= 0
+            if s.command_val:
+                s.read_mask @= s.command.reads
+            s.weight_ren @= s.go & s.data_val & s.at_data.load
             # The image's last bytes are read in this cycle, or wait to be.
             s.reading_input @= s.address_val & s.at_address.frees_input & ~s.go
 
-        @update
-        def up_extend():
-            for t in range(TAPS):
-                s.x[t] @= s.at_data.pad_value
-                if s.in_map[t]:
-                    s.x[t] @= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
+        @update_ff
+        def up_operands():
+            for t in range(num_taps):
+                if s.go & s.data_val:
+                    if s.tap_reads[t]:
+                        s.x[t] <<= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
+                    elif s.tap_pads[t]:
+                        s.x[t] <<= s.at_data.pad_value
+                    else:
+                        s.x[t] <<= 0
 
         @update_ff
         def up_advance():
             if s.reset:
                 s.address_val <<= 0
                 s.data_val <<= 0
+                s.step_val <<= 0
             elif s.go:
                 s.address_val <<= s.command_val
                 s.data_val <<= s.address_val
+                s.step_val <<= s.data_val
             if s.go:
                 s.at_address <<= s.command
                 s.at_data <<= s.at_address
+                s.at_step <<= s.at_data
 
     def line_trace(s):
-        return f"{'A' if s.address_val else '.'}{'D' if s.data_val else '.'}"
+        stages = ((s.address_val, "A"), (s.data_val, "D"), (s.step_val, "S"))
+        return "".join(letter if val else "." for val, letter in stages)

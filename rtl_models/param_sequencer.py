@@ -5,6 +5,7 @@ from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.config import ACT_NBITS, BUS_NBITS, AccelConfig
 from accel.messages import mk_param
+from accel.program import PARAM_WORD
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.wide_memory import WideMemoryRTL
 
@@ -14,7 +15,7 @@ IDLE, SETUP, RUN = 0, 1, 2
 class ParamSequencerRTL(Component):
     """One beat of the requantizer's parameters a cycle, two cycles from counters to message.
 
-    Walks layers, groups of output channels, outputs of a group, and beats of an output, in the
+    Walks layers, groups of output channels, vectors of a group, and beats of a vector, in the
     order in which accumulators come; runs ahead as far as the stream lets it. SETUP takes one
     cycle a layer. Reset state: IDLE.
     """
@@ -34,7 +35,7 @@ class ParamSequencerRTL(Component):
         s.param = SendIfcRTL(mk_param(cfg))
 
         s.layer = Wire(Layer)
-        s.descriptor = DescriptorMemoryRTL(cfg, 10, 2)
+        s.descriptor = DescriptorMemoryRTL(cfg, PARAM_WORD, 2)
         s.descriptor.wen //= s.wen
         s.descriptor.wlayer //= s.wlayer
         s.descriptor.wword //= s.wword
@@ -43,12 +44,12 @@ class ParamSequencerRTL(Component):
         field = s.descriptor.field
 
         s.beats, s.last_beats = Wire(6), Wire(6)
-        s.pixels, s.groups = Wire(24), Wire(12)
+        s.vectors, s.groups = Wire(24), Wire(12)
         s.base = Wire(16)
         s.zero_point, s.lo, s.hi = Wire(ACT_NBITS), Wire(ACT_NBITS), Wire(ACT_NBITS)
         s.beats //= field("param_beats")
         s.last_beats //= field("param_last_beats")
-        s.pixels //= field("param_pixels")
+        s.vectors //= field("param_vectors")
         s.groups //= field("param_groups")
         s.base //= field("param_base")
         s.zero_point //= field("zero_point")
@@ -58,9 +59,9 @@ class ParamSequencerRTL(Component):
         s.state = Wire(2)
         s.group_base, s.at = Wire(16), Wire(16)
         s.beat, s.limit = Wire(6), Wire(6)
-        s.pixel, s.group = Wire(24), Wire(12)
+        s.vector, s.group = Wire(24), Wire(12)
         s.go, s.read, s.val = Wire(), Wire(), Wire()
-        s.at_last_beat, s.at_last_pixel, s.at_last_group = Wire(), Wire(), Wire()
+        s.at_last_beat, s.at_last_vector, s.at_last_group = Wire(), Wire(), Wire()
 
         s.memory = WideMemoryRTL(BUS_NBITS * lanes, cfg.param_depth)
         s.memory.ren //= s.read
@@ -85,7 +86,7 @@ class ParamSequencerRTL(Component):
             s.go @= ~s.val | s.param.rdy
             s.read @= (s.state == RUN) & s.go
             s.at_last_group @= s.group == s.groups
-            s.at_last_pixel @= s.pixel == s.pixels
+            s.at_last_vector @= s.vector == s.vectors
             s.limit @= s.beats
             if s.at_last_group:
                 s.limit @= s.last_beats
@@ -108,17 +109,17 @@ class ParamSequencerRTL(Component):
                     s.state <<= RUN
                     s.group_base <<= s.base
                     s.beat <<= 0
-                    s.pixel <<= 0
+                    s.vector <<= 0
                     s.group <<= 0
                 elif s.go:
                     if ~s.at_last_beat:
                         s.beat <<= s.beat + 1
                     else:
                         s.beat <<= 0
-                        if ~s.at_last_pixel:
-                            s.pixel <<= s.pixel + 1
+                        if ~s.at_last_vector:
+                            s.vector <<= s.vector + 1
                         else:
-                            s.pixel <<= 0
+                            s.vector <<= 0
                             s.group <<= s.group + 1
                             s.group_base <<= s.at + 1
                             if s.at_last_group:
@@ -137,4 +138,4 @@ class ParamSequencerRTL(Component):
                 s.sent_last <<= s.at_last_beat
 
     def line_trace(s):
-        return f"L{s.layer} {s.group}/{s.pixel}/{s.beat}"
+        return f"L{s.layer} {s.group}/{s.vector}/{s.beat}"

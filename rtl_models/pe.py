@@ -3,13 +3,13 @@
 from pymtl3 import Component, InPort, OutPort, Wire, sext, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import AccelConfig
+from accel.config import ACT_NBITS, AccelConfig
 
 SUM_NBITS = 20
 """Holds the sum of nine products of 9-bit by 8-bit signed numbers: |sum| <= 9 * 2**15 < 2**19.
 
-Operands are extended to this width once, and everything up to the column sum keeps it; synthesis
-drops the copies of the sign bit and finds 9-bit by 8-bit signed multipliers.
+Operands are extended to this width before the multiplication, and everything up to the column sum
+keeps it; synthesis drops the copies of the sign bit and finds 9-bit by 8-bit signed multipliers.
 """
 
 
@@ -24,6 +24,9 @@ class PE(Component):
              x0 x1 x2 -------------------/
              (registered by the array)
 
+    A tap whose activation is ``zero`` switches no multiplier: the registers of its weight, here,
+    and of its activation, in the array, hold what they had, and the product becomes zero.
+
     Latency: 3 cycles from ``w`` (2 from ``x``, which comes registered) to ``psum_out``; ``psum_in``
     to ``psum_out`` is combinational. Throughput: 1 step a cycle. Each register has its own enable.
     Nothing is reset: what a register holds before its first enable is never used.
@@ -33,12 +36,15 @@ class PE(Component):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"PE_{cfg}")
 
         # Interface
-        s.x0 = InPort(SUM_NBITS)
-        s.x1 = InPort(SUM_NBITS)
-        s.x2 = InPort(SUM_NBITS)
+        s.x0 = InPort(ACT_NBITS)
+        s.x1 = InPort(ACT_NBITS)
+        s.x2 = InPort(ACT_NBITS)
         s.w = InPort(24)
         s.idx = InPort(cfg.spad_idx_nbits)
         s.load = InPort()
+        # Of the step in the operand registers' inputs, and of the one in these registers.
+        s.zero = InPort(3)
+        s.product_zero = InPort(3)
         s.operand_en = InPort()
         s.product_en = InPort()
         s.row_en = InPort()
@@ -47,7 +53,9 @@ class PE(Component):
 
         # Wires
         s.mem = [Wire(24) for _ in range(cfg.spad_depth)]  # the scratchpad
-        s.operand = Wire(24)
+        s.operand0 = Wire(8)
+        s.operand1 = Wire(8)
+        s.operand2 = Wire(8)
         s.product0 = Wire(SUM_NBITS)
         s.product1 = Wire(SUM_NBITS)
         s.product2 = Wire(SUM_NBITS)
@@ -63,19 +71,38 @@ class PE(Component):
         def up_operand():
             if s.operand_en:
                 if s.load:
-                    s.operand <<= s.w
                     s.mem[s.idx] <<= s.w
+                    if ~s.zero[0]:
+                        s.operand0 <<= s.w[0:8]
+                    if ~s.zero[1]:
+                        s.operand1 <<= s.w[8:16]
+                    if ~s.zero[2]:
+                        s.operand2 <<= s.w[16:24]
                 else:
-                    s.operand <<= s.mem[s.idx]
+                    if ~s.zero[0]:
+                        s.operand0 <<= s.mem[s.idx][0:8]
+                    if ~s.zero[1]:
+                        s.operand1 <<= s.mem[s.idx][8:16]
+                    if ~s.zero[2]:
+                        s.operand2 <<= s.mem[s.idx][16:24]
 
         @update_ff
         def up_sum():
             if s.product_en:
-                s.product0 <<= s.x0 * sext(s.operand[0:8], SUM_NBITS)
-                s.product1 <<= s.x1 * sext(s.operand[8:16], SUM_NBITS)
-                s.product2 <<= s.x2 * sext(s.operand[16:24], SUM_NBITS)
+                if s.product_zero[0]:
+                    s.product0 <<= 0
+                else:
+                    s.product0 <<= sext(s.x0, SUM_NBITS) * sext(s.operand0, SUM_NBITS)
+                if s.product_zero[1]:
+                    s.product1 <<= 0
+                else:
+                    s.product1 <<= sext(s.x1, SUM_NBITS) * sext(s.operand1, SUM_NBITS)
+                if s.product_zero[2]:
+                    s.product2 <<= 0
+                else:
+                    s.product2 <<= sext(s.x2, SUM_NBITS) * sext(s.operand2, SUM_NBITS)
             if s.row_en:
                 s.row <<= s.product0 + s.product1 + s.product2
 
     def line_trace(s):
-        return f"{s.operand}:{s.row}"
+        return f"{s.operand2}{s.operand1}{s.operand0}:{s.row}"

@@ -1,13 +1,13 @@
 """The PE array: three filter rows by ``num_cols`` output channels, accumulators at the top."""
 
-from pymtl3 import Component, Wire, concat, sext, update, update_ff
+from pymtl3 import Component, Wire, concat, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
-from accel.config import TAPS, AccelConfig
+from accel.config import ACT_NBITS, TAPS, AccelConfig
 from accel.messages import mk_acc, mk_step
 from rtl_models.accumulator import Accumulator
-from rtl_models.pe import PE, SUM_NBITS
+from rtl_models.pe import PE
 
 
 class PEArrayRTL(Component):
@@ -27,6 +27,9 @@ class PEArrayRTL(Component):
         cycle   t          t+1       t+2       t+3       t+4       t+5
         step    accepted | operand | product | row sum | column  | accumulator
                                                           sum       = acc.msg, acc.val if last
+
+    With ``pixel_groups`` the columns form as many groups of neighbours, each with nine activations
+    of its own. With ``zero_gating`` a tap whose activation is zero keeps its multipliers' inputs.
 
     Latency: the sums of a step accepted in cycle t are offered in cycle t+5 if it is the last one.
     Throughput: 1 step a cycle. While a message on ``acc`` is not taken the whole pipeline holds,
@@ -51,7 +54,11 @@ class PEArrayRTL(Component):
         s.column_en = Wire()
         s.acc_en = Wire()
 
-        s.x = [Wire(SUM_NBITS) for _ in range(TAPS)]
+        num_taps = cfg.pixel_groups * TAPS
+        s.x = [Wire(ACT_NBITS) for _ in range(num_taps)]
+        s.tap = [Wire(ACT_NBITS) for _ in range(num_taps)]
+        s.zero = Wire(num_taps)
+        s.product_zero = Wire(num_taps)
 
         # What goes with a step down the pipeline: bit i belongs to stage i+1.
         s.valid = Wire(4)
@@ -69,11 +76,17 @@ class PEArrayRTL(Component):
         # One list a row: in one list of lists, the chain of sums up a column would look like a loop
         # through the same signal to Verilator.
         s.row0, s.row1, s.row2 = ([PE(cfg) for _ in range(num_cols)] for _ in range(3))
+        for t in range(num_taps):
+            s.tap[t] //= s.step.msg.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
         for c in range(num_cols):
+            group_taps = c // cfg.group_cols * TAPS
             for r, pe in enumerate((s.row0[c], s.row1[c], s.row2[c])):
-                pe.x0 //= s.x[3 * r]
-                pe.x1 //= s.x[3 * r + 1]
-                pe.x2 //= s.x[3 * r + 2]
+                t = group_taps + 3 * r
+                pe.x0 //= s.x[t]
+                pe.x1 //= s.x[t + 1]
+                pe.x2 //= s.x[t + 2]
+                pe.zero //= s.zero[t : t + 3]
+                pe.product_zero //= s.product_zero[t : t + 3]
                 low = 8 * (TAPS * c + 3 * r)
                 pe.w //= s.step.msg.w[low : low + 24]
                 pe.idx //= s.step.msg.idx
@@ -105,7 +118,17 @@ class PEArrayRTL(Component):
             s.column_en @= s.advance & s.valid[2]
             s.acc_en @= s.advance & s.valid[3]
 
-        # Sequential (taps written out, since PyMTL3 translates no sext of a variable slice)
+        if cfg.zero_gating:
+
+            @update
+            def up_zero():
+                for t in range(num_taps):
+                    s.zero[t] @= s.tap[t] == 0
+
+        else:
+            s.zero //= 0
+
+        # Sequential
         @update_ff
         def up_control():
             if s.reset:
@@ -128,15 +151,10 @@ class PEArrayRTL(Component):
         @update_ff
         def up_operand():
             if s.operand_en:
-                s.x[0] <<= sext(s.step.msg.x[0:9], SUM_NBITS)
-                s.x[1] <<= sext(s.step.msg.x[9:18], SUM_NBITS)
-                s.x[2] <<= sext(s.step.msg.x[18:27], SUM_NBITS)
-                s.x[3] <<= sext(s.step.msg.x[27:36], SUM_NBITS)
-                s.x[4] <<= sext(s.step.msg.x[36:45], SUM_NBITS)
-                s.x[5] <<= sext(s.step.msg.x[45:54], SUM_NBITS)
-                s.x[6] <<= sext(s.step.msg.x[54:63], SUM_NBITS)
-                s.x[7] <<= sext(s.step.msg.x[63:72], SUM_NBITS)
-                s.x[8] <<= sext(s.step.msg.x[72:81], SUM_NBITS)
+                s.product_zero <<= s.zero
+            for t in range(num_taps):
+                if s.operand_en & ~s.zero[t]:
+                    s.x[t] <<= s.tap[t]
 
     def line_trace(s):
         step = valrdy_to_str(s.step.msg.x, s.step.val, s.step.rdy, 21)

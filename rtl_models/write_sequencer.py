@@ -5,7 +5,8 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.messages import mk_out
-from accel.program import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS
+from accel.program import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS, WRITE_WORD
+from rtl_models.address_adder import AddressAdderRTL
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_counters import LoopCountersRTL
@@ -13,7 +14,6 @@ from rtl_models.result_packer import ResultPackerRTL
 from rtl_models.tap_rows import TapRowsRTL
 
 NUM_LOOPS = len(WRITE_LOOPS)
-FIRST_WORD = 12
 
 IDLE, SETUP, RUN = 0, 1, 2
 
@@ -21,9 +21,10 @@ IDLE, SETUP, RUN = 0, 1, 2
 class WriteSequencerRTL(Component):
     """One beat of the requantizer's outputs a cycle to the activation memory or the results.
 
-    Walks layers, groups of output channels, outputs, and beats, in the order in which they come.
-    ``written`` changes when a layer's last byte goes to memory. SETUP takes one cycle a layer.
-    Reset state: IDLE.
+    Walks layers, groups of output channels, vectors, pixels of a vector, and beats, in the order in
+    which they come. Beats without outputs, beyond the last channel or in a pixel beyond the feature
+    map, are dropped. ``num_taken`` counts the outputs taken in a cycle. ``written`` changes when a
+    layer's last byte goes to memory. SETUP takes one cycle a layer. Reset state: IDLE.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -40,6 +41,8 @@ class WriteSequencerRTL(Component):
         s.written = OutPort()
         s.at_rest = OutPort()
 
+        s.taken_layer = OutPort(Layer)
+        s.num_taken = OutPort(4)
         s.writing = OutPort()
         s.write_mask = OutPort(TAPS)
         s.write_rows = OutPort(mk_bits(TAPS * q_nbits))
@@ -47,7 +50,7 @@ class WriteSequencerRTL(Component):
         s.write_data = OutPort(TAPS * 8)
 
         s.layer = Wire(Layer)
-        s.descriptor = DescriptorMemoryRTL(cfg, FIRST_WORD, NUM_LOOPS + 1)
+        s.descriptor = DescriptorMemoryRTL(cfg, WRITE_WORD, NUM_LOOPS + 1)
         s.descriptor.wen //= s.wen
         s.descriptor.wlayer //= s.wlayer
         s.descriptor.wword //= s.wword
@@ -66,23 +69,35 @@ class WriteSequencerRTL(Component):
         s.to_result //= field("to_result")
 
         s.state = Wire(2)
-        s.start, s.take, s.next_output = Wire(), Wire(), Wire()
-        s.beat, s.limit = Wire(6), Wire(6)
+        s.start, s.take, s.next_pixel, s.next_vector = Wire(), Wire(), Wire(), Wire()
+        s.beat, s.limit, s.drop_beats = Wire(6), Wire(6), Wire(6)
         s.at_last_beat, s.at_last_group, s.ends_layer = Wire(), Wire(), Wire()
-        s.num_valid = Wire(4)
+        s.at_last_valid, s.dropped = Wire(), Wire()
+        s.drop_beats //= field("drop_beats")
+
+        # Place of the pixel in its vector, and whether that is the last one, or the last valid one.
+        s.x, s.y = Wire(), Wire()
+        s.pixel_x, s.pixel_y = Wire(), Wire()
+        s.drop_x, s.drop_y = Wire(), Wire()
+        s.at_last_pixel, s.at_last_inside = Wire(), Wire()
+        s.pixel_x //= field("pixel_x")
+        s.pixel_y //= field("pixel_y")
+        s.drop_x //= field("drop_x")
+        s.drop_y //= field("drop_y")
+        s.num_valid, s.ends_image = Wire(4), Wire()
 
         s.loops = LoopCountersRTL(NUM_LOOPS)
         s.loops.start //= s.start
-        s.loops.advance //= s.next_output
+        s.loops.advance //= s.next_vector
         s.address = LoopAddressRTL(NUM_LOOPS, q_nbits)
         s.address.start //= s.start
         s.address.start_q //= field("write_q", q_nbits)
         s.address.start_r //= field("write_r")
-        s.address.advance //= s.next_output
+        s.address.advance //= s.next_vector
         s.address.select //= s.loops.select
         s.address.restart //= s.loops.restart
         for i in range(NUM_LOOPS):
-            word = FIRST_WORD + 1 + i
+            word = WRITE_WORD + 1 + i
             s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(word, LOOP_COUNT)
             s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(word, LOOP_Q, q_nbits)
             s.address.strides_r[i * 4 : (i + 1) * 4] //= part(word, LOOP_R)
@@ -92,6 +107,13 @@ class WriteSequencerRTL(Component):
         s.q, s.next_q, s.beat_q = Wire(Q), Wire(Q), Wire(Q)
         s.r, s.next_r, s.beat_r = Wire(4), Wire(4), Wire(4)
         s.sum_r = Wire(5)
+        # The pixel after this one, unless that is a vector's first: so far from the first.
+        s.further = AddressAdderRTL(q_nbits)
+        s.further.a_q //= s.address.q
+        s.further.a_r //= s.address.r
+        s.pixel_row_q = Wire(Q)
+        s.pixel_row_q //= field("pixel_row_q", q_nbits)
+        s.pixel_q, s.pixel_r = Wire(Q), Wire(4)
         s.reach = [Wire(Q) for _ in range(lanes)]
         s.rows = TapRowsRTL(lanes, q_nbits)
         s.rows.q //= s.q
@@ -106,7 +128,7 @@ class WriteSequencerRTL(Component):
         s.packer = ResultPackerRTL(cfg)
         s.packer.y //= s.out.msg.y
         s.packer.num_valid //= s.num_valid
-        s.packer.last //= s.ends_layer
+        s.packer.last //= s.ends_image
         s.packer.is_signed //= field("out_signed")
         s.packer.result //= s.result
 
@@ -118,12 +140,22 @@ class WriteSequencerRTL(Component):
             s.start @= s.state == SETUP
             s.at_last_group @= s.loops.last[outermost]
             s.limit @= s.beats
+            s.at_last_beat @= s.beat == s.beats
             if s.at_last_group:
                 s.limit @= s.last_beats
-            s.at_last_beat @= s.beat == s.limit
-            s.ends_layer @= s.at_last_beat & s.loops.done
+                s.at_last_beat @= s.beat == (s.last_beats + s.drop_beats)
+            s.at_last_valid @= s.beat == s.limit
+            s.at_last_pixel @= (s.x == s.pixel_x) & (s.y == s.pixel_y)
+            s.at_last_inside @= (s.x == (s.pixel_x ^ s.drop_x)) & (s.y == (s.pixel_y ^ s.drop_y))
+            s.ends_layer @= s.at_last_beat & s.at_last_pixel & s.loops.done
+            s.ends_image @= s.at_last_valid & s.at_last_inside & s.loops.done
+            s.dropped @= (
+                (s.beat > s.limit)
+                | (s.x & s.drop_x & s.loops.last[0])
+                | (s.y & s.drop_y & s.loops.last[1])
+            )
             s.num_valid @= lanes
-            if s.at_last_group & s.at_last_beat:
+            if s.at_last_group & s.at_last_valid:
                 s.num_valid @= s.last_lanes
             s.at_rest @= ~s.packer.busy
 
@@ -131,8 +163,13 @@ class WriteSequencerRTL(Component):
         def up_accept():
             s.out.rdy @= (s.state == RUN) & (s.packer.rdy | ~s.to_result)
             s.take @= s.out.val & (s.state == RUN) & (s.packer.rdy | ~s.to_result)
-            s.packer.en @= s.take & s.to_result
-            s.next_output @= s.take & s.at_last_beat
+            s.packer.en @= s.take & s.to_result & ~s.dropped
+            s.next_pixel @= s.take & s.at_last_beat
+            s.next_vector @= s.take & s.at_last_beat & s.at_last_pixel
+            s.taken_layer @= s.layer
+            s.num_taken @= 0
+            if s.take & ~s.dropped:
+                s.num_taken @= s.num_valid
 
         @update
         def up_write():
@@ -140,15 +177,19 @@ class WriteSequencerRTL(Component):
             s.write_data @= zext(s.out.msg.y, data_nbits)
             s.write_mask @= 0
             for j in range(lanes):
-                s.write_mask[j] @= s.writing & (s.num_valid > j)
+                s.write_mask[j] @= s.writing & ~s.dropped & (s.num_valid > j)
 
         @update
         def up_place():
             s.q @= s.beat_q
             s.r @= s.beat_r
             if s.beat == 0:
-                s.q @= s.address.q
-                s.r @= s.address.r
+                if s.x | s.y:
+                    s.q @= s.pixel_q
+                    s.r @= s.pixel_r
+                else:
+                    s.q @= s.address.q
+                    s.r @= s.address.r
             s.sum_r @= zext(s.r, 5) + lanes
             if s.sum_r >= TAPS:
                 s.next_q @= s.q + (s.lane_q << lane_shift) + 1
@@ -156,6 +197,19 @@ class WriteSequencerRTL(Component):
             else:
                 s.next_q @= s.q + (s.lane_q << lane_shift)
                 s.next_r @= s.sum_r[0:4]
+
+        @update
+        def up_pixel():
+            # Columns are a byte apart, and rows a byte in bank 3.
+            if s.x == s.pixel_x:
+                s.further.b_q @= s.pixel_row_q
+                s.further.b_r @= 3
+            elif s.y:
+                s.further.b_q @= s.pixel_row_q
+                s.further.b_r @= 4
+            else:
+                s.further.b_q @= 0
+                s.further.b_r @= 1
 
         @update_ff
         def up_spread():
@@ -176,6 +230,8 @@ class WriteSequencerRTL(Component):
             elif s.state == SETUP:
                 s.state <<= RUN
                 s.beat <<= 0
+                s.x <<= 0
+                s.y <<= 0
             elif s.take:
                 s.beat_q <<= s.next_q
                 s.beat_r <<= s.next_r
@@ -183,6 +239,12 @@ class WriteSequencerRTL(Component):
                     s.beat <<= 0
                 else:
                     s.beat <<= s.beat + 1
+                if s.next_pixel:
+                    s.pixel_q <<= s.further.q
+                    s.pixel_r <<= s.further.r
+                    s.x <<= s.x ^ s.pixel_x
+                    if s.x == s.pixel_x:
+                        s.y <<= s.y ^ s.pixel_y
                 if s.ends_layer:
                     s.state <<= SETUP
                     s.written <<= ~s.written
@@ -192,4 +254,4 @@ class WriteSequencerRTL(Component):
                         s.layer <<= s.layer + 1
 
     def line_trace(s):
-        return f"L{s.layer} {s.loops.line_trace()}.{s.beat}"
+        return f"L{s.layer} {s.loops.line_trace()}.{s.y}{s.x}.{s.beat}"

@@ -91,7 +91,11 @@ def steps(draw: st.DrawFn, cfg: AccelConfig, max_steps: int = 14) -> list[Step]:
         last, pool_first, pool_last = (draw(st.booleans()) for _ in range(3))
         # Without load the array must not look at the weights that come with the step.
         w = draw(int8s(cfg.num_cols, TAPS))
-        x = draw(activations(TAPS) if any_activations else st.just(np.full(TAPS, -128)))
+        shape = cfg.pixel_groups, TAPS
+        x = draw(activations(*shape) if any_activations else st.just(np.full(shape, -128)))
+        if draw(st.booleans()):
+            # Zeros here and there: what is gated must not change the others.
+            x = np.where(draw(bytes_as_ints(x.size)).reshape(shape) & 1, x, 0)
         found.append(Step(x, w, idx, *map(int, (load, first, last, pool_first, pool_last))))
     return found
 

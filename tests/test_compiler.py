@@ -69,9 +69,9 @@ def smaller(**fields: int) -> AccelConfig:
             None,
         ),
         (
-            [Conv(2, (3, 3), stride=8, padding=5, pool=True), Linear(4)],
+            [Conv(2, (3, 3), stride=32, padding=15, pool=True), Linear(4)],
             base,
-            r"layer 'layer0': stride, doubled by pooling, is 16, 1 more than the 15",
+            r"layer 'layer0': stride, doubled by pooling, is 64, 1 more than the 63",
         ),
         (
             [Conv(2, (3, 3), padding=17), Linear(4)],

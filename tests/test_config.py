@@ -18,7 +18,8 @@ def test_presets() -> None:
 def test_tag_tells_configurations_apart() -> None:
     """Verilog modules are named after it: a field that it left out would mix two designs up."""
     fields = dataclasses.fields(AccelConfig)
-    other = {f.name: getattr(base, f.name) * 2 for f in fields} | {"acc_nbits": 20}
+    other = {f.name: getattr(base, f.name) * 2 for f in fields}
+    other |= {"acc_nbits": 20, "zero_gating": False}
     tags = {str(dataclasses.replace(base, **{name: value})) for name, value in other.items()}
     assert len(tags | {str(base)}) == len(fields) + 1
     assert all(tag.isalnum() and tag.islower() and tag.isascii() for tag in tags)
@@ -32,7 +33,10 @@ def test_tag_tells_configurations_apart() -> None:
         ("num_cols", 2.5, "num_cols must be a whole number, not 2.5"),
         ("num_cols", True, "num_cols must be a whole number, not True"),
         ("num_lanes", 3, "num_lanes must be a power of two, not 3"),
-        ("num_cols", 7, "num_lanes must divide num_cols, but 2 does not divide 7"),
+        ("num_cols", 7, r"must divide num_cols, but 1 \* 2 does not divide 7"),
+        ("pixel_groups", 8, "pixel_groups must be from 1 to 4, not 8"),
+        ("pixel_groups", 3, "pixel_groups must be a power of two, not 3"),
+        ("zero_gating", 1, "zero_gating must be true or false, not 1"),
         ("acc_nbits", 33, "acc_nbits must be from 20 to 32, not 33"),
         ("spad_depth", 12, "spad_depth must be a power of two, not 12"),
         ("act_depth", 1000, "act_depth must be a power of two, not 1000"),
@@ -62,7 +66,8 @@ def test_toml_file(tmp_path) -> None:
         ("columns = 4", "unknown field 'columns'; expected preset, acc_nbits"),
         ('preset = "huge"', "preset must be one of tiny, base, wide, not 'huge'"),
         ("preset = [1]", "preset must be one of tiny, base, wide"),
-        ("num_cols = 3", "num_lanes must divide num_cols"),
+        ("num_cols = 3", "2 does not divide 3"),
+        ("pixel_groups = 4\nnum_lanes = 4", "4 does not divide 8"),
         ("num_cols = 'x'", "num_cols must be a whole number, not 'x'"),
     ],
 )

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.config import PE_ARRAY_LATENCY, TAPS, AccelConfig, base
-from accel.messages import Acc, Step
+from accel.messages import Acc, Step, pack
 from accel.numerics import wrap
+from accel.pymtl import prepare
 from cl_models.pe_array import PEArrayCL
 from fl_models.pe_array import PEArrayFL
 from rtl_models.pe_array import PEArrayRTL
@@ -21,19 +22,27 @@ from tests.strategies import delayed, more_examples, steps, waits
 LEVELS = {"fl": PEArrayFL, "cl": PEArrayCL, "rtl": PEArrayRTL}
 
 
-def config(num_cols: int, acc_nbits: int, spad_depth: int) -> AccelConfig:
+def config(
+    num_cols: int, acc_nbits: int, spad_depth: int, pixel_groups: int = 1, *, gating: bool = True
+) -> AccelConfig:
     return dataclasses.replace(
-        base, num_cols=num_cols, num_lanes=1, acc_nbits=acc_nbits, spad_depth=spad_depth
+        base,
+        num_cols=num_cols,
+        pixel_groups=pixel_groups,
+        num_lanes=1,
+        acc_nbits=acc_nbits,
+        spad_depth=spad_depth,
+        zero_gating=gating,
     )
 
 
 # The first three are those that --test-verilog builds.
 CONFIGS = [
     config(3, 24, 2),
-    config(1, 20, 1),
-    config(16, 32, 16),
+    config(1, 20, 1, gating=False),
+    config(16, 32, 16, 2),
     config(2, 25, 4),
-    config(8, 26, 8),
+    config(8, 26, 8, 4),
 ]
 SMALL = CONFIGS[0]
 WIDE = CONFIGS[2]
@@ -46,7 +55,9 @@ def oracle(cfg: AccelConfig, messages: list[Step]) -> list[Acc]:
     for step in messages:
         if step.load:
             scratchpad[step.idx] = step.w
-        acc = (0 if step.first else acc) + scratchpad[step.idx] @ step.x
+        groups = scratchpad[step.idx].reshape(cfg.pixel_groups, cfg.group_cols, TAPS)
+        sums = np.concatenate([w @ x for w, x in zip(groups, step.x, strict=True)])
+        acc = (0 if step.first else acc) + sums
         if step.last:
             found.append(Acc(wrap(acc, cfg.acc_nbits), step.pool_first, step.pool_last))
     return found
@@ -54,7 +65,7 @@ def oracle(cfg: AccelConfig, messages: list[Step]) -> list[Acc]:
 
 def constant_steps(cfg: AccelConfig, count: int, x: int, w: int) -> list[Step]:
     """One accumulation of the same step; only the first one loads its weights."""
-    xs, ws = np.full(TAPS, x), np.full((cfg.num_cols, TAPS), w)
+    xs, ws = np.full((cfg.pixel_groups, TAPS), x), np.full((cfg.num_cols, TAPS), w)
     other = np.full_like(ws, 77)
     return [
         Step(xs, ws if i == 0 else other, 0, int(i == 0), int(i == 0), int(i == count - 1), 1, 0)
@@ -65,8 +76,11 @@ def constant_steps(cfg: AccelConfig, count: int, x: int, w: int) -> list[Step]:
 def ramp(cfg: AccelConfig) -> list[Step]:
     """Every weight differs from its neighbours, so that no two taps or columns can be swapped."""
     w = np.arange(cfg.num_cols * TAPS).reshape(cfg.num_cols, TAPS) * 37 % 256 - 128
-    taps = [Step(np.eye(TAPS, dtype=np.int64)[t], w, 0, 1, 1, 1, t % 2, 1) for t in range(TAPS)]
-    return [*taps, Step(np.arange(TAPS) * 29 % 256, w, 0, 1, 1, 1, 0, 0)]
+    shape = cfg.pixel_groups, TAPS
+    num_taps = cfg.pixel_groups * TAPS
+    ones = np.eye(num_taps, dtype=np.int64).reshape(num_taps, *shape)
+    taps = [Step(one, w, 0, 1, 1, 1, t % 2, 1) for t, one in enumerate(ones)]
+    return [*taps, Step(np.arange(num_taps).reshape(shape) * 29 % 256, w, 0, 1, 1, 1, 0, 0)]
 
 
 def scratchpad_sweep(cfg: AccelConfig) -> list[Step]:
@@ -74,7 +88,8 @@ def scratchpad_sweep(cfg: AccelConfig) -> list[Step]:
 
     def step(idx: int, load: int) -> Step:
         w = np.full((cfg.num_cols, TAPS), idx - 8) if load else np.full((cfg.num_cols, TAPS), 99)
-        return Step(np.arange(TAPS), w, idx, load, 1, 1, 0, 0)
+        x = np.arange(cfg.pixel_groups * TAPS).reshape(-1, TAPS)
+        return Step(x, w, idx, load, 1, 1, 0, 0)
 
     depth = range(cfg.spad_depth)
     return [*(step(i, 1) for i in depth), *(step(i, 0) for i in reversed(depth))]
@@ -137,6 +152,41 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     timing = run(simulators(LEVELS[level], SMALL), inputs, {"acc": oracle(SMALL, messages)}).timing
     assert timing["step"] == list(range(20))
     assert timing["acc"] == [cycle + PE_ARRAY_LATENCY for cycle in range(20)]
+
+
+@given(data=st.data())
+def test_zero_activations_switch_no_multiplier(data: st.DataObject) -> None:
+    """While its activation is zero, both inputs of a tap's multipliers keep what they hold."""
+    cfg = CONFIGS[4]
+    top = prepare(PEArrayRTL(cfg))
+    top.sim_reset()
+    top.acc.rdy @= 1
+    top.step.val @= 1
+
+    def inputs() -> dict[tuple[int, int], tuple[int, ...]]:
+        """Of all multipliers, by column and tap."""
+        return {
+            (c, 3 * r + i): (
+                int(top.x[c // cfg.group_cols * TAPS + 3 * r + i]),
+                int(getattr(row[c], f"operand{i}")),
+            )
+            for c in range(cfg.num_cols)
+            for r, row in enumerate((top.row0, top.row1, top.row2))
+            for i in range(3)
+        }
+
+    for step in data.draw(steps(cfg)):
+        top.step.msg @= pack(cfg, step)
+        top.sim_eval_combinational()
+        before = inputs()
+        top.sim_edge()
+        after = inputs()
+        for (c, t), held in before.items():
+            x = int(step.x[c // cfg.group_cols, t])
+            if x == 0:
+                assert after[c, t] == held
+            else:
+                assert after[c, t][0] == x & 0x1FF
 
 
 @pytest.mark.parametrize("level", LEVELS)

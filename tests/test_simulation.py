@@ -83,8 +83,9 @@ def test_compiled_simulation(network, program, images, cache) -> None:
     cycle_level = simulate(program, images[:30], level="cl", jobs=1)
     for chunk, other in zip(again.chunks, cycle_level.chunks, strict=False):
         n = min(len(chunk.results), len(other.results))
-        for mine, theirs in zip(chunk, other, strict=True):
+        for mine, theirs in zip(chunk[:-1], other[:-1], strict=True):
             np.testing.assert_array_equal(mine[:n], theirs[:n])
+    np.testing.assert_array_equal(again.traffic, cycle_level.traffic)
     assert first.cycles_per_image == again.cycles_per_image == cycle_level.cycles_per_image
     assert first.latency_cycles == cycle_level.latency_cycles
 

@@ -5,8 +5,9 @@
 //
 // RESULTS receives the result words of all images, then for each image: the cycle in which its
 // first word was taken, the cycle in which its last result came, and the cycles that it spent in
-// each layer at each activity (NUM_LAYERS x NUM_ACTIVITIES). An image's time in the layers begins
-// when layer 0 is taken up for it. Exit status 3: the cycle limit was hit; standard output then
+// each layer at each activity (NUM_LAYERS x NUM_ACTIVITIES); then what the hardware counted for
+// each layer (NUM_LAYERS x 4). An image's time in the layers begins when layer 0 is taken up for
+// it. Exit status 3: the cycle limit was hit; standard output then
 // says how many results had come, and the layer, activity and streams of the last cycle.
 
 #include <cstdint>
@@ -24,7 +25,7 @@
 using Words = std::vector<uint64_t>;
 
 constexpr int NUM_LAYERS = 64;
-constexpr int NUM_ACTIVITIES = 8;
+constexpr int NUM_ACTIVITIES = 16;
 constexpr int HANDOVER = 2;
 
 static Words read_words(const char *path) {
@@ -61,6 +62,7 @@ int main(int argc, char **argv) {
   results.reserve(num_images * result_words);
   uint64_t *image_spent = nullptr, *const end_spent = spent.data() + spent.size();
   uint64_t cycle = 0;
+  int last_layer = 0;
   size_t next_program = 0, next_image = 0;
 
   while (results.size() < num_images * result_words) {
@@ -89,11 +91,24 @@ int main(int argc, char **argv) {
     if (top->activity == HANDOVER && top->layer == 0) {
       image_spent = image_spent ? image_spent + NUM_LAYERS * NUM_ACTIVITIES : spent.data();
     }
+    last_layer = top->layer > last_layer ? top->layer : last_layer;
     if (image_spent && image_spent != end_spent) {
       image_spent[top->layer * NUM_ACTIVITIES + top->activity]++;
     }
     edge();
     cycle++;
+  }
+
+  Words traffic;
+  for (int layer = 0; layer < NUM_LAYERS; layer++) {
+    // Where the hardware has fewer layers, the port has fewer bits.
+    const bool exists = layer <= last_layer;
+    top->traffic_layer = exists ? layer : 0;
+    settle();
+    for (uint64_t count : {top->weight_words, top->activation_bytes, top->gated_taps,
+                           top->result_bytes}) {
+      traffic.push_back(exists ? count : 0);
+    }
   }
 
   std::FILE *out = std::fopen(argv[3], "wb");
@@ -105,6 +120,7 @@ int main(int argc, char **argv) {
   write(first_word.data(), num_images);
   write(last_result.data(), num_images);
   write(spent.data(), num_images * NUM_LAYERS * NUM_ACTIVITIES);
+  write(traffic.data(), traffic.size());
   if (std::fclose(out)) { std::perror(argv[3]); return 1; }
   return 0;
 }

@@ -1,0 +1,148 @@
+"""Counts what each layer moves: see :data:`accel.program.TRAFFIC`."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
+
+from accel.config import ACT_NBITS, TAPS, AccelConfig
+from accel.program import TRAFFIC, TRAFFIC_NBITS
+from rtl_models.memory import RegisterFileRTL
+from rtl_models.tap_count import TapCountRTL
+
+
+class TrafficCountersRTL(Component):
+    """Four counters a layer, which begin at zero when the layer's descriptor is loaded.
+
+    ::
+
+        step -> [taps read, taps zero] -> [sums of a group] -> [sums of all] -> counter + sum
+
+    So a step is counted three cycles after the array took it. The ports show the counters of
+    ``layer`` while nothing is counted, as after the last result.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        Layer, Count = mk_bits(cfg.layer_nbits), mk_bits(TRAFFIC_NBITS)
+        groups, num_taps = cfg.pixel_groups, cfg.pixel_groups * TAPS
+        s.clear = InPort()
+        s.clear_layer = InPort(Layer)
+
+        # A step that the array takes: its layer, whether it loads weights, taps read, operands
+        s.step = InPort()
+        s.step_layer = InPort(Layer)
+        s.load = InPort()
+        s.reads = InPort(mk_bits(num_taps))
+        s.x = InPort(mk_bits(num_taps * ACT_NBITS))
+        # Outputs put away in this cycle
+        s.out_layer = InPort(Layer)
+        s.num_taken = InPort(4)
+
+        s.layer = InPort(Layer)
+        s.weight_words = OutPort(Count)
+        s.activation_bytes = OutPort(Count)
+        s.gated_taps = OutPort(Count)
+        s.result_bytes = OutPort(Count)
+
+        s.tap = [Wire(ACT_NBITS) for _ in range(num_taps)]
+        for t in range(num_taps):
+            s.tap[t] //= s.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
+        s.val, s.loads = Wire(3), Wire(3)  # bit i belongs to stage i+1
+        s.layer1, s.layer2, s.layer3 = Wire(Layer), Wire(Layer), Wire(Layer)
+        s.is_zero = Wire(num_taps)
+        s.read, s.zero = Wire(num_taps), Wire(num_taps)
+        s.count_reads = [TapCountRTL() for _ in range(groups)]
+        s.count_zeros = [TapCountRTL() for _ in range(groups)]
+        s.group_reads = [Wire(4) for _ in range(groups)]
+        s.group_zeros = [Wire(4) for _ in range(groups)]
+        for g in range(groups):
+            s.count_reads[g].in_ //= s.read[g * TAPS : (g + 1) * TAPS]
+            s.count_zeros[g].in_ //= s.zero[g * TAPS : (g + 1) * TAPS]
+        s.num_reads, s.num_zeros = Wire(Count), Wire(Count)
+        s.sum_reads, s.sum_zeros = Wire(Count), Wire(Count)
+        s.num_out, s.layer_out = Wire(4), Wire(Layer)
+
+        # One memory a counter; all but the last count steps.
+        s.counters = [RegisterFileRTL(TRAFFIC_NBITS, cfg.max_layers) for _ in TRAFFIC]
+        s.weight_words //= s.counters[0].rdata
+        s.activation_bytes //= s.counters[1].rdata
+        s.gated_taps //= s.counters[2].rdata
+        s.result_bytes //= s.counters[3].rdata
+        s.raddr, s.waddr, s.out_raddr, s.out_waddr = (Wire(Layer) for _ in range(4))
+        s.wen, s.out_wen = Wire(), Wire()
+        s.wdata = [Wire(Count) for _ in TRAFFIC]
+        for i, counter in enumerate(s.counters):
+            counter.raddr //= s.raddr if i < 3 else s.out_raddr
+            counter.waddr //= s.waddr if i < 3 else s.out_waddr
+            counter.wen //= s.wen if i < 3 else s.out_wen
+            counter.wdata //= s.wdata[i]
+
+        if cfg.zero_gating:
+
+            @update
+            def up_look():
+                for t in range(num_taps):
+                    s.is_zero[t] @= s.tap[t] == 0
+
+        else:
+            s.is_zero //= 0
+
+        @update
+        def up_add_groups():
+            s.sum_reads @= 0
+            s.sum_zeros @= 0
+            for g in range(groups):
+                s.sum_reads @= s.sum_reads + zext(s.group_reads[g], TRAFFIC_NBITS)
+                s.sum_zeros @= s.sum_zeros + zext(s.group_zeros[g], TRAFFIC_NBITS)
+
+        @update
+        def up_address():
+            s.raddr @= s.layer
+            if s.val[2]:
+                s.raddr @= s.layer3
+            s.waddr @= s.layer3
+            s.wen @= s.val[2] | s.clear
+            s.out_raddr @= s.layer
+            if s.num_out != 0:
+                s.out_raddr @= s.layer_out
+            s.out_waddr @= s.layer_out
+            s.out_wen @= (s.num_out != 0) | s.clear
+            if s.clear:
+                s.waddr @= s.clear_layer
+                s.out_waddr @= s.clear_layer
+
+        @update
+        def up_count():
+            s.wdata[0] @= 0
+            s.wdata[1] @= 0
+            s.wdata[2] @= 0
+            s.wdata[3] @= 0
+            if ~s.clear:
+                s.wdata[0] @= s.weight_words + zext(s.loads[2:3], TRAFFIC_NBITS)
+                s.wdata[1] @= s.activation_bytes + s.num_reads
+                s.wdata[2] @= s.gated_taps + s.num_zeros
+                s.wdata[3] @= s.result_bytes + zext(s.num_out, TRAFFIC_NBITS)
+
+        @update_ff
+        def up_follow():
+            if s.reset:
+                s.val <<= 0
+                s.num_out <<= 0
+            else:
+                s.val <<= concat(s.val[0:2], s.step)
+                s.num_out <<= s.num_taken
+            s.layer_out <<= s.out_layer
+            s.loads <<= concat(s.loads[0:2], s.load)
+            s.layer1 <<= s.step_layer
+            s.layer2 <<= s.layer1
+            s.layer3 <<= s.layer2
+            s.num_reads <<= s.sum_reads
+            s.num_zeros <<= s.sum_zeros
+
+        @update_ff
+        def up_add_taps():
+            s.read <<= s.reads
+            s.zero <<= s.is_zero
+            for g in range(groups):
+                s.group_reads[g] <<= s.count_reads[g].out
+                s.group_zeros[g] <<= s.count_zeros[g].out
+
+    def line_trace(s):
+        return f"{s.val}"
