@@ -38,8 +38,12 @@ FRONT_STEPS = FETCH_LATENCY + PE_ARRAY_LATENCY
 TILES = {1: [], 2: [(1, 2), (2, 1)], 4: [(2, 2)]}
 """Rows and columns of pixels that so many pixel groups compute at once."""
 
-BACK_BEATS = REQUANTIZER_LATENCY
-"""Most beats between the requantizer's holding register and memory."""
+MIDDLE_VECTORS = 3
+"""Most vectors between the array and the requantizer's lanes: the pooling unit's, and the two that
+the requantizer holds."""
+BACK_BEATS = REQUANTIZER_LATENCY + 3
+"""Most beats between the requantizer's holding register and memory: its lanes', two in the write
+sequencer's queue, one in the write register."""
 
 
 @dataclass(frozen=True)
@@ -470,7 +474,7 @@ def _safe_steps(producer: Mapping, consumer: Mapping, base: int, cfg: AccelConfi
     if producer.pixels == 1:
         left = producer.target.channels % cfg.num_cols or cfg.num_cols
         beats = -(-left // cfg.num_lanes)
-    in_flight = -(-FRONT_STEPS // spacing) + 2 + -(-BACK_BEATS // beats)
+    in_flight = -(-FRONT_STEPS // spacing) + MIDDLE_VECTORS + -(-BACK_BEATS // beats)
 
     # When each byte is written, counted in vectors of the producer.
     shape = producer.target

@@ -19,7 +19,7 @@ ACT_NBITS = 9
 BUS_NBITS = 64
 """Width of a word on every stream at the accelerator's edge."""
 
-FETCH_LATENCY = 3
+FETCH_LATENCY = 5
 """Cycles from the issue of a step to its offer to the PE array."""
 
 PE_ARRAY_LATENCY = 5

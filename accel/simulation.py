@@ -277,12 +277,17 @@ class _CL:
 
     def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
         core = self.core
-        core.evaluate(image is not None, True)
+        core.evaluate(True)
         self.layer, self.activity = core.layer, core.activity
         took_prog = prog is not None and core.prog_rdy
         took_image = image is not None and core.image_rdy
         result = core.result
-        core.tick(prog if took_prog else None, image if took_image else None, True)
+        core.tick(
+            prog is not None,
+            prog if took_prog else None,
+            image if took_image else None,
+            True,
+        )
         return took_prog, took_image, result
 
     @property

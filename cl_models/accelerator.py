@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,34 @@ class _Plan(NamedTuple):
     loads: int
     """So many first steps of a group load their weights; the others find them in the PEs."""
     groups: int
+
+
+class ProgramLoader(ProgramMemory):
+    """The program memory, and when it takes words of the program stream.
+
+    ``running`` here is what the sequencers see: it falls with a packet's header, and rises two
+    cycles after that of a RUN packet.
+    """
+
+    def reset(self) -> None:
+        super().reset()
+        self.starts = self.close = False
+
+    def ready(self, idle: bool) -> bool:
+        """``close`` has kept new images out for a cycle before a packet is taken up."""
+        free = not self.running or (self.close and idle)
+        return not self.starts and (bool(self.missing) or free)
+
+    def tick(self, offered: bool, word: int | None, idle: bool) -> None:
+        """``offered``: there is a word. ``word``: it, if it is taken."""
+        in_packet, starts = bool(self.missing), self.starts
+        self.close = self.running and offered and not in_packet and word is None and idle
+        if word is not None:
+            self.take(word)
+        if word is not None and not in_packet:
+            self.starts, self.running = self.running, False
+        elif starts:
+            self.starts, self.running = False, True
 
 
 class _Address(NamedTuple):
@@ -130,23 +159,29 @@ class ParamSequencer:
     def reset(self) -> None:
         self.state = IDLE
         self.layer = 0
+        # What memory has read, and what is offered
+        self.data: Param | None = None
         self.out: Param | None = None
 
     def tick(self, rdy: bool) -> None:
         if not self.program.running:
             self.reset()
             return
-        moves = self.out is None or rdy
-        if self.state == RUN and moves:
-            self._read()
-            return
+        offers = self.out is None or rdy
+        moves = self.data is None or offers
+        if offers:
+            self.out = self.data
         if moves:
-            self.out = None
+            self.data = None
+        if self.state == RUN:
+            if moves:
+                self._read()
+            return
         if self.state == SETUP:
             self.beat = self.vector = self.group = 0
             self.descriptor = self.program.layers[self.layer]
             self.base = self.descriptor.param_base
-        self.state = min(self.state + 1, RUN)
+        self.state += 1
 
     def _read(self) -> None:
         d = self.descriptor
@@ -154,7 +189,7 @@ class ParamSequencer:
         last_group = self.group == d.param_groups
         last = self.beat == (d.param_last_beats if last_group else d.param_beats)
         multiplier, bias = self.program.multipliers[at], self.program.biases[at]
-        self.out = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
+        self.data = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
         self.beat += 1
         if not last:
             return
@@ -210,16 +245,37 @@ class ResultPacker:
             self.out, self.word, self.place = self.word, 0, 0
 
 
+class WritePort:
+    """The activation memory's; what is written in one cycle is in memory two cycles later."""
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self.memory = memory
+        self.reset()
+
+    def reset(self) -> None:
+        self.pending: tuple[Any, Any] | None = None
+
+    def tick(self) -> None:
+        if self.pending is not None:
+            at, data = self.pending
+            self.memory[at] = data
+            self.pending = None
+
+    def write(self, at: Any, data: NDArray[Any]) -> None:
+        self.pending = at, data
+
+
 class WriteSequencer:
     """Takes a beat of outputs a cycle, to memory or to the results."""
 
-    def __init__(self, program: ProgramMemory) -> None:
-        self.program = program
+    def __init__(self, program: ProgramMemory, port: WritePort) -> None:
+        self.program, self.port = program, port
         self.packer = ResultPacker(program.cfg.num_lanes)
         self.reset()
 
     def reset(self) -> None:
         self.packer.reset()
+        self.queue: deque[Out] = deque()
         self.stop()
 
     def stop(self) -> None:
@@ -239,15 +295,22 @@ class WriteSequencer:
         self.last_pixel = int(np.flatnonzero(inside)[-1])
         self.lanes = np.arange(self.program.cfg.num_lanes)
 
-    def ready(self, result_rdy: bool) -> bool:
-        return self.state == RUN and (not self.to_result or self.packer.ready(result_rdy))
+    @property
+    def ready(self) -> bool:
+        return len(self.queue) < 2
 
-    def tick(self, memory: NDArray[np.uint8], out: Out | None, result_rdy: bool) -> None:
-        """``out``: what is taken from the requantizer in this cycle, or None."""
+    def takes(self, result_rdy: bool) -> bool:
+        """A beat of the queue is put away in this cycle."""
+        free = not self.to_result or self.packer.ready(result_rdy)
+        return self.state == RUN and bool(self.queue) and free
+
+    def tick(self, out: Out | None, result_rdy: bool) -> None:
+        """``out``: what comes from the requantizer in this cycle, or None."""
         beat, last, signed, ends_layer = None, False, 0, False
-        if out is not None:
+        takes = self.takes(result_rdy)
+        if takes:
             d = self.descriptor
-            signed = d.out_signed
+            signed, y = d.out_signed, self.queue.popleft().y
             last_group = self.group == d.write_loops[-1].count - 1
             limit = d.write_last_beats if last_group else d.write_beats
             # Beats beyond the last channel, and pixels beyond the feature map, are dropped.
@@ -256,16 +319,18 @@ class WriteSequencer:
                 num_valid = d.last_lanes if last_group and self.beat == limit else len(self.lanes)
                 self.program.traffic[self.layer][3] += num_valid
                 if self.to_result:
-                    beat = out.y[:num_valid]
+                    beat = y[:num_valid]
                 else:
                     lanes = self.beat * len(self.lanes) + self.lanes[:num_valid]
                     start = TAPS * d.write_q + d.write_r + self.group * d.write_loops[-1].stride
                     at = start + self.pixels[self.pixel] + lanes * self.channel_stride
-                    memory[at] = out.y[:num_valid]
+                    self.port.write(at, y[:num_valid])
             last_beat = self.beat == limit + d.drop_beats * last_group
             last_pixel = self.pixel == len(self.pixels) - 1
             ends_layer = last_group and last_pixel and last_beat
             self._count(last_beat, last_pixel)
+        if out is not None:
+            self.queue.append(out)
         self.packer.tick(beat, signed, last, result_rdy)
         if not self.program.running:
             self.stop()
@@ -288,20 +353,30 @@ class WriteSequencer:
 class ImageLoader:
     """Writes a word of the image a cycle."""
 
-    def __init__(self, program: ProgramMemory) -> None:
-        self.program = program
+    def __init__(self, program: ProgramLoader, port: WritePort) -> None:
+        self.program, self.port = program, port
         self.reset()
 
     def reset(self) -> None:
         self.begun = self.full = False
         self.word = 0
+        self.queue: deque[int] = deque()
 
-    def tick(self, memory: NDArray[np.uint8], word: int | None, done: bool) -> None:
-        if word is not None:
+    @property
+    def ready(self) -> bool:
+        return (
+            self.begun and self.program.running and not self.program.close and len(self.queue) < 2
+        )
+
+    def tick(self, word: int | None, done: bool, hold: bool) -> None:
+        """``word``: what comes in this cycle, or None."""
+        if self.queue and self.begun and not self.full and not hold:
             start, used = self.places[self.word]
-            data = word.to_bytes(BYTES_PER_WORD, "little")
-            memory[start : start + used] = np.frombuffer(data, np.uint8, used)
+            data = self.queue.popleft().to_bytes(BYTES_PER_WORD, "little")
+            self.port.write(slice(start, start + used), np.frombuffer(data, np.uint8, used))
             self.word += 1
+        if word is not None:
+            self.queue.append(word)
         if not self.program.running:
             self.begun = self.full = False
             return
@@ -328,28 +403,30 @@ class AcceleratorCore:
 
     A cycle is :meth:`evaluate`, which settles ``prog_rdy``, ``image_rdy``, ``activity`` and
     ``layer``, then :meth:`tick` with the words that were transferred. ``result`` is the word that
-    the result stream offers, or None. ``running`` here is the value before the clock edge in all
-    parts, so the program memory is the last to move.
+    the result stream offers, or None. ``running`` is the value before the clock edge in all parts,
+    so the program memory is the last to move.
     """
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.cfg = cfg
-        self.program = ProgramMemory(cfg)
-        self.steps = StepSequencer(self.program)
-        self.params = ParamSequencer(self.program)
-        self.writes = WriteSequencer(self.program)
-        self.images = ImageLoader(self.program)
-        self.array = PEArrayCore(cfg)
-        self.pooling = PoolingUnitCore(cfg)
-        self.requantizer = RequantizerCore(cfg)
         # Two bytes more, for what taps are that read nothing: the pad value, and zero.
         self.memory = np.zeros(TAPS * cfg.act_depth + 2, np.uint8)
         self.signed_memory = self.memory.view(np.int8)
         self.no_weights = np.zeros((cfg.num_cols, TAPS), np.int8)
+        self.port = WritePort(self.memory)
+        self.program = ProgramLoader(cfg)
+        self.steps = StepSequencer(self.program)
+        self.params = ParamSequencer(self.program)
+        self.writes = WriteSequencer(self.program, self.port)
+        self.images = ImageLoader(self.program, self.port)
+        self.array = PEArrayCore(cfg)
+        self.pooling = PoolingUnitCore(cfg)
+        self.requantizer = RequantizerCore(cfg)
         self.reset()
 
     def reset(self) -> None:
         for part in (
+            self.port,
             self.program,
             self.steps,
             self.params,
@@ -360,8 +437,10 @@ class AcceleratorCore:
             self.requantizer,
         ):
             part.reset()
-        # A step's address, its bytes, and its operands: the three registers of the operand fetch.
-        self.at_address: _Address | None = None
+        # A step's registers: address, command, bytes read, the same again, and operands.
+        self.at: _Address | None = None
+        self.command: _Address | None = None
+        self.at_read: _Fetched | None = None
         self.at_data: _Fetched | None = None
         self.at_step: _Fetched | None = None
 
@@ -385,56 +464,58 @@ class AcceleratorCore:
             word |= (val is not None) << 2 * i | rdy << 2 * i + 1
         return word
 
-    def evaluate(self, image_val: bool, result_rdy: bool) -> None:
+    def evaluate(self, result_rdy: bool) -> None:
         """Settle this cycle's combinational signals."""
         steps, writes, images = self.steps, self.writes, self.images
-        self.out_rdy = writes.ready(result_rdy)
+        self.out_rdy = writes.ready
         self.param_rdy = self.requantizer.ready_param(self.out_rdy)
-        self.pooled_rdy = self.requantizer.ready_pooled(self.params.out, self.out_rdy)
+        self.pooled_rdy = self.requantizer.ready_pooled
         self.acc_rdy = self.pooling.ready(self.pooled_rdy)
         self.go = self.array.ready(self.acc_rdy)
-        writing = self.out_rdy and self.requantizer.out is not None and not writes.to_result
-        reading_input = self.at_address is not None and self.at_address.done and not self.go
-        self.holds_image = writing or reading_input
+        writing = writes.takes(result_rdy) and not writes.to_result
+        still_to_read = self.at is not None and self.at.done
+        reading = self.command is not None and self.command.done and not self.go
+        self.holds_image = writing or still_to_read or reading
 
         self.layer = steps.layer
         self.issue = False
-        if steps.state == RUN:
-            has_image = images.full or steps.layer != 0
-            settled = writes.written == steps.phase
-            if not has_image:
-                waits = image_val and self.holds_image
-                self.activity = Activity.MEMORY if waits else Activity.INPUT
-            elif not settled and steps.issued >= steps.descriptor.safe_steps:
-                if steps.since < FETCH_LATENCY + 1:
-                    self.activity = Activity.FILL
-                elif steps.since < FETCH_LATENCY + PE_ARRAY_LATENCY:
-                    self.activity = Activity.DRAIN
-                else:
-                    self.activity = Activity.REQUANTIZER
-            elif not self.go:
-                blocked = self.requantizer.out is not None and not self.out_rdy
-                self.activity = Activity.OUTPUT if blocked else Activity.REQUANTIZER
+        has_image = images.full or steps.layer != 0
+        settled = writes.written == steps.phase
+        if steps.state == IDLE:
+            self.activity = Activity.IDLE
+        elif steps.state == RUN and not has_image:
+            waits = bool(images.queue) and self.holds_image
+            self.activity = Activity.MEMORY if waits else Activity.INPUT
+        elif steps.state == RUN and not settled and steps.issued >= steps.descriptor.safe_steps:
+            if steps.since < FETCH_LATENCY + 1:
+                self.activity = Activity.FILL
+            elif steps.since < FETCH_LATENCY + PE_ARRAY_LATENCY:
+                self.activity = Activity.DRAIN
             else:
-                self.activity = Activity.STEP
-                self.issue = True
-            idle = (
-                not has_image
-                and settled
-                and images.word == 0
-                and not images.full
-                and not writes.packer.class_next
-                and writes.packer.out is None
-            )
+                self.activity = Activity.REQUANTIZER
+        elif not self.go:
+            blocked = self.requantizer.out is not None and not self.out_rdy
+            self.activity = Activity.OUTPUT if blocked else Activity.REQUANTIZER
+        elif steps.state == SETUP:
+            self.activity = Activity.HANDOVER
         else:
-            self.activity = Activity.HANDOVER if steps.state == SETUP else Activity.IDLE
-            idle = False
-        program = self.program
-        self.prog_rdy = bool(program.missing) or not program.running or idle
-        self.image_rdy = images.begun and not images.full and not self.holds_image
+            self.activity = Activity.STEP
+            self.issue = True
+        self.idle = (
+            steps.state == RUN
+            and not has_image
+            and settled
+            and images.word == 0
+            and not images.queue
+            and not writes.packer.class_next
+            and writes.packer.out is None
+        )
+        self.prog_rdy = self.program.ready(self.idle)
+        self.image_rdy = images.ready
 
-    def tick(self, prog: int | None, image: int | None, result_rdy: bool) -> None:
-        """The clock edge; ``prog`` and ``image`` are the words taken in this cycle, or None."""
+    def tick(self, prog_val: bool, prog: int | None, image: int | None, result_rdy: bool) -> None:
+        """The clock edge. ``prog_val``: the program stream offers a word. ``prog``, ``image``: the
+        words taken in this cycle, or None."""
         steps, requantizer = self.steps, self.requantizer
         step, acc, pooled = self.at_step, self.array.out, self.pooling.out
         out, param = requantizer.out, self.params.out
@@ -452,17 +533,15 @@ class AcceleratorCore:
             if step is not None:
                 self._count(step)
             steps.since += 1
-            self.at_step = self.at_data
-            self.at_data = self._read(self.at_address) if self.at_address is not None else None
-            self.at_address = None
+            self.at_step, self.at_data = self.at_data, self.at_read
+            self.at_read = self._read(self.command) if self.command is not None else None
+            self.command, self.at = self.at, None
         if self.issue:
             plan = steps.plan
             done = steps.issued == steps.total - 1 and bool(steps.descriptor.frees_input)
-            self.at_address = _Address(
-                steps.layer, steps.descriptor, plan, steps.step, steps.group, done
-            )
+            self.at = _Address(steps.layer, steps.descriptor, plan, steps.step, steps.group, done)
             steps.advance()
-        elif steps.state == SETUP:
+        elif steps.state == SETUP and go:
             steps.setup()
         elif steps.state == IDLE and self.program.running:
             steps.state = SETUP
@@ -470,10 +549,10 @@ class AcceleratorCore:
             steps.reset()
 
         # Reads above see memory as it was before the writes of this edge.
-        self.writes.tick(self.memory, out if self.out_rdy else None, result_rdy)
-        self.images.tick(self.memory, image, done)
-        if prog is not None:
-            self.program.take(prog)
+        self.port.tick()
+        self.writes.tick(out if self.out_rdy else None, result_rdy)
+        self.images.tick(image, done, self.holds_image)
+        self.program.tick(prog_val, prog, self.idle)
 
     def _read(self, at: _Address) -> _Fetched:
         d, plan, i = at.descriptor, at.plan, at.step
@@ -519,7 +598,7 @@ class AcceleratorCL(Component):
 
         @update
         def up_cycle():
-            core.evaluate(bool(s.image.val), bool(s.result.rdy))
+            core.evaluate(bool(s.result.rdy))
             s.prog.rdy @= core.prog_rdy
             s.image.rdy @= core.image_rdy
             s.activity @= int(core.activity)
@@ -540,7 +619,7 @@ class AcceleratorCL(Component):
             else:
                 prog = int(s.prog.msg) if s.prog.val & s.prog.rdy else None
                 image = int(s.image.msg) if s.image.val & s.image.rdy else None
-                core.tick(prog, image, bool(s.result.rdy))
+                core.tick(bool(s.prog.val), prog, image, bool(s.result.rdy))
 
     def line_trace(s) -> str:
         return f"{s.prog}|{s.image}>L{s.layer}:{s.activity}>{s.result}"

@@ -25,6 +25,7 @@ class RequantizerCore:
 
     def reset(self) -> None:
         """Nothing held, pipeline empty."""
+        self.next: Ints | None = None
         # The columns that no beat took yet
         self.held: Ints | None = None
         # Whether there is a beat in each stage before the output register, the newest at the left
@@ -34,11 +35,9 @@ class RequantizerCore:
         self.computed: deque[Out] = deque()
         self.out: Out | None = None
 
-    def ready_pooled(self, param: Param | None, send_rdy: bool) -> bool:
-        """``param`` is what that stream offers in this cycle: a ``last`` beat makes room."""
-        if self.held is None:
-            return True
-        return param is not None and bool(param.last) and self.ready_param(send_rdy)
+    @property
+    def ready_pooled(self) -> bool:
+        return self.next is None
 
     def ready_param(self, send_rdy: bool) -> bool:
         return self.held is not None and (self.out is None or send_rdy)
@@ -54,8 +53,10 @@ class RequantizerCore:
             self.out = self._next_out() if self.stages.pop() else None
         if param is not None and param.last:
             self.held = None
+        if self.held is None:
+            self.held, self.next = self.next, None
         if pooled is not None:
-            self.held = pooled.acc
+            self.next = pooled.acc
 
     def _next_out(self) -> Out:
         if not self.computed:
@@ -69,7 +70,7 @@ class RequantizerCL(UnitCL):
     """:class:`RequantizerCore` with val/rdy ports ``pooled``, ``param`` and ``out``."""
 
     def ready(s, core: RequantizerCore, offered: list[Any], send_rdy: bool) -> tuple[bool, ...]:
-        return core.ready_pooled(offered[1], send_rdy), core.ready_param(send_rdy)
+        return core.ready_pooled, core.ready_param(send_rdy)
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}

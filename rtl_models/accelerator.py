@@ -1,6 +1,6 @@
 """The accelerator: everything between the program, image and result streams."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, connect, mk_bits, update
+from pymtl3 import Component, InPort, OutPort, Wire, connect, mk_bits, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
@@ -91,6 +91,7 @@ class AcceleratorRTL(Component):
             sequencer.wword //= loader.beat
             sequencer.wdata //= loader.data
         s.image_loader.running //= loader.running
+        s.image_loader.close //= loader.close
         s.image_loader.wen //= loader.input_wen
         s.image_loader.word //= loader.beat[0:2]
         s.image_loader.data //= loader.data
@@ -107,6 +108,7 @@ class AcceleratorRTL(Component):
         s.step_sequencer.command //= s.operand_fetch.command
         s.step_sequencer.command_val //= s.operand_fetch.command_val
         s.step_sequencer.image_full //= s.image_loader.full
+        s.step_sequencer.image_waits //= s.image_loader.waits
         s.step_sequencer.image_done //= s.image_loader.done
         s.step_sequencer.written //= s.write_sequencer.written
         s.step_sequencer.activity //= s.activity
@@ -127,7 +129,7 @@ class AcceleratorRTL(Component):
             port = getattr(s, name)
             port //= getattr(traffic, name)
 
-        # One write port for outputs and images; outputs go first.
+        # One write port for outputs and images; outputs go first. A cycle later, it writes.
         s.write_mask = Wire(TAPS)
         s.write_rows = Wire(mk_bits(TAPS * q_nbits))
         s.write_bank = Wire(4)
@@ -137,17 +139,30 @@ class AcceleratorRTL(Component):
         s.write_bank //= s.operand_fetch.write_bank
         s.write_data //= s.operand_fetch.write_data
 
-        @update
-        def up_hold_image():
-            s.image_loader.hold @= s.write_sequencer.writing | s.operand_fetch.reading_input
-            s.step_sequencer.image_waits @= s.image.val & (
-                s.write_sequencer.writing | s.operand_fetch.reading_input
-            )
+        @update_ff
+        def up_write():
+            if s.reset:
+                s.write_mask <<= 0
+            elif s.write_sequencer.writing:
+                s.write_mask <<= s.write_sequencer.write_mask
+            else:
+                s.write_mask <<= s.image_loader.write_mask
+            if s.write_sequencer.writing:
+                s.write_rows <<= s.write_sequencer.write_rows
+                s.write_bank <<= s.write_sequencer.write_bank
+                s.write_data <<= s.write_sequencer.write_data
+            else:
+                s.write_rows <<= s.image_loader.write_rows
+                s.write_bank <<= s.image_loader.write_bank
+                s.write_data <<= s.image_loader.write_data
 
         @update
-        def up_watch():
-            s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
-            s.step_sequencer.out_waits @= s.requantizer.out.val & ~s.write_sequencer.out.rdy
+        def up_hold_image():
+            s.image_loader.hold @= (
+                s.write_sequencer.writing
+                | s.step_sequencer.reading_input
+                | s.operand_fetch.reading_input
+            )
 
         @update
         def up_rest():
@@ -156,17 +171,9 @@ class AcceleratorRTL(Component):
             )
 
         @update
-        def up_write():
-            if s.write_sequencer.writing:
-                s.write_mask @= s.write_sequencer.write_mask
-                s.write_rows @= s.write_sequencer.write_rows
-                s.write_bank @= s.write_sequencer.write_bank
-                s.write_data @= s.write_sequencer.write_data
-            else:
-                s.write_mask @= s.image_loader.write_mask
-                s.write_rows @= s.image_loader.write_rows
-                s.write_bank @= s.image_loader.write_bank
-                s.write_data @= s.image_loader.write_data
+        def up_watch():
+            s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
+            s.step_sequencer.out_waits @= s.requantizer.out.val & ~s.write_sequencer.out.rdy
 
     def line_trace(s):
         parts = (s.step_sequencer, s.pe_array, s.pooling_unit, s.requantizer, s.write_sequencer)

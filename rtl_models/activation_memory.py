@@ -12,13 +12,13 @@ class ActivationMemoryRTL(Component):
 
     ::
 
-        read_rows, read_bank -> rotate -> [address register] -> banks -> rotate -> taps
-                                          write_* -> rotate -> ^
+        read_rows, read_bank -> rotate -> banks [read] -> [data] -> rotate -> taps
+                            write_* -> rotate -> ^
 
     The taps' rows come in tap order with the bank of tap 0; tap t is in bank
     ``(bank + t) mod 9``. Banks of taps that are not in ``read_mask`` are not read, and those taps
-    mean nothing. Reading takes two cycles, both held while ``go`` is low. A write is in
-    memory in the next cycle; a read of the same row in the same cycle gives the old byte.
+    mean nothing. Reading takes two cycles, both held while ``go`` is low. A write is in memory in
+    the next cycle; a read of the same row in the same cycle gives the old byte.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -35,11 +35,9 @@ class ActivationMemoryRTL(Component):
         s.write_data = InPort(Bytes)
 
         s.bank = [MemoryRTL(8, cfg.act_depth) for _ in range(TAPS)]
-        s.row = Wire(Rows)
-        s.mask, s.ren = Wire(TAPS), Wire(TAPS)
-        s.bank_at_address = Wire(4)
-        s.bank_at_data = Wire(4)
-        s.data = Wire(Bytes)
+        s.ren = Wire(TAPS)
+        s.bank_at_read, s.bank_at_data = Wire(4), Wire(4)
+        s.read, s.data = Wire(Bytes), Wire(Bytes)
 
         s.rotate_rows = RotatorRTL(q_nbits, to_banks=True)
         s.rotate_rows.in_ //= s.read_rows
@@ -66,8 +64,8 @@ class ActivationMemoryRTL(Component):
 
         for b in range(TAPS):
             s.bank[b].ren //= s.ren[b]
-            s.bank[b].raddr //= s.row[b * q_nbits : (b + 1) * q_nbits]
-            s.bank[b].rdata //= s.data[b * 8 : (b + 1) * 8]
+            s.bank[b].raddr //= s.rotate_rows.out[b * q_nbits : (b + 1) * q_nbits]
+            s.bank[b].rdata //= s.read[b * 8 : (b + 1) * 8]
             s.bank[b].wen //= s.rotate_mask.out[b]
             s.bank[b].waddr //= s.rotate_write_rows.out[b * q_nbits : (b + 1) * q_nbits]
             s.bank[b].wdata //= s.rotate_data.out[b * 8 : (b + 1) * 8]
@@ -75,15 +73,14 @@ class ActivationMemoryRTL(Component):
         @update
         def up_enable():
             for b in range(TAPS):
-                s.ren[b] @= s.go & s.mask[b]
+                s.ren[b] @= s.go & s.rotate_read_mask.out[b]
 
         @update_ff
-        def up_address():
+        def up_read():
             if s.go:
-                s.mask <<= s.rotate_read_mask.out
-                s.row <<= s.rotate_rows.out
-                s.bank_at_address <<= s.read_bank
-                s.bank_at_data <<= s.bank_at_address
+                s.data <<= s.read
+                s.bank_at_read <<= s.read_bank
+                s.bank_at_data <<= s.bank_at_read
 
     def line_trace(s):
         return f"{s.taps} w{s.write_mask}"

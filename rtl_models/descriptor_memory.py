@@ -1,41 +1,67 @@
 """The words of the layer descriptors that one sequencer needs."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
 from accel.config import BUS_NBITS, AccelConfig
 from accel.program import FIELDS, LOOP_DX, LOOP_R, PARAM_WORD
-from rtl_models.memory import RegisterFileRTL
+from rtl_models.memory import MemoryRTL, RegisterRTL
 
 
 class DescriptorMemoryRTL(Component):
-    """Words ``first`` to ``first + count - 1`` of every layer's descriptor, all of layer ``layer``
-    at once, asynchronously, on the ports ``word<i>``: as wide as their highest field."""
+    """Words ``first`` to ``first + count - 1`` of every layer's descriptor, and which layer it is.
+
+    ``advance`` takes up the next layer: from the next cycle on ``layer`` is its number and the
+    ports ``word<i>`` are its words, as wide as their highest field. All come from registers; the
+    layer after is read from memory meanwhile, which takes a cycle. Without ``running`` the first
+    layer is next.
+    """
 
     def construct(s, cfg: AccelConfig, first: int, count: int):
         Layer = mk_bits(cfg.layer_nbits)
+        s.running = InPort()
+        s.last_layer = InPort(Layer)
         s.wen = InPort()
         s.wlayer = InPort(Layer)
         s.wword = InPort(8)
         s.wdata = InPort(BUS_NBITS)
-        s.layer = InPort(Layer)
+        s.advance = InPort()
+        s.layer = OutPort(Layer)
 
+        s.next_layer = Wire(Layer)
         s.wen_word = [Wire() for _ in range(count)]
         for i in range(count):
             nbits = word_nbits(first + i)
             # Attributes, not a list: PyMTL3 translates only lists of equal components.
-            memory, word = RegisterFileRTL(nbits, cfg.max_layers), OutPort(nbits)
+            memory, register = MemoryRTL(nbits, cfg.max_layers), RegisterRTL(nbits)
+            word = OutPort(nbits)
             setattr(s, f"memory{first + i}", memory)
+            setattr(s, f"register{first + i}", register)
             setattr(s, f"word{first + i}", word)
-            memory.raddr //= s.layer
-            memory.rdata //= word
+            memory.ren //= 1
+            memory.raddr //= s.next_layer
             memory.wen //= s.wen_word[i]
             memory.waddr //= s.wlayer
             memory.wdata //= s.wdata[0:nbits]
+            register.en //= s.advance
+            register.in_ //= memory.rdata
+            register.out //= word
 
         @update
         def up_select():
             for i in range(count):
                 s.wen_word[i] @= s.wen & (s.wword == first + i)
+
+        @update_ff
+        def up_next():
+            if ~s.running:
+                s.next_layer <<= 0
+                s.layer <<= 0
+            elif s.advance:
+                s.layer <<= s.next_layer
+                if s.next_layer == s.last_layer:
+                    s.next_layer <<= 0
+                else:
+                    s.next_layer <<= s.next_layer + 1
 
     def field(s, name: str, nbits: int | None = None):
         """A field of the descriptor, or its lowest ``nbits`` bits."""

@@ -7,6 +7,7 @@ from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.program import INPUT_WORDS, LOOP_COUNT, LOOP_Q, LOOP_R
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_counters import LoopCountersRTL
+from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.tap_rows import TapRowsRTL
 
 NUM_LOOPS = INPUT_WORDS - 1
@@ -16,7 +17,8 @@ class ImageLoaderRTL(Component):
     """Eight bytes of the image stream a cycle, each to its bank, while memory has room for them.
 
     ``full`` rises with an image's last word; ``done`` lets the next one in. ``hold`` keeps words
-    waiting (the write port is taken, or the last image is still being read). The input descriptor
+    waiting (the write port is taken, or the last image is still being read), two of them in a
+    queue; ``close`` keeps them out. The input descriptor
     is written while no program runs; nothing is accepted then, and an image begins anew after.
     """
 
@@ -29,7 +31,9 @@ class ImageLoaderRTL(Component):
         s.word = InPort(2)
         s.data = InPort(BUS_NBITS)
         s.hold = InPort()
+        s.close = InPort()
         s.done = InPort()
+        s.waits = OutPort()
         s.full = OutPort()
         s.empty = OutPort()
 
@@ -73,18 +77,27 @@ class ImageLoaderRTL(Component):
         s.rows.rows //= s.write_rows
         s.write_bank //= s.address.r
 
+        s.queue = SkidBufferRTL(mk_bits(BUS_NBITS))
+        s.queue.recv.msg //= s.image.msg
+
+        @update
+        def up_open():
+            s.queue.recv.val @= s.image.val & s.begun & ~s.close
+            s.image.rdy @= s.queue.recv.rdy & s.begun & ~s.close
+
         @update
         def up_accept():
-            s.image.rdy @= s.begun & ~s.full & ~s.hold
-            s.take @= s.image.val & s.image.rdy
+            s.waits @= s.queue.send.val & s.hold
+            s.queue.send.rdy @= s.begun & ~s.full & ~s.hold
+            s.take @= s.queue.send.val & s.queue.send.rdy
             s.ends_image @= s.take & s.counters.done
             # An image begins when the program does, and anew after each last word.
             s.start @= (s.running & ~s.begun) | s.ends_image
-            s.empty @= reduce_and(s.counters.first)
+            s.empty @= reduce_and(s.counters.first) & ~s.queue.send.val
 
         @update
         def up_write():
-            s.write_data @= zext(s.image.msg, data_nbits)
+            s.write_data @= zext(s.queue.send.msg, data_nbits)
             s.write_mask @= 0
             for i in range(num_bytes):
                 s.write_mask[i] @= s.take & (~s.counters.last[0] | (s.last_bytes > i))

@@ -11,7 +11,7 @@ class LoopCountersRTL(Component):
     ``counts`` packs each loop's iterations minus one. When the innermost loop that is not at its
     end advances (``select``, one-hot), all loops inside it start again; ``restart`` marks it and
     them. Both follow from the ends of the loops alone: with ``last`` as a binary number, its
-    lowest zero is the loop to advance.
+    lowest zero is the loop to advance. ``first`` and ``last`` come from registers.
     """
 
     def construct(s, num_loops):
@@ -27,33 +27,30 @@ class LoopCountersRTL(Component):
 
         s.limit = [Wire(Count) for _ in range(num_loops)]
         s.counter = [Wire(Count) for _ in range(num_loops)]
-        s.ends = Wire(Flags)
+        s.at_start = [Wire() for _ in range(num_loops)]
+        s.at_end = [Wire() for _ in range(num_loops)]
         for i in range(num_loops):
             s.limit[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
-
-        @update
-        def up_compare():
-            for i in range(num_loops):
-                s.first[i] @= s.counter[i] == 0
-                s.ends[i] @= s.counter[i] == s.limit[i]
+            s.first[i] //= s.at_start[i]
+            s.last[i] //= s.at_end[i]
 
         @update
         def up_select_loop():
-            s.last @= s.ends
-            s.select @= ~s.ends & (s.ends + 1)
-            s.restart @= s.ends ^ (s.ends + 1)
-            s.done @= s.ends == ~Flags(0)
+            s.select @= ~s.last & (s.last + 1)
+            s.restart @= s.last ^ (s.last + 1)
+            s.done @= s.last == ~Flags(0)
 
         @update_ff
         def up_count():
             for i in range(num_loops):
-                if s.reset | s.start:
+                if s.reset | s.start | (s.advance & s.restart[i] & s.at_end[i]):
                     s.counter[i] <<= 0
+                    s.at_start[i] <<= 1
+                    s.at_end[i] <<= s.limit[i] == 0
                 elif s.advance & s.restart[i]:
-                    if s.ends[i]:
-                        s.counter[i] <<= 0
-                    else:
-                        s.counter[i] <<= s.counter[i] + 1
+                    s.counter[i] <<= s.counter[i] + 1
+                    s.at_start[i] <<= 0
+                    s.at_end[i] <<= (s.counter[i] + 1) == s.limit[i]
 
     def line_trace(s):
         return "/".join(str(c) for c in reversed(s.counter))

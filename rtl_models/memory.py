@@ -1,5 +1,5 @@
 """Memories: every storage array of the accelerator but the PEs' scratchpads is one of these two, so
-that a technology's macro can take their place."""
+that a technology's macro can take their place. And a register."""
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
@@ -60,3 +60,20 @@ class RegisterFileRTL(Component):
 
     def line_trace(s):
         return f"{s.raddr}:{s.rdata}"
+
+
+class RegisterRTL(Component):
+    """``out`` is what ``in_`` was when ``en`` was last set. Not reset."""
+
+    def construct(s, nbits):
+        s.en = InPort()
+        s.in_ = InPort(nbits)
+        s.out = OutPort(nbits)
+
+        @update_ff
+        def up_keep():
+            if s.en:
+                s.out <<= s.in_
+
+    def line_trace(s):
+        return f"{s.out}"

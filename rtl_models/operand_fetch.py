@@ -6,7 +6,7 @@ from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 from accel.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
 from accel.messages import mk_step
 from rtl_models.activation_memory import ActivationMemoryRTL
-from rtl_models.step_sequencer import mk_command
+from rtl_models.address_generator import mk_command
 from rtl_models.wide_memory import WideMemoryRTL
 
 
@@ -15,13 +15,13 @@ class OperandFetchRTL(Component):
 
     ::
 
-        command -> [address register] -> activation banks [data register]
-                -> rotation, padding, sign; weight memory [operand register] -> step stream
+        command -> rotation -> banks [read] -> [data] -> rotation, padding, sign -> [operands]
+                   weight memory ..... [read] ................................... -> [weights]
 
-    Each pixel group reads from an activation memory of its own; all of them hold the same. While
-    the step stream stalls, ``go`` is low and all of it holds. A tap outside the feature map is
-    the layer's pad value, one outside the kernel or beyond the last channel is zero. Weights are
-    read only for steps that load them.
+    The command comes from a register. Each pixel group reads from an activation memory of its own;
+    all of them hold the same. While the step stream stalls, ``go`` is low and all of it holds. A
+    tap outside the feature map is the layer's pad value, one outside the kernel or beyond the last
+    channel is zero. Weights are read only for steps that load them.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -46,8 +46,8 @@ class OperandFetchRTL(Component):
         s.weight_wdata = InPort(BUS_NBITS)
 
         groups, num_taps = cfg.pixel_groups, cfg.pixel_groups * TAPS
-        s.at_address, s.at_data, s.at_step = Wire(Command), Wire(Command), Wire(Command)
-        s.address_val, s.data_val, s.step_val = Wire(), Wire(), Wire()
+        s.at_read, s.at_data, s.at_step = Wire(Command), Wire(Command), Wire(Command)
+        s.read_val, s.data_val, s.step_val = Wire(), Wire(), Wire()
         s.weight_ren = Wire()
         s.read_mask = Wire(num_taps)
 
@@ -67,13 +67,14 @@ class OperandFetchRTL(Component):
 
         s.weights = WideMemoryRTL(cfg.weight_word_nbits, cfg.weight_depth)
         s.weights.ren //= s.weight_ren
-        s.weights.raddr //= s.at_data.weight_address
-        s.weights.rdata //= s.step.msg.w
+        s.weights.raddr //= s.at_read.weight_address
         s.weights.wen //= s.weight_wen
         s.weights.waddr //= s.weight_waddr
         s.weights.wbeat //= s.weight_wbeat
         s.weights.wdata //= s.weight_wdata
 
+        s.w = Wire(cfg.weight_word_nbits)
+        s.step.msg.w //= s.w
         s.tap_reads, s.tap_pads = Wire(num_taps), Wire(num_taps)
         s.tap_reads //= s.at_data.reads
         s.tap_pads //= s.at_data.pads
@@ -97,9 +98,9 @@ class OperandFetchRTL(Component):
             s.read_mask @= 0
             if s.command_val:
                 s.read_mask @= s.command.reads
-            s.weight_ren @= s.go & s.data_val & s.at_data.load
+            s.weight_ren @= s.go & s.read_val & s.at_read.load
             # The image's last bytes are read in this cycle, or wait to be.
-            s.reading_input @= s.address_val & s.at_address.frees_input & ~s.go
+            s.reading_input @= s.command_val & s.command.frees_input & ~s.go
 
         @update_ff
         def up_operands():
@@ -113,20 +114,25 @@ class OperandFetchRTL(Component):
                         s.x[t] <<= 0
 
         @update_ff
+        def up_weights():
+            if s.go & s.data_val & s.at_data.load:
+                s.w <<= s.weights.rdata
+
+        @update_ff
         def up_advance():
             if s.reset:
-                s.address_val <<= 0
+                s.read_val <<= 0
                 s.data_val <<= 0
                 s.step_val <<= 0
             elif s.go:
-                s.address_val <<= s.command_val
-                s.data_val <<= s.address_val
+                s.read_val <<= s.command_val
+                s.data_val <<= s.read_val
                 s.step_val <<= s.data_val
             if s.go:
-                s.at_address <<= s.command
-                s.at_data <<= s.at_address
+                s.at_read <<= s.command
+                s.at_data <<= s.at_read
                 s.at_step <<= s.at_data
 
     def line_trace(s):
-        stages = ((s.address_val, "A"), (s.data_val, "D"), (s.step_val, "S"))
+        stages = ((s.read_val, "R"), (s.data_val, "D"), (s.step_val, "S"))
         return "".join(letter if val else "." for val, letter in stages)

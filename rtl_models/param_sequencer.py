@@ -1,6 +1,6 @@
 """Reads biases and multipliers ahead of the requantizer."""
 
-from pymtl3 import Component, InPort, Wire, mk_bits, update, update_ff, zext
+from pymtl3 import Component, InPort, Wire, concat, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.config import ACT_NBITS, BUS_NBITS, AccelConfig
@@ -13,7 +13,7 @@ IDLE, SETUP, RUN = 0, 1, 2
 
 
 class ParamSequencerRTL(Component):
-    """One beat of the requantizer's parameters a cycle, two cycles from counters to message.
+    """One beat of the requantizer's parameters a cycle, two registers from counters to message.
 
     Walks layers, groups of output channels, vectors of a group, and beats of a vector, in the
     order in which accumulators come; runs ahead as far as the stream lets it. SETUP takes one
@@ -22,6 +22,7 @@ class ParamSequencerRTL(Component):
 
     def construct(s, cfg: AccelConfig):
         lanes, p_nbits = cfg.num_lanes, cfg.param_addr_nbits
+        settings_nbits = 3 * ACT_NBITS + 1
         Layer, Addr = mk_bits(cfg.layer_nbits), mk_bits(p_nbits)
         s.running = InPort()
         s.last_layer = InPort(Layer)
@@ -34,8 +35,11 @@ class ParamSequencerRTL(Component):
         s.wdata = InPort(BUS_NBITS)
         s.param = SendIfcRTL(mk_param(cfg))
 
-        s.layer = Wire(Layer)
+        s.layer, s.take_up = Wire(Layer), Wire()
         s.descriptor = DescriptorMemoryRTL(cfg, PARAM_WORD, 2)
+        s.descriptor.running //= s.running
+        s.descriptor.last_layer //= s.last_layer
+        s.descriptor.advance //= s.take_up
         s.descriptor.wen //= s.wen
         s.descriptor.wlayer //= s.wlayer
         s.descriptor.wword //= s.wword
@@ -60,7 +64,8 @@ class ParamSequencerRTL(Component):
         s.group_base, s.at = Wire(16), Wire(16)
         s.beat, s.limit = Wire(6), Wire(6)
         s.vector, s.group = Wire(24), Wire(12)
-        s.go, s.read, s.val = Wire(), Wire(), Wire()
+        s.go, s.offer, s.read = Wire(), Wire(), Wire()
+        s.read_val, s.val = Wire(), Wire()
         s.at_last_beat, s.at_last_vector, s.at_last_group = Wire(), Wire(), Wire()
 
         s.memory = WideMemoryRTL(BUS_NBITS * lanes, cfg.param_depth)
@@ -69,21 +74,23 @@ class ParamSequencerRTL(Component):
         s.memory.waddr //= s.param_waddr
         s.memory.wdata //= s.wdata
         s.memory.wbeat //= s.param_wbeat
+        # What has been read, and what is offered
+        s.read_settings, s.settings = Wire(settings_nbits), Wire(settings_nbits)
+        s.words = Wire(BUS_NBITS * lanes)
         for i in range(lanes):
             low = i * BUS_NBITS
-            s.param.msg.bias[i * 32 : (i + 1) * 32] //= s.memory.rdata[low : low + 32]
-            s.param.msg.multiplier[i * 32 : (i + 1) * 32] //= s.memory.rdata[low + 32 : low + 64]
-        s.sent_zero_point, s.sent_lo, s.sent_hi = (Wire(ACT_NBITS) for _ in range(3))
-        s.sent_last = Wire()
-        s.param.msg.zero_point //= s.sent_zero_point
-        s.param.msg.lo //= s.sent_lo
-        s.param.msg.hi //= s.sent_hi
-        s.param.msg.last //= s.sent_last
+            s.param.msg.bias[i * 32 : (i + 1) * 32] //= s.words[low : low + 32]
+            s.param.msg.multiplier[i * 32 : (i + 1) * 32] //= s.words[low + 32 : low + 64]
+        s.param.msg.last //= s.settings[0]
+        s.param.msg.hi //= s.settings[1:10]
+        s.param.msg.lo //= s.settings[10:19]
+        s.param.msg.zero_point //= s.settings[19:28]
         s.param.val //= s.val
 
         @update
         def up_decide():
-            s.go @= ~s.val | s.param.rdy
+            s.offer @= ~s.val | s.param.rdy
+            s.go @= ~s.read_val | s.offer
             s.read @= (s.state == RUN) & s.go
             s.at_last_group @= s.group == s.groups
             s.at_last_vector @= s.vector == s.vectors
@@ -93,16 +100,21 @@ class ParamSequencerRTL(Component):
             s.at_last_beat @= s.beat == s.limit
             s.at @= s.group_base + zext(s.beat, 16)
             s.memory.raddr @= s.at[0:p_nbits]
+            s.take_up @= ((s.state == IDLE) & s.running) | (
+                s.read & s.at_last_beat & s.at_last_vector & s.at_last_group
+            )
 
         @update_ff
         def up_follow():
             if s.reset | ~s.running:
                 s.state <<= IDLE
-                s.layer <<= 0
+                s.read_val <<= 0
                 s.val <<= 0
             else:
                 if s.go:
-                    s.val <<= s.state == RUN
+                    s.read_val <<= s.state == RUN
+                if s.offer:
+                    s.val <<= s.read_val
                 if s.state == IDLE:
                     s.state <<= SETUP
                 elif s.state == SETUP:
@@ -124,18 +136,14 @@ class ParamSequencerRTL(Component):
                             s.group_base <<= s.at + 1
                             if s.at_last_group:
                                 s.state <<= SETUP
-                                if s.layer == s.last_layer:
-                                    s.layer <<= 0
-                                else:
-                                    s.layer <<= s.layer + 1
 
         @update_ff
-        def up_settings():
+        def up_message():
             if s.read:
-                s.sent_zero_point <<= s.zero_point
-                s.sent_lo <<= s.lo
-                s.sent_hi <<= s.hi
-                s.sent_last <<= s.at_last_beat
+                s.read_settings <<= concat(s.zero_point, s.lo, s.hi, s.at_last_beat)
+            if s.offer & s.read_val:
+                s.settings <<= s.read_settings
+                s.words <<= s.memory.rdata
 
     def line_trace(s):
         return f"L{s.layer} {s.group}/{s.vector}/{s.beat}"

@@ -17,16 +17,18 @@ class RequantizerRTL(Component):
 
     ::
 
-        pooled --> [ held vector ] --low lanes--> lane 0 .. lane L-1 --> out
-                     ^    |                         ^  11 stages
-                     +-<--+ shifts by L columns     |
-        param ----------------- a beat -------------+--> [ zero_point, lo, hi of each stage ]
+        pooled --> [ next vector ] --> [ held vector ] --low lanes--> lane 0 .. lane L-1 --> out
+                                         ^    |                         ^  11 stages
+                                         +-<--+ shifts by L columns     |
+        param ------------------------------------- a beat -------------+--> [ zero_point, lo, hi ]
 
     Beat i of a vector takes columns i*L to i*L+L-1. The beat with ``last`` frees the held vector,
-    and the next one may come in that very cycle. Beats past the last column see zeros.
-    Latency: 11 cycles from a beat to ``out``. Throughput: 1 beat a cycle, across vectors too.
-    ``param.rdy`` is low without a held vector. While ``out`` is not taken, all stages hold and
-    no beat is accepted. Reset: nothing held, pipeline empty. Data registers are not reset.
+    and the next one moves up in that very cycle. Beats past the last column see zeros.
+    Latency: 2 cycles from a vector to its first beat, 11 from a beat to ``out``. Throughput: 1 beat
+    a cycle, across vectors of two or more beats too; a vector every second cycle. ``pooled.rdy`` is
+    a register: who sends vectors does not wait for what happens here in the same cycle.
+    ``param.rdy`` is low without a held vector. While ``out`` is not taken, all stages hold and no
+    beat is accepted. Reset: nothing held, pipeline empty. Data registers are not reset.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -47,7 +49,10 @@ class RequantizerRTL(Component):
         s.advance = Wire()
         s.beat = Wire()
         s.lanes_en = Wire()
+        s.next_val = Wire()
         s.held_val = Wire()
+        s.moves_up = Wire()
+        s.next_vector = Wire(cfg.num_cols * acc_nbits)
         s.held = Wire(cfg.num_cols * acc_nbits)
         s.valid = Wire(NUM_STAGES)  # bit i belongs to stage i+1
         s.settings = Wire((NUM_STAGES - 1) * SETTINGS_NBITS)  # of stage 1 in the lowest bits
@@ -71,25 +76,33 @@ class RequantizerRTL(Component):
             s.advance @= ~s.out.val | s.out.rdy
             s.param.rdy @= s.held_val & s.advance
             s.beat @= s.param.val & s.held_val & s.advance
-            s.pooled.rdy @= ~s.held_val | (s.beat & s.param.msg.last)
+            s.pooled.rdy @= ~s.next_val
+            s.moves_up @= ~s.held_val | (s.beat & s.param.msg.last)
             s.lanes_en @= s.beat | (s.advance & (s.valid[0:out_stage] != 0))
 
         # Sequential
         @update_ff
         def up_control():
             if s.reset:
+                s.next_val <<= 0
                 s.held_val <<= 0
                 s.valid <<= 0
             else:
-                if s.pooled.rdy:
-                    s.held_val <<= s.pooled.val
+                if s.next_val:
+                    s.next_val <<= ~s.moves_up
+                else:
+                    s.next_val <<= s.pooled.val
+                if s.moves_up:
+                    s.held_val <<= s.next_val
                 if s.advance:
                     s.valid <<= concat(s.valid[0:out_stage], s.beat)
 
         @update_ff
         def up_held():
-            if s.pooled.val & s.pooled.rdy:
-                s.held <<= s.pooled.msg.acc
+            if s.pooled.val & ~s.next_val:
+                s.next_vector <<= s.pooled.msg.acc
+            if s.next_val & s.moves_up:
+                s.held <<= s.next_vector
             elif s.beat:
                 s.held <<= s.held >> beat_nbits
 

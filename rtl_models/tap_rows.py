@@ -1,6 +1,6 @@
 """Row addresses of consecutive taps."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
+from pymtl3 import Bits1, Component, InPort, OutPort, Wire, concat, mk_bits, update
 
 from accel.config import TAPS
 
@@ -10,26 +10,25 @@ class TapRowsRTL(Component):
     bank ``r + t`` passes the ninth. Combinational."""
 
     def construct(s, num_taps, q_nbits):
-        Q = mk_bits(q_nbits)
+        Q, sum_nbits = mk_bits(q_nbits), q_nbits + 1
         s.q = InPort(Q)
         s.r = InPort(4)
         s.reach = InPort(mk_bits(num_taps * q_nbits))
         s.rows = OutPort(mk_bits(num_taps * q_nbits))
 
         s.tap_reach = [Wire(Q) for _ in range(num_taps)]
-        s.row = [Wire(Q) for _ in range(num_taps)]
+        s.wraps = [Wire() for _ in range(num_taps)]
+        s.sum_ = [Wire(sum_nbits) for _ in range(num_taps)]
         for t in range(num_taps):
             s.tap_reach[t] //= s.reach[t * q_nbits : (t + 1) * q_nbits]
-            s.rows[t * q_nbits : (t + 1) * q_nbits] //= s.row[t]
+            s.rows[t * q_nbits : (t + 1) * q_nbits] //= s.sum_[t][1:sum_nbits]
 
         @update
         def up_add():
-            s.row[0] @= s.q + s.tap_reach[0]
-            for t in range(1, num_taps):
-                if s.r >= TAPS - t:
-                    s.row[t] @= s.q + s.tap_reach[t] + 1
-                else:
-                    s.row[t] @= s.q + s.tap_reach[t]
+            for t in range(num_taps):
+                s.wraps[t] @= s.r > TAPS - 1 - t
+                # A lowest bit of its own carries in.
+                s.sum_[t] @= concat(s.q, Bits1(1)) + concat(s.tap_reach[t], s.wraps[t])
 
     def line_trace(s):
         return f"{s.q}:{s.r}"

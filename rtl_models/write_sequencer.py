@@ -11,6 +11,7 @@ from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_counters import LoopCountersRTL
 from rtl_models.result_packer import ResultPackerRTL
+from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.tap_rows import TapRowsRTL
 
 NUM_LOOPS = len(WRITE_LOOPS)
@@ -49,8 +50,11 @@ class WriteSequencerRTL(Component):
         s.write_bank = OutPort(4)
         s.write_data = OutPort(TAPS * 8)
 
-        s.layer = Wire(Layer)
+        s.layer, s.take_up = Wire(Layer), Wire()
         s.descriptor = DescriptorMemoryRTL(cfg, WRITE_WORD, NUM_LOOPS + 1)
+        s.descriptor.running //= s.running
+        s.descriptor.last_layer //= s.last_layer
+        s.descriptor.advance //= s.take_up
         s.descriptor.wen //= s.wen
         s.descriptor.wlayer //= s.wlayer
         s.descriptor.wword //= s.wword
@@ -76,7 +80,7 @@ class WriteSequencerRTL(Component):
         s.drop_beats //= field("drop_beats")
 
         # Place of the pixel in its vector, and whether that is the last one, or the last valid one.
-        s.x, s.y = Wire(), Wire()
+        s.column, s.row = Wire(), Wire()
         s.pixel_x, s.pixel_y = Wire(), Wire()
         s.drop_x, s.drop_y = Wire(), Wire()
         s.at_last_pixel, s.at_last_inside = Wire(), Wire()
@@ -126,7 +130,12 @@ class WriteSequencerRTL(Component):
         s.write_bank //= s.r
 
         s.packer = ResultPackerRTL(cfg)
-        s.packer.y //= s.out.msg.y
+        s.queue = SkidBufferRTL(mk_out(cfg))
+        s.queue.recv //= s.out
+        s.y = Wire(8 * lanes)
+        s.y //= s.queue.send.msg.y
+
+        s.packer.y //= s.y
         s.packer.num_valid //= s.num_valid
         s.packer.last //= s.ends_image
         s.packer.is_signed //= field("out_signed")
@@ -145,14 +154,16 @@ class WriteSequencerRTL(Component):
                 s.limit @= s.last_beats
                 s.at_last_beat @= s.beat == (s.last_beats + s.drop_beats)
             s.at_last_valid @= s.beat == s.limit
-            s.at_last_pixel @= (s.x == s.pixel_x) & (s.y == s.pixel_y)
-            s.at_last_inside @= (s.x == (s.pixel_x ^ s.drop_x)) & (s.y == (s.pixel_y ^ s.drop_y))
+            s.at_last_pixel @= (s.column == s.pixel_x) & (s.row == s.pixel_y)
+            s.at_last_inside @= (s.column == (s.pixel_x ^ s.drop_x)) & (
+                s.row == (s.pixel_y ^ s.drop_y)
+            )
             s.ends_layer @= s.at_last_beat & s.at_last_pixel & s.loops.done
             s.ends_image @= s.at_last_valid & s.at_last_inside & s.loops.done
             s.dropped @= (
                 (s.beat > s.limit)
-                | (s.x & s.drop_x & s.loops.last[0])
-                | (s.y & s.drop_y & s.loops.last[1])
+                | (s.column & s.drop_x & s.loops.last[0])
+                | (s.row & s.drop_y & s.loops.last[1])
             )
             s.num_valid @= lanes
             if s.at_last_group & s.at_last_valid:
@@ -161,8 +172,9 @@ class WriteSequencerRTL(Component):
 
         @update
         def up_accept():
-            s.out.rdy @= (s.state == RUN) & (s.packer.rdy | ~s.to_result)
-            s.take @= s.out.val & (s.state == RUN) & (s.packer.rdy | ~s.to_result)
+            s.queue.send.rdy @= (s.state == RUN) & (s.packer.rdy | ~s.to_result)
+            s.take @= s.queue.send.val & s.queue.send.rdy
+            s.take_up @= (s.take & s.ends_layer) | ((s.state == IDLE) & s.running)
             s.packer.en @= s.take & s.to_result & ~s.dropped
             s.next_pixel @= s.take & s.at_last_beat
             s.next_vector @= s.take & s.at_last_beat & s.at_last_pixel
@@ -174,7 +186,7 @@ class WriteSequencerRTL(Component):
         @update
         def up_write():
             s.writing @= s.take & ~s.to_result
-            s.write_data @= zext(s.out.msg.y, data_nbits)
+            s.write_data @= zext(s.y, data_nbits)
             s.write_mask @= 0
             for j in range(lanes):
                 s.write_mask[j] @= s.writing & ~s.dropped & (s.num_valid > j)
@@ -184,7 +196,7 @@ class WriteSequencerRTL(Component):
             s.q @= s.beat_q
             s.r @= s.beat_r
             if s.beat == 0:
-                if s.x | s.y:
+                if s.column | s.row:
                     s.q @= s.pixel_q
                     s.r @= s.pixel_r
                 else:
@@ -201,10 +213,10 @@ class WriteSequencerRTL(Component):
         @update
         def up_pixel():
             # Columns are a byte apart, and rows a byte in bank 3.
-            if s.x == s.pixel_x:
+            if s.column == s.pixel_x:
                 s.further.b_q @= s.pixel_row_q
                 s.further.b_r @= 3
-            elif s.y:
+            elif s.row:
                 s.further.b_q @= s.pixel_row_q
                 s.further.b_r @= 4
             else:
@@ -223,15 +235,14 @@ class WriteSequencerRTL(Component):
         def up_follow():
             if s.reset | ~s.running:
                 s.state <<= IDLE
-                s.layer <<= 0
                 s.written <<= 0
             elif s.state == IDLE:
                 s.state <<= SETUP
             elif s.state == SETUP:
                 s.state <<= RUN
                 s.beat <<= 0
-                s.x <<= 0
-                s.y <<= 0
+                s.column <<= 0
+                s.row <<= 0
             elif s.take:
                 s.beat_q <<= s.next_q
                 s.beat_r <<= s.next_r
@@ -242,16 +253,12 @@ class WriteSequencerRTL(Component):
                 if s.next_pixel:
                     s.pixel_q <<= s.further.q
                     s.pixel_r <<= s.further.r
-                    s.x <<= s.x ^ s.pixel_x
-                    if s.x == s.pixel_x:
-                        s.y <<= s.y ^ s.pixel_y
+                    s.column <<= s.column ^ s.pixel_x
+                    if s.column == s.pixel_x:
+                        s.row <<= s.row ^ s.pixel_y
                 if s.ends_layer:
                     s.state <<= SETUP
                     s.written <<= ~s.written
-                    if s.layer == s.last_layer:
-                        s.layer <<= 0
-                    else:
-                        s.layer <<= s.layer + 1
 
     def line_trace(s):
-        return f"L{s.layer} {s.loops.line_trace()}.{s.y}{s.x}.{s.beat}"
+        return f"L{s.layer} {s.loops.line_trace()}.{s.row}{s.column}.{s.beat}"

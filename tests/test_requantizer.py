@@ -197,9 +197,10 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     inputs = {"pooled": [(v, 0) for v in vectors], "param": [(p, 0) for p in params]}
     outs = oracle(cfg, vectors, params)
     timing = run(simulators(LEVELS[level], cfg), inputs, {"out": outs}).timing
-    assert timing["pooled"] == [i * cfg.num_beats for i in range(5)]
-    assert timing["param"] == [1 + i for i in range(beats)]
-    assert timing["out"] == [1 + REQUANTIZER_LATENCY + i for i in range(beats)]
+    # The second vector comes as soon as the first has moved up, and waits.
+    assert timing["pooled"] == [0, *(2 + i * cfg.num_beats for i in range(4))]
+    assert timing["param"] == [2 + i for i in range(beats)]
+    assert timing["out"] == [2 + REQUANTIZER_LATENCY + i for i in range(beats)]
 
 
 @pytest.mark.parametrize("level", LEVELS)

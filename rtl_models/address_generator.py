@@ -1,0 +1,208 @@
+"""Where each step reads: the stage between the step sequencer and the memories."""
+
+from pymtl3 import (
+    Component,
+    InPort,
+    OutPort,
+    Wire,
+    mk_bits,
+    mk_bitstruct,
+    update,
+    update_ff,
+    zext,
+)
+
+from accel.config import ACT_NBITS, TAPS, AccelConfig
+from accel.program import LOOP_DX
+from rtl_models.pixel_offset import PixelOffsetRTL
+from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS, TapAddressRTL
+
+
+def step_fields(cfg: AccelConfig):
+    """What goes with a step from its issue to the PE array."""
+    b1 = mk_bits(1)
+    return {
+        "layer": mk_bits(cfg.layer_nbits),
+        "pad_value": mk_bits(ACT_NBITS),
+        "is_signed": b1,
+        "weight_address": mk_bits(cfg.weight_addr_nbits),
+        "load": b1,
+        "idx": mk_bits(cfg.spad_idx_nbits),
+        "first": b1,
+        "last": b1,
+        "pool_first": b1,
+        "pool_last": b1,
+        "frees_input": b1,
+    }
+
+
+def mk_issued(cfg: AccelConfig):
+    """A step as it is issued: the loops that advance after it, the taps that the kernel and the
+    channels use, and the feature map."""
+    flags, size = mk_bits(NUM_LOOPS), mk_bits(OFFSET_NBITS)
+    fields = {
+        "select": flags,
+        "restart": flags,
+        "used": mk_bits(TAPS),
+        "channel_mode": mk_bits(1),
+        "height": size,
+        "width": size,
+    }
+    return mk_bitstruct(f"Issued_{cfg}", fields | step_fields(cfg))
+
+
+def mk_command(cfg: AccelConfig):
+    """A step on its way to the memories: rows of each pixel group's taps, bank of its first, taps
+    that read and taps that are the pad value. The others are zero."""
+    groups = cfg.pixel_groups
+    fields = {
+        "rows": mk_bits(groups * TAPS * cfg.act_addr_nbits),
+        "bank": mk_bits(groups * 4),
+        "reads": mk_bits(groups * TAPS),
+        "pads": mk_bits(groups * TAPS),
+    }
+    return mk_bitstruct(f"Command_{cfg}", fields | step_fields(cfg))
+
+
+class AddressGeneratorRTL(Component):
+    """One cycle from a step's issue to its command, which is a register.
+
+    ::
+
+        issued -> [step, address, row and column] -> rows of the taps -> [command]
+
+    Each pixel group has an address of its own: ``start`` sets it to the layer's first, plus the
+    group's offset; when a step leaves, the address follows the loops. All of it moves with ``go``,
+    and so must ``start``. Reset: no step under way.
+    """
+
+    def construct(s, cfg: AccelConfig):
+        q_nbits, step_nbits, groups = cfg.act_addr_nbits, LOOP_DX[1], cfg.pixel_groups
+        Q, Offset, Step = mk_bits(q_nbits), mk_bits(OFFSET_NBITS), mk_bits(step_nbits)
+        Issued, Command = mk_issued(cfg), mk_command(cfg)
+        s.go = InPort()
+        s.issued = InPort(Issued)
+        s.issued_val = InPort()
+        s.command = OutPort(Command)
+        s.command_val = OutPort()
+        s.reading_input = OutPort()
+
+        # Of the layer that starts
+        s.start = InPort()
+        s.start_q, s.start_r = InPort(Q), InPort(4)
+        s.padding = InPort(4)
+        s.channel_mode = InPort()
+        s.tap_q = InPort(Q)
+        # Of the layer under way
+        s.strides_q = InPort(mk_bits(NUM_LOOPS * q_nbits))
+        s.strides_r = InPort(mk_bits(NUM_LOOPS * 4))
+        s.strides_y = InPort(mk_bits(NUM_LOOPS * step_nbits))
+        s.strides_x = InPort(mk_bits(NUM_LOOPS * step_nbits))
+        # What bit i of a group's number adds
+        for i in range(2):
+            setattr(s, f"pixel_q{i}", InPort(Q))
+            setattr(s, f"pixel_r{i}", InPort(4))
+            setattr(s, f"pixel_y{i}", InPort(Step))
+            setattr(s, f"pixel_x{i}", InPort(Step))
+
+        s.at, s.at_val = Wire(Issued), Wire()
+        s.starts, s.leave = Wire(), Wire()
+        s.origin = Wire(Offset)
+
+        # Rows from tap 0 to tap t: multiples of tap_q, worked out once a layer.
+        s.reach = [Wire(Q) for _ in range(TAPS)]
+        s.double, s.triple = Wire(Q), Wire(Q)
+
+        s.groups = [TapAddressRTL(cfg) for _ in range(groups)]
+        s.next_command = Wire(Command)
+        for g, group in enumerate(s.groups):
+            group.start //= s.starts
+            group.advance //= s.leave
+            group.select //= s.at.select
+            group.restart //= s.at.restart
+            group.used //= s.at.used
+            group.channel_mode //= s.at.channel_mode
+            group.height //= s.at.height
+            group.width //= s.at.width
+            group.strides_q //= s.strides_q
+            group.strides_r //= s.strides_r
+            group.strides_y //= s.strides_y
+            group.strides_x //= s.strides_x
+            for t in range(TAPS):
+                group.reach[t * q_nbits : (t + 1) * q_nbits] //= s.reach[t]
+            low, high = g * TAPS, (g + 1) * TAPS
+            s.next_command.rows[low * q_nbits : high * q_nbits] //= group.rows
+            s.next_command.bank[g * 4 : (g + 1) * 4] //= group.bank
+            s.next_command.reads[low:high] //= group.reads
+            s.next_command.pads[low:high] //= group.pads
+        for name in step_fields(cfg):
+            connected = getattr(s.next_command, name)
+            connected //= getattr(s.at, name)
+
+        # A group starts further than the one whose number lacks its highest bit.
+        starts = [(s.start_q, s.start_r, s.origin, s.origin)]
+        for g in range(1, groups):
+            bit = g.bit_length() - 1
+            offset = PixelOffsetRTL(q_nbits, OFFSET_NBITS)
+            setattr(s, f"offset{g}", offset)
+            before = offset.in_q, offset.in_r, offset.in_y, offset.in_x
+            for port, start in zip(before, starts[g - (1 << bit)], strict=True):
+                port //= start
+            offset.stride_q //= getattr(s, f"pixel_q{bit}")
+            offset.stride_r //= getattr(s, f"pixel_r{bit}")
+            offset.dy //= getattr(s, f"pixel_y{bit}")
+            offset.dx //= getattr(s, f"pixel_x{bit}")
+            starts.append((offset.q, offset.r, offset.y, offset.x))
+        for group, start in zip(s.groups, starts, strict=True):
+            ports = group.start_q, group.start_r, group.start_y, group.start_x
+            for port, wire in zip(ports, start, strict=True):
+                port //= wire
+
+        @update
+        def up_move():
+            s.starts @= s.start & s.go
+            s.leave @= s.at_val & s.go
+            # The image's last bytes are still to be read.
+            s.reading_input @= s.at_val & s.at.frees_input
+
+        @update
+        def up_multiples():
+            s.origin @= Offset(0) - zext(s.padding, OFFSET_NBITS)
+            s.double @= s.tap_q << 1
+            s.triple @= s.double + s.tap_q
+
+        @update_ff
+        def up_spread():
+            s.reach[0] <<= 0
+            if s.starts:
+                if s.channel_mode:
+                    s.reach[1] <<= s.tap_q
+                    s.reach[2] <<= s.double
+                    s.reach[3] <<= s.triple
+                    s.reach[4] <<= s.double << 1
+                    s.reach[5] <<= s.double + s.triple
+                    s.reach[6] <<= s.triple << 1
+                    s.reach[7] <<= (s.tap_q << 3) - s.tap_q
+                    s.reach[8] <<= s.tap_q << 3
+                else:
+                    for t in range(1, 3):
+                        s.reach[t] <<= 0
+                    for t in range(3, 6):
+                        s.reach[t] <<= s.tap_q
+                    for t in range(6, TAPS):
+                        s.reach[t] <<= s.double
+
+        @update_ff
+        def up_advance():
+            if s.reset:
+                s.at_val <<= 0
+                s.command_val <<= 0
+            elif s.go:
+                s.at_val <<= s.issued_val
+                s.command_val <<= s.at_val
+            if s.go:
+                s.at <<= s.issued
+                s.command <<= s.next_command
+
+    def line_trace(s):
+        return f"{s.groups[0].line_trace() if s.at_val else '':18}{'A' if s.command_val else '.'}"
