@@ -8,11 +8,12 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz lint clean
+.PHONY: help demo test test-all fuzz lint bench clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
 	@echo "make test-all  the same, and five times the examples for the Verilog"
+	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
@@ -39,6 +40,9 @@ test-all: test
 fuzz: $(STAMP)
 	@echo "== property tests with many more examples, new ones every time"
 	$(PYTEST) --hypothesis-profile=night tests
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):

@@ -34,18 +34,20 @@ def cache_folder() -> Path:
     return Path(base) / "accel" / "verilated"
 
 
-def build(cfg: AccelConfig) -> Path:
+def build(cfg: AccelConfig, main: Path | None = None) -> Path:
     """The compiled simulation of ``cfg``, from the cache if nothing it was made from has changed.
+
+    main: C++ source of the program around the model, instead of accel's own driver.
 
     Raises :class:`AccelError` if a tool is missing or fails, or the cache cannot be written.
     """
-    toolchain = find_toolchain()
-    folder = cache_folder() / _key(cfg, toolchain)
+    toolchain, main = find_toolchain(), main or _driver()
+    folder = cache_folder() / _key(cfg, toolchain, main)
     if not (folder / "driver").exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
-                _compile(cfg, Path(place), toolchain)
+                _compile(cfg, toolchain, main, Path(place))
                 keep = Path(place) / "keep"
                 keep.mkdir()
                 shutil.move(Path(place) / "obj" / "driver", keep / "driver")
@@ -92,30 +94,30 @@ def run(
         return np.fromfile(paths[2], "<u8")
 
 
-def _key(cfg: AccelConfig, toolchain: Toolchain) -> str:
+def _key(cfg: AccelConfig, toolchain: Toolchain, main: Path) -> str:
     """A hash over all that a build depends on: sources, configuration, tools."""
     digest = hashlib.sha256()
     compiler = subprocess.run(["g++", "-v"], capture_output=True, text=True, check=False).stderr
     versions = toolchain.version, metadata.version("pymtl3"), compiler
     for part in (str(cfg), *versions, *VERILATOR_OPTIONS, *MAKE_OPTIONS):
         digest.update(part.encode() + b"\0")
-    for file in _sources():
+    for file in (*_sources(), main):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return f"{cfg}-{digest.hexdigest()[:16]}"
 
 
 def _sources() -> list[Path]:
-    """All that the Verilog and the driver are made from."""
+    """All that the Verilog is made from."""
     accel, rtl = Path(str(resources.files("accel"))), Path(str(resources.files("rtl_models")))
     names = ("config", "messages", "program", "pymtl", "translation")
-    return [*sorted(rtl.glob("*.py")), *(accel / f"{name}.py" for name in names), _driver()]
+    return [*sorted(rtl.glob("*.py")), *(accel / f"{name}.py" for name in names)]
 
 
 def _driver() -> Path:
     return Path(str(resources.files("accel") / "csrc" / "driver.cpp"))
 
 
-def _compile(cfg: AccelConfig, place: Path, toolchain: Toolchain) -> None:
+def _compile(cfg: AccelConfig, toolchain: Toolchain, main: Path, place: Path) -> None:
     source = place / "accelerator.v"
     source.write_text(translate(cfg))
     command = [
@@ -134,7 +136,7 @@ def _compile(cfg: AccelConfig, place: Path, toolchain: Toolchain) -> None:
         "--Mdir",
         str(place / "obj"),
         str(source),
-        str(_driver()),
+        str(main.resolve()),
         "-o",
         "driver",
     ]

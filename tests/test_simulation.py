@@ -187,17 +187,20 @@ def test_cache_that_cannot_be_written_is_named(program, images, monkeypatch, tmp
 
 
 def test_other_sources_are_another_build(monkeypatch, tmp_path) -> None:
-    found = toolchain.find_toolchain()
-    key = verilated._key(SMALL, found)
-    assert key == verilated._key(SMALL, found)
-    assert key != verilated._key(dataclasses.replace(SMALL, num_lanes=1), found)
+    found, main = toolchain.find_toolchain(), verilated._driver()
+    key = verilated._key(SMALL, found, main)
+    assert key == verilated._key(SMALL, found, main)
+    assert key != verilated._key(dataclasses.replace(SMALL, num_lanes=1), found, main)
+    other_main = tmp_path / main.name
+    other_main.write_text("other")
+    assert key != verilated._key(SMALL, found, other_main)
     changed = tmp_path / "pe.py"
     changed.write_text("other")
     sources = verilated._sources()
     assert any(file.name == "pe.py" for file in sources)
     others = [changed if file.name == "pe.py" else file for file in sources]
     monkeypatch.setattr(verilated, "_sources", lambda: others)
-    assert key != verilated._key(SMALL, found)
+    assert key != verilated._key(SMALL, found, main)
 
 
 def test_progress_shows_each_image(program, images) -> None:
