@@ -309,6 +309,7 @@ def _evaluate(
             quantized, cfg, found, level=level, jobs=jobs, max_cycles=max_cycles, progress=show
         )
     console.print(evaluation.table())
+    console.print(evaluation.energy_table())
     for line in evaluation.summary():
         console.print(line, soft_wrap=True, highlight=False)
     return evaluation

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from accel import data, report
 from accel.compiler import compile
-from accel.config import AccelConfig
+from accel.config import TAPS, AccelConfig
 from accel.data import Images
+from accel.energy import Accesses, accesses
 from accel.errors import AccelError
 from accel.network import Network
-from accel.program import Activity
+from accel.program import TRAFFIC, Activity
 from accel.reference import run_network
 from accel.simulation import Progress, Run, simulate
 from accel.training import to_input
@@ -27,13 +28,13 @@ MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
 
 
 _LOST = {
-    Activity.HANDOVER: "hand-\nover",
+    Activity.HANDOVER: "hand\nover",
     Activity.FILL: "fill",
     Activity.DRAIN: "drain",
-    Activity.REQUANTIZER: "requan-\ntizer",
-    Activity.MEMORY: "mem-\nory",
-    Activity.INPUT: "input",
-    Activity.OUTPUT: "output",
+    Activity.REQUANTIZER: "requ.",
+    Activity.MEMORY: "mem.",
+    Activity.INPUT: "in",
+    Activity.OUTPUT: "out",
 }
 """Causes of cycles without a step, as the table calls them."""
 
@@ -104,11 +105,35 @@ class Evaluation:
                     "name": layer.name,
                     "kind": layer.kind,
                     "macs": layer.macs,
+                    "steps": layer.steps,
                     "cycles": cycles,
                     "utilization": _utilization(layer.macs, cycles, program.cfg),
+                    "lost_cycles": self._lost_cycles(i),
+                    "traffic": dict(zip(TRAFFIC, run.traffic[i].tolist(), strict=True)),
+                    "energy": {name: layers[i].energy for name, layers in self.energy.items()},
                 }
-                for layer, cycles in zip(program.layers, self.layer_cycles, strict=True)
+                for i, (layer, cycles) in enumerate(
+                    zip(program.layers, self.layer_cycles, strict=True)
+                )
             ],
+        }
+
+    def _lost_cycles(self, layer: int) -> dict[str, float] | None:
+        """Cycles without a step, by cause; their sum and the steps are the layer's cycles."""
+        spent = self.run.spent
+        if spent is None:
+            return None
+        return {activity.name.lower(): float(spent[layer, activity]) for activity in _LOST}
+
+    @property
+    def energy(self) -> dict[str, list[Accesses]]:
+        """Accesses of each layer as it ran, and as it would be without what saves energy."""
+        program, traffic = self.run.program, self.run.traffic
+        return {
+            "as it is": accesses(program, traffic),
+            "no scratchpad": accesses(program, traffic, scratchpads=False),
+            "no gating": accesses(program, traffic, gating=False),
+            "neither": accesses(program, traffic, scratchpads=False, gating=False),
         }
 
     @property
@@ -142,18 +167,18 @@ class Evaluation:
     def table(self) -> Table:
         """Layers with their cycles, and what was done in them."""
         run, program = self.run, self.run.program
-        table = report.new_table("layers", "layer", "kind")
+        table = report.new_table("layers", "layer")
         report.add_numbers(table, "MACs", "steps", "cycles", "use")
         report.add_numbers(table, *(_LOST[a] for a in _LOST))
         spent = run.spent
         for i, layer in enumerate(program.layers):
-            row = [layer.name, layer.kind, f"{layer.macs:,}", f"{layer.steps:,}"]
+            row = [layer.name, f"{layer.macs:,}", f"{layer.steps:,}"]
             if spent is not None:
                 cycles = spent[i].sum()
                 use = _utilization(layer.macs, cycles, program.cfg)
                 row += [f"{cycles:,.0f}", f"{use:.1%}", *(f"{spent[i, a]:,.0f}" for a in _LOST)]
             table.add_row(*row)
-        total = ["all", "", f"{program.macs:,}", f"{program.steps:,}"]
+        total = ["all", f"{program.macs:,}", f"{program.steps:,}"]
         if spent is not None:
             use = _utilization(program.macs, spent.sum(), program.cfg)
             losses = (f"{spent[:, a].sum():,.0f}" for a in _LOST)
@@ -161,13 +186,42 @@ class Evaluation:
         table.add_section()
         table.add_row(*total)
         table.caption = (
-            "Steps are the least cycles that the mapping needs; use is of the multipliers. The "
-            "columns at the right are the cycles without a step, by cause: see "
-            "docs/architecture.md."
+            "Steps are the least cycles that the mapping needs; use is of the multipliers. At the "
+            "right the cycles without a step, by cause: a layer's hand-over; the fill and drain of "
+            "the array and the requantizer, between layers or when it is busy; memory, input, "
+            "output."
             if spent is not None
             else "The functional level has no cycles."
         )
         return table
+
+    def energy_table(self) -> Table:
+        """Traffic and energy of each layer, for one image."""
+        table = report.new_table("traffic and energy of an image", "layer")
+        report.add_numbers(table, "weight\nwords", "bytes\nread", "bytes\nout", "gated")
+        report.add_numbers(table, *(name.replace(" ", "\n") for name in self.energy))
+        program, rows = self.run.program, []
+        for i, layer in enumerate(program.layers):
+            count = dict(zip(TRAFFIC, self.run.traffic[i].tolist(), strict=True))
+            taps = TAPS * program.cfg.pixel_groups * layer.steps
+            numbers = [count["weight_words"], count["activation_bytes"], count["result_bytes"]]
+            energies = [layers[i].total for layers in self.energy.values()]
+            rows.append([*numbers, count["gated_taps"], taps, *energies])
+            table.add_row(layer.name, *_traffic_row(rows[-1]))
+        table.add_section()
+        table.add_row("all", *_traffic_row([sum(column) for column in zip(*rows, strict=True)]))
+        table.caption = (
+            "Gated: multiplications that a zero activation kept from switching. At the right "
+            "energy, estimated with the access costs of Eyeriss, in thousands of multiplications: "
+            "as it is, and without what saves it."
+        )
+        return table
+
+
+def _traffic_row(row: list[float]) -> list[str]:
+    *counts, gated, taps, a, b, c, d = row
+    energies = (f"{energy / 1000:,.0f}" for energy in (a, b, c, d))
+    return [*(f"{n:,.0f}" for n in counts), f"{gated / taps:.1%}", *energies]
 
 
 def evaluate(

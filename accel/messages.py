@@ -36,16 +36,17 @@ class Step(NamedTuple):
     """Nine activations times nine weights in every column.
 
     x: int (pixel_groups, 9), each in [-128, 255], for the columns of each group. w: int8
-    (num_cols, 9); only read when ``load`` is set, which also writes it to scratchpad entry ``idx``;
-    otherwise the weights come from that entry. ``first`` starts an accumulation, ``last`` ends it
-    and sends the sums on. ``pool_first`` and ``pool_last`` go with the sums of a ``last`` step:
-    first and last of a pooling window.
+    (num_cols, 9); only read when ``load`` is set, and with ``keep`` written to scratchpad entry
+    ``idx`` as well; without ``load`` the weights come from that entry. ``first`` starts an
+    accumulation, ``last`` ends it and sends the sums on. ``pool_first`` and ``pool_last`` go with
+    the sums of a ``last`` step: first and last of a pooling window.
     """
 
     x: Ints
     w: Ints
     idx: int
     load: int
+    keep: int
     first: int
     last: int
     pool_first: int
@@ -118,6 +119,7 @@ def mk_step(cfg: AccelConfig) -> Any:
         "w": mk_bits(cfg.weight_word_nbits),
         "idx": mk_bits(cfg.spad_idx_nbits),
         "load": b1,
+        "keep": b1,
         "first": b1,
         "last": b1,
         "pool_first": b1,
@@ -187,8 +189,8 @@ def unpack(cfg: AccelConfig, bits: Any) -> Message:
         case "Step":
             x = unpack_ints(int(bits.x), ACT_NBITS, cfg.pixel_groups * TAPS, signed=True)
             w = unpack_ints(int(bits.w), 8, cfg.num_multipliers, signed=True)
-            flags = (bits.idx, bits.load, bits.first, bits.last, bits.pool_first, bits.pool_last)
-            return Step(x.reshape(-1, TAPS), w.reshape(cols, TAPS), *map(int, flags))
+            flags = [int(getattr(bits, name)) for name in Step._fields[2:]]
+            return Step(x.reshape(-1, TAPS), w.reshape(cols, TAPS), *flags)
         case "Acc":
             acc = unpack_ints(int(bits.acc), acc_nbits, cols, signed=True)
             return Acc(acc, int(bits.pool_first), int(bits.pool_last))

@@ -286,6 +286,8 @@ class WriteSequencer:
 
     def setup(self) -> None:
         self.state = RUN
+        # The loops' first position comes a cycle after RUN has begun.
+        self.has_position = False
         d = self.descriptor = self.program.layers[self.layer]
         self.beat = self.pixel = self.group = 0
         self.to_result = d.to_result
@@ -302,12 +304,14 @@ class WriteSequencer:
     def takes(self, result_rdy: bool) -> bool:
         """A beat of the queue is put away in this cycle."""
         free = not self.to_result or self.packer.ready(result_rdy)
-        return self.state == RUN and bool(self.queue) and free
+        return self.state == RUN and self.has_position and bool(self.queue) and free
 
     def tick(self, out: Out | None, result_rdy: bool) -> None:
         """``out``: what comes from the requantizer in this cycle, or None."""
         beat, last, signed, ends_layer = None, False, 0, False
         takes = self.takes(result_rdy)
+        if self.state == RUN:
+            self.has_position = True
         if takes:
             d = self.descriptor
             signed, y = d.out_signed, self.queue.popleft().y
@@ -562,7 +566,8 @@ class AcceleratorCore:
         w, load = self.no_weights, i < plan.loads
         if load:
             w = self.program.weights[d.weight_base + at.group * plan.steps_per_output + k]
-        step = Step(x, w, k % self.cfg.spad_depth, load, *plan.flags[i])
+        keep = load and not d.reload
+        step = Step(x, w, k % self.cfg.spad_depth, load, keep, *plan.flags[i])
         return _Fetched(at.layer, step, plan.num_inside[i])
 
     def _count(self, fetched: _Fetched) -> None:

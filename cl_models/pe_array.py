@@ -40,9 +40,12 @@ class PEArrayCore:
         if step is None:
             self.stages.appendleft(None)
         else:
+            w = self.scratchpad[step.idx]
             if step.load:
-                self.scratchpad[step.idx] = step.w.reshape(self.scratchpad.shape[1:])
-            sums = self.scratchpad[step.idx] @ step.x[:, :, None]
+                w = step.w.astype(np.int64).reshape(w.shape)
+            if step.keep:
+                self.scratchpad[step.idx] = w
+            sums = w @ step.x[:, :, None]
             self.stages.appendleft((step, sums.ravel()))
         if entry is not None:
             done, sums = entry

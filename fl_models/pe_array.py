@@ -24,9 +24,12 @@ class PEArrayCore:
         return True
 
     def take(self, port: str, step: Step) -> list[Acc]:
+        w = self.scratchpad[step.idx]
         if step.load:
-            self.scratchpad[step.idx] = step.w.reshape(self.scratchpad.shape[1:])
-        sums = (self.scratchpad[step.idx] @ step.x[:, :, None]).ravel()
+            w = step.w.reshape(w.shape)
+        if step.keep:
+            self.scratchpad[step.idx] = w
+        sums = (w @ step.x[:, :, None]).ravel()
         self.acc = wrap(sums if step.first else self.acc + sums, self.acc_nbits)
         return [Acc(self.acc, step.pool_first, step.pool_last)] if step.last else []
 

@@ -27,6 +27,7 @@ def step_fields(cfg: AccelConfig):
         "is_signed": b1,
         "weight_address": mk_bits(cfg.weight_addr_nbits),
         "load": b1,
+        "keep": b1,
         "idx": mk_bits(cfg.spad_idx_nbits),
         "first": b1,
         "last": b1,
@@ -37,11 +38,10 @@ def step_fields(cfg: AccelConfig):
 
 
 def mk_issued(cfg: AccelConfig):
-    """A step as it is issued: the loops that advance after it, the taps that the kernel and the
+    """A step as it is issued: the loops that start again after it, the taps that the kernel and the
     channels use, and the feature map."""
     flags, size = mk_bits(NUM_LOOPS), mk_bits(OFFSET_NBITS)
     fields = {
-        "select": flags,
         "restart": flags,
         "used": mk_bits(TAPS),
         "channel_mode": mk_bits(1),
@@ -73,7 +73,7 @@ class AddressGeneratorRTL(Component):
 
     Each pixel group has an address of its own: ``start`` sets it to the layer's first, plus the
     group's offset; when a step leaves, the address follows the loops. All of it moves with ``go``,
-    and so must ``start``. Reset: no step under way.
+    and so must ``start``; a step is issued only with it. Reset: no step under way.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -83,6 +83,7 @@ class AddressGeneratorRTL(Component):
         s.go = InPort()
         s.issued = InPort(Issued)
         s.issued_val = InPort()
+        s.select = InPort(mk_bits(NUM_LOOPS))
         s.command = OutPort(Command)
         s.command_val = OutPort()
         s.reading_input = OutPort()
@@ -117,8 +118,9 @@ class AddressGeneratorRTL(Component):
         s.next_command = Wire(Command)
         for g, group in enumerate(s.groups):
             group.start //= s.starts
-            group.advance //= s.leave
-            group.select //= s.at.select
+            group.issue //= s.issued_val
+            group.leave //= s.leave
+            group.select //= s.select
             group.restart //= s.at.restart
             group.used //= s.at.used
             group.channel_mode //= s.at.channel_mode

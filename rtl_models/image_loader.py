@@ -1,12 +1,11 @@
 """Writes the words of an image to the activation memory."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_and, update, update_ff, zext
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.program import INPUT_WORDS, LOOP_COUNT, LOOP_Q, LOOP_R
-from rtl_models.loop_address import LoopAddressRTL
-from rtl_models.loop_counters import LoopCountersRTL
+from rtl_models.loop_nest import LoopNestRTL
 from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.tap_rows import TapRowsRTL
 
@@ -46,36 +45,32 @@ class ImageLoaderRTL(Component):
         s.last_bytes = Wire(4)
         s.last_bytes //= s.descriptor[NUM_LOOPS][20:24]
         s.begun = Wire()
+        s.under_way = Wire()
         s.start = Wire()
         s.take = Wire()
         s.ends_image = Wire()
 
-        s.counters = LoopCountersRTL(NUM_LOOPS)
-        s.counters.start //= s.start
-        s.counters.advance //= s.take
-        s.address = LoopAddressRTL(NUM_LOOPS, q_nbits)
-        s.address.start //= s.start
-        s.address.start_q //= s.descriptor[NUM_LOOPS][0:q_nbits]
-        s.address.start_r //= s.descriptor[NUM_LOOPS][16:20]
-        s.address.advance //= s.take
-        s.address.select //= s.counters.select
-        s.address.restart //= s.counters.restart
+        s.nest = LoopNestRTL(NUM_LOOPS, q_nbits)
+        s.nest.start //= s.start
+        s.nest.start_q //= s.descriptor[NUM_LOOPS][0:q_nbits]
+        s.nest.start_r //= s.descriptor[NUM_LOOPS][16:20]
+        s.nest.take //= s.take
         for i in range(NUM_LOOPS):
             count, q, r = LOOP_COUNT, LOOP_Q, LOOP_R
-            s.counters.counts[i * count[1] : (i + 1) * count[1]] //= s.descriptor[i][
+            s.nest.counts[i * count[1] : (i + 1) * count[1]] //= s.descriptor[i][
                 count[0] : count[0] + count[1]
             ]
-            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= s.descriptor[i][
+            s.nest.strides_q[i * q_nbits : (i + 1) * q_nbits] //= s.descriptor[i][
                 q[0] : q[0] + q_nbits
             ]
-            s.address.strides_r[i * 4 : (i + 1) * 4] //= s.descriptor[i][r[0] : r[0] + r[1]]
+            s.nest.strides_r[i * 4 : (i + 1) * 4] //= s.descriptor[i][r[0] : r[0] + r[1]]
 
         s.rows = TapRowsRTL(TAPS, q_nbits)
-        s.rows.q //= s.address.q
-        s.rows.r //= s.address.r
+        s.rows.q //= s.nest.q
+        s.rows.r //= s.nest.r
         s.rows.reach //= 0
         s.rows.rows //= s.write_rows
-        s.write_bank //= s.address.r
+        s.write_bank //= s.nest.r
 
         s.queue = SkidBufferRTL(mk_bits(BUS_NBITS))
         s.queue.recv.msg //= s.image.msg
@@ -88,19 +83,19 @@ class ImageLoaderRTL(Component):
         @update
         def up_accept():
             s.waits @= s.queue.send.val & s.hold
-            s.queue.send.rdy @= s.begun & ~s.full & ~s.hold
+            s.queue.send.rdy @= s.begun & s.nest.val & ~s.full & ~s.hold
             s.take @= s.queue.send.val & s.queue.send.rdy
-            s.ends_image @= s.take & s.counters.done
+            s.ends_image @= s.take & s.nest.done
             # An image begins when the program does, and anew after each last word.
             s.start @= (s.running & ~s.begun) | s.ends_image
-            s.empty @= reduce_and(s.counters.first) & ~s.queue.send.val
+            s.empty @= ~s.under_way & ~s.queue.send.val
 
         @update
         def up_write():
             s.write_data @= zext(s.queue.send.msg, data_nbits)
             s.write_mask @= 0
             for i in range(num_bytes):
-                s.write_mask[i] @= s.take & (~s.counters.last[0] | (s.last_bytes > i))
+                s.write_mask[i] @= s.take & (~s.nest.last[0] | (s.last_bytes > i))
 
         @update_ff
         def up_follow():
@@ -108,10 +103,12 @@ class ImageLoaderRTL(Component):
                 s.descriptor[s.word] <<= s.data
             if s.reset | ~s.running:
                 s.begun <<= 0
+                s.under_way <<= 0
                 s.full <<= 0
             else:
                 s.begun <<= 1
+                s.under_way <<= (s.take | s.under_way) & ~s.ends_image
                 s.full <<= s.ends_image | (s.full & ~s.done)
 
     def line_trace(s):
-        return f"{'F' if s.full else '.'}{s.counters.line_trace()}"
+        return f"{'F' if s.full else '.'}{s.nest.line_trace()}"

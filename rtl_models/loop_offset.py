@@ -13,37 +13,52 @@ class LoopOffsetRTL(Component):
         Offset, Flags = mk_bits(nbits), mk_bits(num_loops)
         s.start = InPort()
         s.origin = InPort(Offset)
-        s.advance = InPort()
+        s.issue = InPort()
         s.select = InPort(Flags)
+        s.leave = InPort()
         s.restart = InPort(Flags)
         s.strides = InPort(mk_bits(num_loops * stride_nbits))
         s.offset = OutPort(Offset)
 
         s.stride = [Wire(stride_nbits) for _ in range(num_loops)]
         s.at = [Wire(Offset) for _ in range(num_loops)]
-        s.from_, s.next_ = Wire(Offset), Wire(Offset)
-        s.add = Wire(stride_nbits)
+        s.renewed = Wire()
+        s.from_, s.base, s.sum = Wire(Offset), Wire(Offset), Wire(Offset)
+        s.add, s.step = Wire(stride_nbits), Wire(stride_nbits)
         for i in range(num_loops):
             s.stride[i] //= s.strides[i * stride_nbits : (i + 1) * stride_nbits]
         s.offset //= s.at[0]
 
         @update
-        def up_select_loop():
+        def up_choose():
             s.from_ @= 0
             s.add @= 0
             for i in range(num_loops):
                 if s.select[i]:
                     s.from_ @= s.at[i]
                     s.add @= s.stride[i]
-            s.next_ @= s.from_ + zext(s.add, nbits)
+            s.renewed @= s.leave & ((s.select & s.restart) != 0)
+
+        @update
+        def up_add():
+            s.sum @= s.base + zext(s.step, nbits)
+
+        @update_ff
+        def up_operands():
+            if s.issue:
+                s.step <<= s.add
+                if s.renewed:
+                    s.base <<= s.sum
+                else:
+                    s.base <<= s.from_
 
         @update_ff
         def up_remember():
             for i in range(num_loops):
                 if s.start:
                     s.at[i] <<= s.origin
-                elif s.advance & s.restart[i]:
-                    s.at[i] <<= s.next_
+                elif s.leave & s.restart[i]:
+                    s.at[i] <<= s.sum
 
     def line_trace(s):
         return f"{s.offset}"

@@ -86,6 +86,7 @@ class OperandFetchRTL(Component):
             s.step.msg.x[t * ACT_NBITS : (t + 1) * ACT_NBITS] //= s.x[t]
         s.step.msg.idx //= s.at_step.idx
         s.step.msg.load //= s.at_step.load
+        s.step.msg.keep //= s.at_step.keep
         s.step.msg.first //= s.at_step.first
         s.step.msg.last //= s.at_step.last
         s.step.msg.pool_first //= s.at_step.pool_first

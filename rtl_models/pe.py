@@ -18,12 +18,14 @@ class PE(Component):
 
     ::
 
-        w, load --+--> scratchpad[idx]                       psum_out
+        w --load--+--> scratchpad[idx]                       psum_out
                   |        |                                     ^
                   +---> [ operand ] --x-- [ product ] -- + -- [ row ] -- + <-- psum_in
              x0 x1 x2 -------------------/
              (registered by the array)
 
+    With ``load`` the weights are those of ``w``, else the scratchpad's; ``keep`` writes
+    them there.
     A tap whose activation is ``zero`` switches no multiplier: the registers of its weight, here,
     and of its activation, in the array, hold what they had, and the product becomes zero.
 
@@ -42,6 +44,7 @@ class PE(Component):
         s.w = InPort(24)
         s.idx = InPort(cfg.spad_idx_nbits)
         s.load = InPort()
+        s.keep = InPort()
         # Of the step in the operand registers' inputs, and of the one in these registers.
         s.zero = InPort(3)
         s.product_zero = InPort(3)
@@ -70,8 +73,9 @@ class PE(Component):
         @update_ff
         def up_operand():
             if s.operand_en:
-                if s.load:
+                if s.keep:
                     s.mem[s.idx] <<= s.w
+                if s.load:
                     if ~s.zero[0]:
                         s.operand0 <<= s.w[0:8]
                     if ~s.zero[1]:

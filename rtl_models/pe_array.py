@@ -35,7 +35,7 @@ class PEArrayRTL(Component):
     Throughput: 1 step a cycle. While a message on ``acc`` is not taken the whole pipeline holds,
     and ``step.rdy`` is low. Every stage's registers are enabled only by a step, not by a bubble.
     Reset: pipeline empty, ``acc.val`` low. Data registers, accumulators and scratchpads are not
-    reset: an accumulation begins with a ``first`` step, a scratchpad entry with a ``load``.
+    reset: an accumulation begins with a ``first`` step, a scratchpad entry with a ``keep``.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -91,6 +91,7 @@ class PEArrayRTL(Component):
                 pe.w //= s.step.msg.w[low : low + 24]
                 pe.idx //= s.step.msg.idx
                 pe.load //= s.step.msg.load
+                pe.keep //= s.step.msg.keep
                 pe.operand_en //= s.operand_en
                 pe.product_en //= s.product_en
                 pe.row_en //= s.row_en

@@ -120,23 +120,25 @@ class StepSequencerRTL(Component):
         s.issued.width[0:9] //= field("width")
         s.issued.width[9:OFFSET_NBITS] //= 0
         s.issued.used //= s.used
-        s.issued.select //= s.loops.select
         s.issued.restart //= s.loops.restart
         s.issued.layer //= s.layer
         s.issued.weight_address //= s.weight_at[0:w_nbits]
         s.issued.idx //= s.step[0:idx_nbits]
-        flags = ("load", "first", "last", "pool_first", "pool_last", "frees_input")
-        s.load, s.first, s.last, s.pool_first, s.pool_last, s.frees = (Wire() for _ in flags)
-        for name, wire in zip(
-            flags, (s.load, s.first, s.last, s.pool_first, s.pool_last, s.frees), strict=True
-        ):
-            port = getattr(s.issued, name)
-            port //= wire
+        for name in ("load", "keep", "first", "last", "pool_first", "pool_last", "frees"):
+            setattr(s, name, Wire())
+        s.issued.load //= s.load
+        s.issued.keep //= s.keep
+        s.issued.first //= s.first
+        s.issued.last //= s.last
+        s.issued.pool_first //= s.pool_first
+        s.issued.pool_last //= s.pool_last
+        s.issued.frees_input //= s.frees
 
         s.addresses = AddressGeneratorRTL(cfg)
         s.addresses.go //= s.go
         s.addresses.issued //= s.issued
         s.addresses.issued_val //= s.issue
+        s.addresses.select //= s.loops.select
         s.addresses.command //= s.command
         s.addresses.command_val //= s.command_val
         s.addresses.reading_input //= s.reading_input
@@ -211,6 +213,7 @@ class StepSequencerRTL(Component):
             s.weight_at @= s.group_base + s.step
             s.first_output @= reduce_and(s.loops.first[3:7])
             s.load @= s.first_output | s.reload
+            s.keep @= s.first_output & ~s.reload
             s.first @= reduce_and(s.loops.first[0:3])
             s.last @= reduce_and(s.loops.last[0:3])
             s.pool_first @= reduce_and(s.loops.first[3:5])

@@ -14,7 +14,8 @@ OFFSET_NBITS = 11
 
 
 class TapAddressRTL(Component):
-    """Follows a nest of loops from the place given with ``start``: memory address, row and column.
+    """Follows a nest of loops from the place given with ``start``: memory address, row and column,
+    in two stages as :class:`LoopAddressRTL` says.
 
     ``rows``, ``reads`` and ``pads`` are in tap order; tap t is in bank ``(bank + t) mod 9``. Of the
     taps in ``used``, those inside the feature map read, and the others pad. Nothing is reset.
@@ -26,7 +27,7 @@ class TapAddressRTL(Component):
         s.start = InPort()
         s.start_q, s.start_r = InPort(Q), InPort(4)
         s.start_y, s.start_x = InPort(Offset), InPort(Offset)
-        s.advance = InPort()
+        s.issue, s.leave = InPort(), InPort()
         s.select, s.restart = InPort(Flags), InPort(Flags)
         s.strides_q = InPort(mk_bits(NUM_LOOPS * q_nbits))
         s.strides_r = InPort(mk_bits(NUM_LOOPS * 4))
@@ -54,7 +55,8 @@ class TapAddressRTL(Component):
         s.x.strides //= s.strides_x
         for walker in (s.address, s.y, s.x):
             walker.start //= s.start
-            walker.advance //= s.advance
+            walker.issue //= s.issue
+            walker.leave //= s.leave
             walker.select //= s.select
             walker.restart //= s.restart
         s.tap_rows = TapRowsRTL(TAPS, q_nbits)

@@ -8,8 +8,7 @@ from accel.messages import mk_out
 from accel.program import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS, WRITE_WORD
 from rtl_models.address_adder import AddressAdderRTL
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
-from rtl_models.loop_address import LoopAddressRTL
-from rtl_models.loop_counters import LoopCountersRTL
+from rtl_models.loop_nest import LoopNestRTL
 from rtl_models.result_packer import ResultPackerRTL
 from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.tap_rows import TapRowsRTL
@@ -25,7 +24,8 @@ class WriteSequencerRTL(Component):
     Walks layers, groups of output channels, vectors, pixels of a vector, and beats, in the order in
     which they come. Beats without outputs, beyond the last channel or in a pixel beyond the feature
     map, are dropped. ``num_taken`` counts the outputs taken in a cycle. ``written`` changes when a
-    layer's last byte goes to memory. SETUP takes one cycle a layer. Reset state: IDLE.
+    layer's last byte goes to memory. A layer's first output is taken two cycles after SETUP. Reset
+    state: IDLE.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -90,21 +90,16 @@ class WriteSequencerRTL(Component):
         s.drop_y //= field("drop_y")
         s.num_valid, s.ends_image = Wire(4), Wire()
 
-        s.loops = LoopCountersRTL(NUM_LOOPS)
-        s.loops.start //= s.start
-        s.loops.advance //= s.next_vector
-        s.address = LoopAddressRTL(NUM_LOOPS, q_nbits)
-        s.address.start //= s.start
-        s.address.start_q //= field("write_q", q_nbits)
-        s.address.start_r //= field("write_r")
-        s.address.advance //= s.next_vector
-        s.address.select //= s.loops.select
-        s.address.restart //= s.loops.restart
+        s.nest = LoopNestRTL(NUM_LOOPS, q_nbits)
+        s.nest.start //= s.start
+        s.nest.start_q //= field("write_q", q_nbits)
+        s.nest.start_r //= field("write_r")
+        s.nest.take //= s.next_vector
         for i in range(NUM_LOOPS):
             word = WRITE_WORD + 1 + i
-            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(word, LOOP_COUNT)
-            s.address.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(word, LOOP_Q, q_nbits)
-            s.address.strides_r[i * 4 : (i + 1) * 4] //= part(word, LOOP_R)
+            s.nest.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(word, LOOP_COUNT)
+            s.nest.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(word, LOOP_Q, q_nbits)
+            s.nest.strides_r[i * 4 : (i + 1) * 4] //= part(word, LOOP_R)
 
         # The address of this beat, and of the next: lanes are one channel apart, row lane_q and
         # bank 1, so a beat is num_lanes times that.
@@ -113,8 +108,8 @@ class WriteSequencerRTL(Component):
         s.sum_r = Wire(5)
         # The pixel after this one, unless that is a vector's first: so far from the first.
         s.further = AddressAdderRTL(q_nbits)
-        s.further.a_q //= s.address.q
-        s.further.a_r //= s.address.r
+        s.further.a_q //= s.nest.q
+        s.further.a_r //= s.nest.r
         s.pixel_row_q = Wire(Q)
         s.pixel_row_q //= field("pixel_row_q", q_nbits)
         s.pixel_q, s.pixel_r = Wire(Q), Wire(4)
@@ -147,7 +142,7 @@ class WriteSequencerRTL(Component):
         @update
         def up_decide():
             s.start @= s.state == SETUP
-            s.at_last_group @= s.loops.last[outermost]
+            s.at_last_group @= s.nest.last[outermost]
             s.limit @= s.beats
             s.at_last_beat @= s.beat == s.beats
             if s.at_last_group:
@@ -158,12 +153,12 @@ class WriteSequencerRTL(Component):
             s.at_last_inside @= (s.column == (s.pixel_x ^ s.drop_x)) & (
                 s.row == (s.pixel_y ^ s.drop_y)
             )
-            s.ends_layer @= s.at_last_beat & s.at_last_pixel & s.loops.done
-            s.ends_image @= s.at_last_valid & s.at_last_inside & s.loops.done
+            s.ends_layer @= s.at_last_beat & s.at_last_pixel & s.nest.done
+            s.ends_image @= s.at_last_valid & s.at_last_inside & s.nest.done
             s.dropped @= (
                 (s.beat > s.limit)
-                | (s.column & s.drop_x & s.loops.last[0])
-                | (s.row & s.drop_y & s.loops.last[1])
+                | (s.column & s.drop_x & s.nest.last[0])
+                | (s.row & s.drop_y & s.nest.last[1])
             )
             s.num_valid @= lanes
             if s.at_last_group & s.at_last_valid:
@@ -172,7 +167,7 @@ class WriteSequencerRTL(Component):
 
         @update
         def up_accept():
-            s.queue.send.rdy @= (s.state == RUN) & (s.packer.rdy | ~s.to_result)
+            s.queue.send.rdy @= (s.state == RUN) & s.nest.val & (s.packer.rdy | ~s.to_result)
             s.take @= s.queue.send.val & s.queue.send.rdy
             s.take_up @= (s.take & s.ends_layer) | ((s.state == IDLE) & s.running)
             s.packer.en @= s.take & s.to_result & ~s.dropped
@@ -200,8 +195,8 @@ class WriteSequencerRTL(Component):
                     s.q @= s.pixel_q
                     s.r @= s.pixel_r
                 else:
-                    s.q @= s.address.q
-                    s.r @= s.address.r
+                    s.q @= s.nest.q
+                    s.r @= s.nest.r
             s.sum_r @= zext(s.r, 5) + lanes
             if s.sum_r >= TAPS:
                 s.next_q @= s.q + (s.lane_q << lane_shift) + 1
@@ -261,4 +256,4 @@ class WriteSequencerRTL(Component):
                     s.written <<= ~s.written
 
     def line_trace(s):
-        return f"L{s.layer} {s.loops.line_trace()}.{s.row}{s.column}.{s.beat}"
+        return f"L{s.layer} {s.nest.line_trace()}.{s.row}{s.column}.{s.beat}"

@@ -86,7 +86,9 @@ def steps(draw: st.DrawFn, cfg: AccelConfig, max_steps: int = 14) -> list[Step]:
     for i in range(draw(st.integers(1, max_steps))):
         idx = draw(st.integers(0, cfg.spad_depth - 1))
         load = idx not in loaded or draw(st.booleans())
-        loaded.add(idx)
+        keep = load and draw(st.booleans())
+        if keep:
+            loaded.add(idx)
         first = i == 0 or (found[-1].last and draw(st.booleans()))
         last, pool_first, pool_last = (draw(st.booleans()) for _ in range(3))
         # Without load the array must not look at the weights that come with the step.
@@ -96,7 +98,7 @@ def steps(draw: st.DrawFn, cfg: AccelConfig, max_steps: int = 14) -> list[Step]:
         if draw(st.booleans()):
             # Zeros here and there: what is gated must not change the others.
             x = np.where(draw(bytes_as_ints(x.size)).reshape(shape) & 1, x, 0)
-        found.append(Step(x, w, idx, *map(int, (load, first, last, pool_first, pool_last))))
+        found.append(Step(x, w, idx, *map(int, (load, keep, first, last, pool_first, pool_last))))
     return found
 
 

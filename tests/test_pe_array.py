@@ -53,10 +53,11 @@ def oracle(cfg: AccelConfig, messages: list[Step]) -> list[Acc]:
     acc = np.zeros(cfg.num_cols, dtype=np.int64)
     found = []
     for step in messages:
-        if step.load:
+        w = step.w if step.load else scratchpad[step.idx]
+        if step.keep:
             scratchpad[step.idx] = step.w
-        groups = scratchpad[step.idx].reshape(cfg.pixel_groups, cfg.group_cols, TAPS)
-        sums = np.concatenate([w @ x for w, x in zip(groups, step.x, strict=True)])
+        groups = w.reshape(cfg.pixel_groups, cfg.group_cols, TAPS)
+        sums = np.concatenate([g @ x for g, x in zip(groups, step.x, strict=True)])
         acc = (0 if step.first else acc) + sums
         if step.last:
             found.append(Acc(wrap(acc, cfg.acc_nbits), step.pool_first, step.pool_last))
@@ -68,7 +69,9 @@ def constant_steps(cfg: AccelConfig, count: int, x: int, w: int) -> list[Step]:
     xs, ws = np.full((cfg.pixel_groups, TAPS), x), np.full((cfg.num_cols, TAPS), w)
     other = np.full_like(ws, 77)
     return [
-        Step(xs, ws if i == 0 else other, 0, int(i == 0), int(i == 0), int(i == count - 1), 1, 0)
+        Step(xs, ws, 0, 1, 1, 1, int(count == 1), 1, 0)
+        if i == 0
+        else Step(xs, other, 0, 0, 0, 0, int(i == count - 1), 1, 0)
         for i in range(count)
     ]
 
@@ -79,8 +82,8 @@ def ramp(cfg: AccelConfig) -> list[Step]:
     shape = cfg.pixel_groups, TAPS
     num_taps = cfg.pixel_groups * TAPS
     ones = np.eye(num_taps, dtype=np.int64).reshape(num_taps, *shape)
-    taps = [Step(one, w, 0, 1, 1, 1, t % 2, 1) for t, one in enumerate(ones)]
-    return [*taps, Step(np.arange(num_taps).reshape(shape) * 29 % 256, w, 0, 1, 1, 1, 0, 0)]
+    taps = [Step(one, w, 0, 1, 0, 1, 1, t % 2, 1) for t, one in enumerate(ones)]
+    return [*taps, Step(np.arange(num_taps).reshape(shape) * 29 % 256, w, 0, 1, 0, 1, 1, 0, 0)]
 
 
 def scratchpad_sweep(cfg: AccelConfig) -> list[Step]:
@@ -89,7 +92,7 @@ def scratchpad_sweep(cfg: AccelConfig) -> list[Step]:
     def step(idx: int, load: int) -> Step:
         w = np.full((cfg.num_cols, TAPS), idx - 8) if load else np.full((cfg.num_cols, TAPS), 99)
         x = np.arange(cfg.pixel_groups * TAPS).reshape(-1, TAPS)
-        return Step(x, w, idx, load, 1, 1, 0, 0)
+        return Step(x, w, idx, load, load, 1, 1, 0, 0)
 
     depth = range(cfg.spad_depth)
     return [*(step(i, 1) for i in depth), *(step(i, 0) for i in reversed(depth))]

@@ -1,0 +1,70 @@
+"""A nest of loops with its address, one position at a time."""
+
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
+
+from accel.program import LOOP_COUNT
+from rtl_models.loop_address import LoopAddressRTL
+from rtl_models.loop_counters import LoopCountersRTL
+
+
+class LoopNestRTL(Component):
+    """Holds the nest's next position in registers: address ``q``, ``r``, and the loops that are in
+    their ``last`` iteration (``done``: all of them).
+
+    ``start`` begins, when no position is held; the first one is there two cycles later (``val``).
+    ``take`` takes it, one a cycle. Reset: no position.
+    """
+
+    def construct(s, num_loops, q_nbits):
+        Flags = mk_bits(num_loops)
+        s.start = InPort()
+        s.start_q = InPort(q_nbits)
+        s.start_r = InPort(4)
+        s.counts = InPort(mk_bits(LOOP_COUNT[1] * num_loops))
+        s.strides_q = InPort(mk_bits(num_loops * q_nbits))
+        s.strides_r = InPort(mk_bits(num_loops * 4))
+        s.take = InPort()
+        s.val = OutPort()
+        s.q = OutPort(q_nbits)
+        s.r = OutPort(4)
+        s.last = OutPort(Flags)
+        s.done = OutPort()
+
+        s.more, s.issue = Wire(), Wire()
+        s.restart = Wire(Flags)
+        s.counters = LoopCountersRTL(num_loops)
+        s.counters.start //= s.start
+        s.counters.advance //= s.issue
+        s.counters.counts //= s.counts
+        s.address = LoopAddressRTL(num_loops, q_nbits)
+        s.address.start //= s.start
+        s.address.start_q //= s.start_q
+        s.address.start_r //= s.start_r
+        s.address.issue //= s.issue
+        s.address.select //= s.counters.select
+        s.address.leave //= s.take
+        s.address.restart //= s.restart
+        s.address.strides_q //= s.strides_q
+        s.address.strides_r //= s.strides_r
+        s.address.q //= s.q
+        s.address.r //= s.r
+
+        @update
+        def up_issue():
+            s.issue @= s.more & (~s.val | s.take)
+
+        @update_ff
+        def up_follow():
+            if s.reset:
+                s.more <<= 0
+                s.val <<= 0
+            else:
+                s.more <<= s.start | (s.more & ~(s.issue & s.counters.done))
+                s.val <<= s.issue | (s.val & ~s.take)
+            if s.issue:
+                s.restart <<= s.counters.restart
+                s.last <<= s.counters.last
+                s.done <<= s.counters.done
+
+    def line_trace(s):
+        return s.counters.line_trace()
