@@ -11,8 +11,8 @@ class LoopNestRTL(Component):
     """Holds the nest's next position in registers: address ``q``, ``r``, and the loops that are in
     their ``last`` iteration (``done``: all of them).
 
-    ``start`` begins, when no position is held; the first one is there two cycles later (``val``).
-    ``take`` takes it, one a cycle. Reset: no position.
+    ``start`` begins anew; the first position is there two cycles later (``val``). ``take`` takes
+    it, one a cycle. Reset: no position.
     """
 
     def construct(s, num_loops, q_nbits):
@@ -58,8 +58,11 @@ class LoopNestRTL(Component):
             if s.reset:
                 s.more <<= 0
                 s.val <<= 0
+            elif s.start:
+                s.more <<= 1
+                s.val <<= 0
             else:
-                s.more <<= s.start | (s.more & ~(s.issue & s.counters.done))
+                s.more <<= s.more & ~(s.issue & s.counters.done)
                 s.val <<= s.issue | (s.val & ~s.take)
             if s.issue:
                 s.restart <<= s.counters.restart

@@ -291,10 +291,10 @@ def test_run_writes_its_figures(tmp_path, level):
     assert (record["macs_per_image"], record["multipliers"]) == (246_792, 72)
     names = [layer["name"] for layer in record["layers"]]
     assert names == ["conv1", "conv2", "fc1", "fc2", "fc3"]
-    assert all(
-        tuple(layer) == ("name", "kind", "macs", "cycles", "utilization")
-        for layer in record["layers"]
-    )
+    keys = (
+        "name", "kind", "macs", "steps", "cycles", "utilization", "lost_cycles", "traffic", "energy"
+    )  # fmt: skip
+    assert all(tuple(layer) == keys for layer in record["layers"])
     assert sum(layer["macs"] for layer in record["layers"]) == 246_792
     if level == "fl":
         assert record["cycles_per_image"] is record["layers"][0]["cycles"] is None

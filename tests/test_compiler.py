@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.compiler import Shape, compile
+from accel.compiler import Shape, _map_layer, compile
 from accel.config import TAPS, AccelConfig, base
 from accel.errors import AccelError
 from accel.program import (
@@ -176,3 +176,24 @@ def test_a_layer_waits_only_for_what_it_reads() -> None:
     waits = run.spent[:, Activity.DRAIN]
     assert waits[0] == waits[1] == 0
     assert waits[3] > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "groups", "tile"),
+    [
+        # Half of the columns would be idle with one pixel at a time.
+        (Conv(4, (3, 3), padding=1), 2, (1, 2)),
+        # Odd in width, even in height: pairs one above the other waste none.
+        (Conv(4, (3, 2), padding=1), 2, (2, 1)),
+        (Conv(2, (3, 3), padding=1), 4, (2, 2)),
+        # All columns have an output channel of their own.
+        (Conv(8, (3, 3), padding=1), 2, (1, 1)),
+        # One pixel only
+        (Linear(3), 2, (1, 1)),
+        (Conv(4, (3, 3), padding=1), 1, (1, 1)),
+    ],
+)
+def test_pixels_at_once(spec: Conv | Linear, groups: int, tile: tuple[int, int]) -> None:
+    cfg = dataclasses.replace(base, pixel_groups=groups)
+    (layer,) = random_network(np.random.default_rng(0), (1, 8, 8), [spec]).layers
+    assert _map_layer(layer, cfg).tile == tile
