@@ -47,7 +47,7 @@ class Packet(IntEnum):
     """Kinds of packets on the program stream: ``kind << 60 | count << 32 | address``."""
 
     LAYER = 1
-    """One descriptor, 16 words, to program memory at layer ``address``."""
+    """One descriptor, 18 words, to program memory at layer ``address``."""
     WEIGHTS = 2
     """``count`` words of the weight memory from ``address`` on, each as its 64-bit beats."""
     PARAMS = 3
