@@ -72,8 +72,8 @@ class AddressGeneratorRTL(Component):
         issued -> [step, address, row and column] -> rows of the taps -> [command]
 
     Each pixel group has an address of its own: ``start`` sets it to the layer's first, plus the
-    group's offset; when a step leaves, the address follows the loops. All of it moves with ``go``,
-    and so must ``start``; a step is issued only with it. Reset: no step under way.
+    group's offset; when a step leaves, the address follows the loops. All of it moves with ``go``;
+    ``start`` and ``issued_val`` come only with it. Reset: no step under way.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -107,7 +107,7 @@ class AddressGeneratorRTL(Component):
             setattr(s, f"pixel_x{i}", InPort(Step))
 
         s.at, s.at_val = Wire(Issued), Wire()
-        s.starts, s.leave = Wire(), Wire()
+        s.leave = Wire()
         s.origin = Wire(Offset)
 
         # Rows from tap 0 to tap t: multiples of tap_q, worked out once a layer.
@@ -117,7 +117,7 @@ class AddressGeneratorRTL(Component):
         s.groups = [TapAddressRTL(cfg) for _ in range(groups)]
         s.next_command = Wire(Command)
         for g, group in enumerate(s.groups):
-            group.start //= s.starts
+            group.start //= s.start
             group.issue //= s.issued_val
             group.leave //= s.leave
             group.select //= s.select
@@ -162,7 +162,6 @@ class AddressGeneratorRTL(Component):
 
         @update
         def up_move():
-            s.starts @= s.start & s.go
             s.leave @= s.at_val & s.go
             # The image's last bytes are still to be read.
             s.reading_input @= s.at_val & s.at.frees_input
@@ -176,7 +175,7 @@ class AddressGeneratorRTL(Component):
         @update_ff
         def up_spread():
             s.reach[0] <<= 0
-            if s.starts:
+            if s.start:
                 if s.channel_mode:
                     s.reach[1] <<= s.tap_q
                     s.reach[2] <<= s.double
