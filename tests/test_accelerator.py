@@ -74,7 +74,7 @@ VARIED = {
     # The last vector of a row, and of a column, has pixels beyond the feature map.
     "odd sizes": (
         (2, 7, 5),
-        [Conv(3, (3, 3), 1, 1), Conv(6, (2, 2), 1, 0, True, True), Conv(2, (3, 3), 1, 2)],
+        [Conv(3, (3, 3), 1, 1), Conv(6, (2, 2), 1, 0, True, True), Conv(2, (3, 2), 1, 2)],
     ),
     "more outputs than lanes": ((9,), [Linear(20, relu=False)]),
     "channel mode": ((10, 4, 4), [Conv(5, (1, 1)), Conv(3, (5, 5), 1, 2), Linear(6, relu=False)]),
