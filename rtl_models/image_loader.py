@@ -17,8 +17,8 @@ class ImageLoaderRTL(Component):
 
     ``full`` rises with an image's last word; ``done`` lets the next one in. ``hold`` keeps words
     waiting (the write port is taken, or the last image is still being read), two of them in a
-    queue; ``close`` keeps them out. The input descriptor
-    is written while no program runs; nothing is accepted then, and an image begins anew after.
+    queue; ``close`` keeps them out, ``failed`` takes and drops them. The input descriptor is written
+    while no program runs; nothing is accepted then, and an image begins anew after.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -26,6 +26,7 @@ class ImageLoaderRTL(Component):
         num_bytes, data_nbits = BUS_NBITS // 8, TAPS * 8
         s.image = RecvIfcRTL(mk_bits(BUS_NBITS))
         s.running = InPort()
+        s.failed = InPort()
         s.wen = InPort()
         s.word = InPort(2)
         s.data = InPort(BUS_NBITS)
@@ -77,8 +78,8 @@ class ImageLoaderRTL(Component):
 
         @update
         def up_open():
-            s.queue.recv.val @= s.image.val & s.begun & ~s.close
-            s.image.rdy @= s.queue.recv.rdy & s.begun & ~s.close
+            s.queue.recv.val @= s.image.val & s.begun & ~s.close & ~s.failed
+            s.image.rdy @= (s.queue.recv.rdy & s.begun & ~s.close) | s.failed
 
         @update
         def up_accept():

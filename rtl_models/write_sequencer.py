@@ -39,6 +39,7 @@ class WriteSequencerRTL(Component):
         s.wdata = InPort(BUS_NBITS)
         s.out = RecvIfcRTL(mk_out(cfg))
         s.result = SendIfcRTL(mk_bits(BUS_NBITS))
+        s.result_last = OutPort()
         s.written = OutPort()
         s.at_rest = OutPort()
 
@@ -135,6 +136,7 @@ class WriteSequencerRTL(Component):
         s.packer.last //= s.ends_image
         s.packer.is_signed //= field("out_signed")
         s.packer.result //= s.result
+        s.packer.at_class //= s.result_last
 
         data_nbits, outermost = TAPS * 8, NUM_LOOPS - 1
         lane_shift = lanes.bit_length() - 1
