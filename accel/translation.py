@@ -12,6 +12,10 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.config import AccelConfig
 from rtl_models.accelerator import AcceleratorRTL
+from rtl_models.axi_accelerator import AxiAcceleratorRTL
+
+AXI_TOP = "accelerator"
+"""Name of the module with AXI ports, the same for every configuration."""
 
 
 def module_name(cfg: AccelConfig) -> str:
@@ -22,6 +26,40 @@ def module_name(cfg: AccelConfig) -> str:
 def translate(cfg: AccelConfig) -> str:
     """The accelerator as one (System)Verilog text; the same configuration gives the same text."""
     return translate_component(AcceleratorRTL(cfg), module_name(cfg))
+
+
+def translate_axi(cfg: AccelConfig) -> str:
+    """The accelerator behind AXI ports as one text: the module ``accelerator`` with ``aclk`` and
+    ``aresetn``, and all that is in it."""
+    component, name = AxiAcceleratorRTL(cfg), f"axi_accelerator_{cfg}"
+    text = translate_component(component, name)
+    ports = [
+        (port.get_field_name(), direction, port.get_type().nbits)
+        for direction, found in (
+            ("input", component.get_input_value_ports()),
+            ("output", component.get_output_value_ports()),
+        )
+        for port in found
+        if port.get_field_name() not in ("clk", "reset")
+    ]
+    width = {nbits: f"[{nbits - 1}:0] " if nbits > 1 else "" for _, _, nbits in ports}
+    declared = [f"  {direction} logic {width[n]}{port}" for port, direction, n in sorted(ports)]
+    connected = [f"    .{port}({port})" for port, _, _ in sorted(ports)]
+    lines = [
+        "// AXI4-Stream s_axis_prog, s_axis_image, m_axis_result; AXI4-Lite s_axi; all on aclk.",
+        f"module {AXI_TOP} (",
+        "  input logic aclk,",
+        "  input logic aresetn,",
+        ",\n".join(declared),
+        ");",
+        f"  {name} inner (",
+        "    .clk(aclk),",
+        "    .reset(~aresetn),",
+        ",\n".join(connected),
+        "  );",
+        "endmodule",
+    ]
+    return text + "\n" + "\n".join(lines) + "\n"
 
 
 def translate_component(component: Any, name: str) -> str:

@@ -17,8 +17,8 @@ class ImageLoaderRTL(Component):
 
     ``full`` rises with an image's last word; ``done`` lets the next one in. ``hold`` keeps words
     waiting (the write port is taken, or the last image is still being read), two of them in a
-    queue; ``close`` keeps them out, ``failed`` takes and drops them. The input descriptor is written
-    while no program runs; nothing is accepted then, and an image begins anew after.
+    queue; ``close`` keeps them out, ``failed`` takes and drops them. The input descriptor is
+    written while no program runs; nothing is accepted then, and an image begins anew after.
     """
 
     def construct(s, cfg: AccelConfig):

@@ -7,7 +7,7 @@ from accel.config import BUS_NBITS, AccelConfig
 from accel.program import INPUT_WORDS, WORDS_PER_LAYER, Packet, ProgramError
 
 # As many as the largest memory has, and what can be added without an overflow.
-COUNT_NBITS, END_NBITS = 17, 18
+COUNT_NBITS, PAST_NBITS = 17, 18
 
 
 class ProgramLoaderRTL(Component):
@@ -58,7 +58,7 @@ class ProgramLoaderRTL(Component):
 
         # The two cycles in which a header is looked at
         s.adds, s.decides = Wire(), Wire()
-        s.limit, s.end = Wire(END_NBITS), Wire(END_NBITS)
+        s.limit, s.past = Wire(PAST_NBITS), Wire(PAST_NBITS)
         s.too_far, s.too_many, s.beyond = Wire(), Wire(), Wire()
         s.finding = Wire(4)
         s.loaded, s.loads = Wire(cfg.max_layers), Wire(cfg.max_layers)
@@ -83,7 +83,7 @@ class ProgramLoaderRTL(Component):
 
         @update
         def up_check():
-            s.beyond @= s.too_far | (s.end > s.limit)
+            s.beyond @= s.too_far | (s.past > s.limit)
             s.finding @= NONE
             if (s.kind == WEIGHTS) | (s.kind == PARAMS):
                 if s.too_many | s.beyond:
@@ -94,7 +94,7 @@ class ProgramLoaderRTL(Component):
                 if s.beyond:
                     s.finding @= ADDRESS
             elif s.kind == RUN:
-                if s.beyond | (s.end == 0):
+                if s.beyond | (s.past == 0):
                     s.finding @= LAYERS
                 elif reduce_or(s.lacks) | ~s.has_input:
                     s.finding @= MISSING
@@ -151,7 +151,7 @@ class ProgramLoaderRTL(Component):
 
         @update_ff
         def up_add():
-            s.end <<= zext(s.next_address, END_NBITS) + zext(s.words_left, END_NBITS)
+            s.past <<= zext(s.next_address, PAST_NBITS) + zext(s.words_left, PAST_NBITS)
             s.lacks <<= s.needed & ~s.loaded
 
         @update_ff
