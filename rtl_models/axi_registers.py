@@ -105,6 +105,12 @@ class AxiRegistersRTL(Component):
             BY_NAME[name].offset // WORD_BYTES
             for name in ("control", "status", "interrupt", "layer")
         )
+        s.control_word, s.status_word = Wire(Data), Wire(Data)
+        s.interrupt_word, s.layer_word = Wire(Data), Wire(Data)
+        s.value[control] //= s.control_word
+        s.value[status] //= s.status_word
+        s.value[interrupt] //= s.interrupt_word
+        s.value[layer] //= s.layer_word
         first_counter = COUNTERS_OFFSET // WORD_BYTES
         for i, (name, _) in enumerate(COUNTERS):
             low = s.value[first_counter + 2 * i]
@@ -131,16 +137,16 @@ class AxiRegistersRTL(Component):
         # Combinational
         @update
         def up_values():
-            s.value[control] @= 0
-            s.value[control][ENABLE : ENABLE + 2] @= s.enable
-            s.value[status] @= 0
-            s.value[status][RUNNING] @= s.running
-            s.value[status][BUSY] @= s.busy
-            s.value[status][ACTIVITY : ACTIVITY + 4] @= s.activity_now
-            s.value[status][ERROR : ERROR + 4] @= s.error
-            s.value[status][LAYER : LAYER + layer_nbits] @= s.layer
-            s.value[interrupt] @= zext(s.pending, DATA_NBITS)
-            s.value[layer] @= zext(s.traffic_layer, DATA_NBITS)
+            s.control_word @= 0
+            s.control_word[ENABLE : ENABLE + 2] @= s.enable
+            s.status_word @= 0
+            s.status_word[RUNNING] @= s.running
+            s.status_word[BUSY] @= s.busy
+            s.status_word[ACTIVITY : ACTIVITY + 4] @= s.activity_now
+            s.status_word[ERROR : ERROR + 4] @= s.error
+            s.status_word[LAYER : LAYER + layer_nbits] @= s.layer
+            s.interrupt_word @= zext(s.pending, DATA_NBITS)
+            s.layer_word @= zext(s.traffic_layer, DATA_NBITS)
 
         @update
         def up_ready():

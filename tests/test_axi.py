@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
+from accel.compiler import compile
 from accel.config import AccelConfig
-from accel.program import Activity, ProgramError
+from accel.network import Network
+from accel.program import Activity, Packet, Program, ProgramError, header
 from accel.pymtl import prepare
+from accel.reference import run_network
 from accel.registers import (
     ADDRESS_NBITS,
     BY_NAME,
@@ -21,8 +32,13 @@ from accel.registers import (
     constants,
     markdown,
 )
+from accel.toolchain import find_toolchain
+from accel.translation import AXI_TOP, translate_axi
+from accel.verilated import MAKE_OPTIONS
+from fl_models.accelerator import AcceleratorCore
 from rtl_models.axi_registers import RESET_CYCLES, AxiRegistersRTL
 from rtl_models.performance_counter import PerformanceCounterRTL
+from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(
     num_cols=2, num_lanes=1, acc_nbits=25, spad_depth=2, act_depth=64, weight_depth=300,
@@ -268,3 +284,150 @@ def test_soft_reset_lasts() -> None:
         lengths.append(int(top.core_reset))
         bus.tick()
     assert sum(lengths) == RESET_CYCLES + 1
+
+
+NETWORK = [Conv(5, (3, 3), 1, 1, True, True), Linear(3, relu=False)]
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return compile(_network(), SMALL)
+
+
+def _network() -> Network:
+    return random_network(np.random.default_rng(2), (2, 6, 5), NETWORK)
+
+
+def _images(count: int) -> Any:
+    return random_images(np.random.default_rng(3), _network(), count)
+
+
+def run_tool(command: list[Any], folder: Path) -> str:
+    environment = os.environ | find_toolchain().environment
+    done = subprocess.run(
+        [str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_driver(program: Program, tmp_path: Path) -> None:
+    """The C driver finds the accelerator, is told of a wrong program, runs a good one: the results
+    are PyTorch's, the counters those of the functional model."""
+    csrc = Path(str(resources.files("accel") / "csrc"))
+    own = Path(__file__).parent / "csrc"
+    (tmp_path / "accelerator.sv").write_text(translate_axi(SMALL))
+    (tmp_path / "accel_regs.h").write_text(c_header())
+    images = _images(4)
+    words = program.pack_images(images)
+    wrong = [*program.words[:-1], header(Packet.RUN, SMALL.max_layers + 1)]
+    for name, content in (("program", program.words), ("wrong", wrong), ("images", words)):
+        np.array(content, "<u8").tofile(tmp_path / name)
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-O1"]
+    # As it is, and with the registers of the simulation.
+    run_tool(["gcc", *strict, "-I.", "-c", csrc / "accel.c", "-o", "plain.o"], tmp_path)
+    mmio = ["-include", own / "mmio.h"]
+    run_tool(["gcc", *strict, *mmio, "-I.", "-c", csrc / "accel.c", "-o", "accel.o"], tmp_path)
+    run_tool(
+        [
+            find_toolchain().verilator, "--cc", "--exe", "--build", "-j", 1, "-O3", "-Wno-fatal",
+            "-MAKEFLAGS", "OPT_FAST=-O1", "-MAKEFLAGS", MAKE_OPTIONS[1],
+            "-CFLAGS", f"-I{csrc} -I{tmp_path}",
+            "--top-module", AXI_TOP, "--Mdir", "obj", "accelerator.sv", own / "axi_host.cpp",
+            tmp_path / "accel.o", "-o", "host",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    sizes = [len(images), program.result_words, len(program.layers)]
+    said = json.loads(run_tool(["obj/host", "program", "wrong", "images", *sizes], tmp_path))
+
+    assert said["nowhere"] == -1
+    assert said["open"] == said["load"] == 0
+    assert said["wrong"] == said["run_without"] == ProgramError.LAYERS
+    results = np.array([image["words"] for image in said["images"]], np.uint64)
+    outputs, _ = program.unpack_results(results)
+    np.testing.assert_array_equal(outputs, run_network(_network(), images)[-1])
+    for image, row in zip(said["images"], results, strict=True):
+        assert image["status"] == 0
+        assert image["winner"] == int(row[-1])
+        assert image["first"] == int(row[0]) & 255
+        assert image["irq"] == 1
+    cycles, *spent, done = said["counters"]
+    assert done == len(images)
+    assert said["elapsed"] - 20 < said["cycles"] < said["elapsed"] + 20
+    # The counters are read one after another, while nothing runs: only waiting goes on.
+    assert spent[Activity.STEP] == len(images) * program.steps
+    waiting = spent[Activity.INPUT]
+    assert cycles - waiting < sum(spent) - waiting + 100
+    core = AcceleratorCore(SMALL)
+    core.load(program.words)
+    core.run(words)
+    assert said["traffic"] == [core.program.traffic[i] for i in range(len(program.layers))]
+
+
+def cocotb_case(program: Program) -> dict[str, Any]:
+    images = _images(2)
+    words = program.pack_images(images)
+    core = AcceleratorCore(SMALL)
+    core.load(program.words)
+    results = core.run(words)
+    outputs, _ = program.unpack_results(results)
+    np.testing.assert_array_equal(outputs, run_network(_network(), images)[-1])
+    control, status, interrupt = (BY_NAME[name] for name in ("control", "status", "interrupt"))
+    good = list(program.words)
+    layer1 = good.index(header(Packet.LAYER, 1))
+    return {
+        "offsets": {register.name: register.offset for register in REGISTERS},
+        "magic": constants(SMALL)["magic"],
+        "soft_reset": control.field("soft_reset").mask,
+        "enable_error": control.field("enable_error").mask,
+        "error_mask": status.field("error").mask,
+        "error_shift": status.field("error").low,
+        "interrupt_error": interrupt.field("error").mask,
+        "unmapped": [0x1C, 0x30, 0x3C, REGISTERS[-1].offset + 4, 0xFFC],
+        "read_only": [register.offset for register in REGISTERS if register.access == "ro"],
+        "program": good,
+        "images": words.tolist(),
+        "results": results.tolist(),
+        "reset_after": [3, len(good) // 2, len(good) + 80],
+        "wrong": [
+            # First: after a good program no layer is missing.
+            ([*good[:layer1], good[-1]], ProgramError.MISSING),
+            ([7 << 60], ProgramError.KIND),
+            ([*good[:-1], header(Packet.WEIGHTS)], ProgramError.COUNT),
+            ([*good[:-1], header(Packet.PARAMS, 0, SMALL.param_depth + 1)], ProgramError.ADDRESS),
+            ([*good[:-1], header(Packet.RUN)], ProgramError.LAYERS),
+        ],
+    }
+
+
+def test_cocotb(program: Program, tmp_path: Path) -> None:
+    """Drivers that were not written here: cocotb's and cocotbext-axi's, in Icarus Verilog."""
+    runner = pytest.importorskip("cocotb_tools.runner", reason="cocotb is not installed")
+    pytest.importorskip("cocotbext.axi", reason="cocotbext-axi is not installed")
+    if shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is not installed")
+    case = cocotb_case(program)
+    (tmp_path / "case.json").write_text(json.dumps(case))
+    source = tmp_path / "accelerator.sv"
+    source.write_text(translate_axi(SMALL))
+    simulator = runner.get_runner("icarus")
+    simulator.build(
+        sources=[source], hdl_toplevel=AXI_TOP, build_dir=tmp_path, timescale=("1ns", "1ps"),
+        build_args=["-g2012"], log_file=tmp_path / "build.log",
+    )  # fmt: skip
+    try:
+        found = simulator.test(
+            test_module="tests.axi_cocotb", hdl_toplevel=AXI_TOP, build_dir=tmp_path,
+            test_dir=tmp_path, timescale=("1ns", "1ps"), log_file=tmp_path / "test.log",
+            extra_env={
+                "AXI_CASE": str(tmp_path / "case.json"),
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "COCOTB_ANSI_OUTPUT": "0",
+            },
+        )  # fmt: skip
+    except SystemExit:
+        pytest.fail((tmp_path / "test.log").read_text()[-5000:])
+    tests = ElementTree.parse(found).findall(".//testcase")
+    assert len(tests) == 4
+    assert not [test.get("name") for test in tests if test.findall("*")]
