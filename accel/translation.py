@@ -11,8 +11,14 @@ from typing import Any
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.config import AccelConfig
+from accel.unused import name_unused
 from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.axi_accelerator import AxiAcceleratorRTL
+
+_ONE_FILE = """\
+// One file holds all modules, so that it can be handed on as it is.
+/* verilator lint_off DECLFILENAME */
+"""
 
 AXI_TOP = "accelerator"
 """Name of the module with AXI ports, the same for every configuration."""
@@ -59,7 +65,7 @@ def translate_axi(cfg: AccelConfig) -> str:
         "  );",
         "endmodule",
     ]
-    return text + "\n" + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + text
 
 
 def translate_component(component: Any, name: str) -> str:
@@ -72,8 +78,12 @@ def translate_component(component: Any, name: str) -> str:
         component.apply(VerilogTranslationPass())
         text = Path(component.get_metadata(VerilogTranslationPass.translated_filename)).read_text()
     # Loop variables have 32 bits, but PyMTL3 gives their constants as few bits as hold them.
-    return re.sub(
+    text = re.sub(
         r"for \( int unsigned (\w+) = \d+'d(\d+); (.*); \1 \+= \d+'d(\d+) \)",
         r"for ( int unsigned \1 = \2; \3; \1 += \4 )",
         text,
+    )
+    # Where the sources lie is this machine's matter.
+    return _ONE_FILE + name_unused(
+        re.sub(r"(?m)^( *// At ).*/(\w+/\w+\.py(?::\d+)?)$", r"\1\2", text)
     )

@@ -66,11 +66,11 @@ class ImageLoaderRTL(Component):
             ]
             s.nest.strides_r[i * 4 : (i + 1) * 4] //= s.descriptor[i][r[0] : r[0] + r[1]]
 
-        s.rows = TapRowsRTL(TAPS, q_nbits)
-        s.rows.q //= s.nest.q
-        s.rows.r //= s.nest.r
-        s.rows.reach //= 0
-        s.rows.rows //= s.write_rows
+        s.tap_rows = TapRowsRTL(TAPS, q_nbits)
+        s.tap_rows.q //= s.nest.q
+        s.tap_rows.r //= s.nest.r
+        s.tap_rows.reach //= 0
+        s.tap_rows.rows //= s.write_rows
         s.write_bank //= s.nest.r
 
         s.queue = SkidBufferRTL(mk_bits(BUS_NBITS))

@@ -115,12 +115,12 @@ class WriteSequencerRTL(Component):
         s.pixel_row_q //= field("pixel_row_q", q_nbits)
         s.pixel_q, s.pixel_r = Wire(Q), Wire(4)
         s.reach = [Wire(Q) for _ in range(lanes)]
-        s.rows = TapRowsRTL(lanes, q_nbits)
-        s.rows.q //= s.q
-        s.rows.r //= s.r
+        s.tap_rows = TapRowsRTL(lanes, q_nbits)
+        s.tap_rows.q //= s.q
+        s.tap_rows.r //= s.r
         for j in range(lanes):
-            s.rows.reach[j * q_nbits : (j + 1) * q_nbits] //= s.reach[j]
-        s.write_rows[0 : lanes * q_nbits] //= s.rows.rows
+            s.tap_rows.reach[j * q_nbits : (j + 1) * q_nbits] //= s.reach[j]
+        s.write_rows[0 : lanes * q_nbits] //= s.tap_rows.rows
         if lanes < TAPS:
             s.write_rows[lanes * q_nbits : TAPS * q_nbits] //= 0
         s.write_bank //= s.r
