@@ -20,7 +20,7 @@ from accel.registers import (
 from rtl_models.performance_counter import PerformanceCounterRTL
 
 RESET_CYCLES = 4
-"""Length of a reset of the accelerator: what is reset through another register is so, too."""
+"""So long a reset also reaches what is reset by way of another register."""
 
 
 class AxiRegistersRTL(Component):
@@ -34,10 +34,10 @@ class AxiRegistersRTL(Component):
         ar --> [address] --> decode, one word of all --> [r]                 2 cycles
                                   +--> number of the counter --> [its upper half, kept]
 
-    ``core_reset`` is high for ``RESET_CYCLES`` cycles after reset and after a write to
-    ``soft_reset``. ``done`` and ``error`` set a bit in ``interrupt``, also in the cycle in which it
-    is cleared. ``irq`` is a register. Reset state: interrupts disabled, nothing pending, layer 0,
-    counters 0, no access open.
+    ``core_reset`` is high for ``RESET_CYCLES`` + 1 cycles from a write to ``soft_reset`` on, and
+    as long after reset. ``done`` and ``error`` set a bit in ``interrupt``, also in the cycle in
+    which it is cleared. ``irq`` is a register. Reset state: interrupts disabled, nothing pending,
+    layer 0, counters 0, no access open.
     """
 
     def construct(s, cfg: AccelConfig):
