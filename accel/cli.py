@@ -234,15 +234,36 @@ def run(
 def translate(
     config: ConfigOption = "base",
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for the Verilog file.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")
     ] = Path("out"),
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of accel quantize. With it: a folder that stands alone, with AXI ports, driver, "
+            "testbench, images and logits.",
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images for the testbench, with --network.")
+    ] = 2,
+    data: DataFolder = None,
 ) -> None:
-    """Write the accelerator as one Verilog file."""
+    """Write the accelerator as one Verilog file, or with a network as a whole folder."""
     from accel.config import load_config
     from accel.translation import module_name
     from accel.translation import translate as to_verilog
 
     cfg = load_config(config)
+    if network is not None:
+        from accel import handoff
+        from accel.network import Network
+
+        quantized = Network.load(network)
+        found, source = handoff.images_for(quantized, images, data)
+        handoff.write(cfg, quantized, found, source, out)
+        console.print(f"accelerator with {quantized.name} written to {out}", soft_wrap=True)
+        return
     file = out / f"{module_name(cfg)}.v"
     files.check_writable(file)
     files.write(file, to_verilog(cfg))

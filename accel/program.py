@@ -44,7 +44,9 @@ MAX_SAFE_STEPS = 65535
 
 
 class Packet(IntEnum):
-    """Kinds of packets on the program stream: ``kind << 60 | count << 32 | address``."""
+    """Kinds of packets on the program stream: ``kind << 60 | count << 32 | address``.
+
+    ``count`` has 28 bits and ``address`` 32; where a kind does not name them they are ignored."""
 
     LAYER = 1
     """One descriptor, 18 words, to program memory at layer ``address``."""
@@ -61,6 +63,34 @@ class Packet(IntEnum):
 
 def header(kind: Packet, address: int = 0, count: int = 0) -> int:
     return kind << 60 | count << 32 | address
+
+
+class ProgramError(IntEnum):
+    """What was wrong with a program: the accelerator's ``error`` port.
+
+    The first error stays until reset. Until then words of the program and of images are taken and
+    dropped, so that no transfer of the host's hangs, and nothing is computed. After reset the whole
+    program has to be loaded: descriptors from before are not taken for this one's.
+    """
+
+    NONE = 0
+    KIND = 1
+    """No packet is of this kind."""
+    COUNT = 2
+    """A WEIGHTS or PARAMS packet of no words."""
+    ADDRESS = 3
+    """The packet goes beyond the memory that it names."""
+    LAYERS = 4
+    """RUN with no layer, or with more than there can be."""
+    MISSING = 5
+    """RUN with a layer whose descriptor has not come since reset, or before the INPUT packet."""
+    STUCK = 6
+    """Nothing has moved for ``WATCHDOG_CYCLES`` cycles though no one waits for the host: the
+    descriptors contradict one another."""
+
+
+WATCHDOG_CYCLES = 1024
+"""A power of two, and many times what any two transfers within the accelerator are apart."""
 
 
 class Activity(IntEnum):
@@ -318,22 +348,24 @@ class ProgramMemory:
         self.reset()
 
     def reset(self) -> None:
-        """No program runs and no packet is open; contents stay."""
+        """No program runs, no packet is open, and no descriptor counts as loaded; contents stay."""
         self.running = False
+        self.error = ProgramError.NONE
         self.last_layer = 0
+        self._loaded: set[int] = set()
+        self._has_input = False
         self.missing = 0
         """Words that the open packet still lacks."""
         self._words: list[int] = []
         self._kind = self._address = 0
 
     def take(self, word: int) -> None:
-        """The next word of the program stream: a header, or a word of the open packet."""
+        """The next word of the program stream: a header, or a word of the open packet. After an
+        error it is dropped."""
+        if self.error:
+            return
         if not self.missing:
-            self._kind, self._address = word >> 60, word & 0xFFFF
-            self.missing = self._payload(self._kind, word >> 32 & 0xFFFFFF)
-            self.running = self._kind == Packet.RUN
-            if self.running:
-                self.last_layer = (self._address - 1) % self.cfg.max_layers
+            self._take_header(word >> 60, word >> 32 & 0xFFFFFFF, word & 0xFFFFFFFF)
             return
         self._words.append(word)
         self.missing -= 1
@@ -344,6 +376,41 @@ class ProgramMemory:
     def layer_after(self, layer: int) -> int:
         """The layer that runs after ``layer``: after the last one, the next image's first."""
         return 0 if layer == self.last_layer else layer + 1
+
+    def _take_header(self, kind: int, count: int, address: int) -> None:
+        self.error = self._check(kind, count, address)
+        self.running = kind == Packet.RUN and not self.error
+        if self.error:
+            return
+        self._kind, self._address = kind, address
+        self.missing = self._payload(kind, count)
+        if kind == Packet.RUN:
+            self.last_layer = address - 1
+        elif kind == Packet.LAYER:
+            self._loaded.add(address)
+        elif kind == Packet.INPUT:
+            self._has_input = True
+
+    def _check(self, kind: int, count: int, address: int) -> ProgramError:
+        """What is wrong with a header."""
+        cfg = self.cfg
+        match kind:
+            case Packet.LAYER:
+                wrong = address >= cfg.max_layers
+                return ProgramError.ADDRESS if wrong else ProgramError.NONE
+            case Packet.WEIGHTS | Packet.PARAMS:
+                depth = cfg.weight_depth if kind == Packet.WEIGHTS else cfg.param_depth
+                if not count:
+                    return ProgramError.COUNT
+                return ProgramError.ADDRESS if address + count > depth else ProgramError.NONE
+            case Packet.INPUT:
+                return ProgramError.NONE
+            case Packet.RUN:
+                if not 1 <= address <= cfg.max_layers:
+                    return ProgramError.LAYERS
+                complete = self._has_input and self._loaded.issuperset(range(address))
+                return ProgramError.NONE if complete else ProgramError.MISSING
+        return ProgramError.KIND
 
     def _payload(self, kind: int, count: int) -> int:
         match kind:

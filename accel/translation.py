@@ -11,7 +11,17 @@ from typing import Any
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.config import AccelConfig
+from accel.unused import name_unused
 from rtl_models.accelerator import AcceleratorRTL
+from rtl_models.axi_accelerator import AxiAcceleratorRTL
+
+_ONE_FILE = """\
+// One file holds all modules, so that it can be handed on as it is.
+/* verilator lint_off DECLFILENAME */
+"""
+
+AXI_TOP = "accelerator"
+"""Name of the module with AXI ports, the same for every configuration."""
 
 
 def module_name(cfg: AccelConfig) -> str:
@@ -24,6 +34,40 @@ def translate(cfg: AccelConfig) -> str:
     return translate_component(AcceleratorRTL(cfg), module_name(cfg))
 
 
+def translate_axi(cfg: AccelConfig) -> str:
+    """The accelerator behind AXI ports as one text: the module ``accelerator`` with ``aclk`` and
+    ``aresetn``, and all that is in it."""
+    component, name = AxiAcceleratorRTL(cfg), f"axi_accelerator_{cfg}"
+    text = translate_component(component, name)
+    ports = [
+        (port.get_field_name(), direction, port.get_type().nbits)
+        for direction, found in (
+            ("input", component.get_input_value_ports()),
+            ("output", component.get_output_value_ports()),
+        )
+        for port in found
+        if port.get_field_name() not in ("clk", "reset")
+    ]
+    width = {nbits: f"[{nbits - 1}:0] " if nbits > 1 else "" for _, _, nbits in ports}
+    declared = [f"  {direction} logic {width[n]}{port}" for port, direction, n in sorted(ports)]
+    connected = [f"    .{port}({port})" for port, _, _ in sorted(ports)]
+    lines = [
+        "// AXI4-Stream s_axis_prog, s_axis_image, m_axis_result; AXI4-Lite s_axi; all on aclk.",
+        f"module {AXI_TOP} (",
+        "  input logic aclk,",
+        "  input logic aresetn,",
+        ",\n".join(declared),
+        ");",
+        f"  {name} inner (",
+        "    .clk(aclk),",
+        "    .reset(~aresetn),",
+        ",\n".join(connected),
+        "  );",
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n\n" + text
+
+
 def translate_component(component: Any, name: str) -> str:
     """Any RTL component as Verilog, its top module called ``name``."""
     component.elaborate()
@@ -34,8 +78,12 @@ def translate_component(component: Any, name: str) -> str:
         component.apply(VerilogTranslationPass())
         text = Path(component.get_metadata(VerilogTranslationPass.translated_filename)).read_text()
     # Loop variables have 32 bits, but PyMTL3 gives their constants as few bits as hold them.
-    return re.sub(
+    text = re.sub(
         r"for \( int unsigned (\w+) = \d+'d(\d+); (.*); \1 \+= \d+'d(\d+) \)",
         r"for ( int unsigned \1 = \2; \3; \1 += \4 )",
         text,
+    )
+    # Where the sources lie is this machine's matter.
+    return _ONE_FILE + name_unused(
+        re.sub(r"(?m)^( *// At ).*/(\w+/\w+\.py(?::\d+)?)$", r"\1\2", text)
     )

@@ -109,7 +109,7 @@ def _key(cfg: AccelConfig, toolchain: Toolchain, main: Path) -> str:
 def _sources() -> list[Path]:
     """All that the Verilog is made from."""
     accel, rtl = Path(str(resources.files("accel"))), Path(str(resources.files("rtl_models")))
-    names = ("config", "messages", "program", "pymtl", "translation")
+    names = ("config", "messages", "program", "pymtl", "translation", "unused")
     return [*sorted(rtl.glob("*.py")), *(accel / f"{name}.py" for name in names)]
 
 

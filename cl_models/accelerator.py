@@ -17,8 +17,10 @@ from accel.program import (
     STREAMS,
     TRAFFIC,
     TRAFFIC_NBITS,
+    WATCHDOG_CYCLES,
     Activity,
     LayerDescriptor,
+    ProgramError,
     ProgramMemory,
     nest_flags,
     offsets,
@@ -50,29 +52,56 @@ class _Plan(NamedTuple):
 class ProgramLoader(ProgramMemory):
     """The program memory, and when it takes words of the program stream.
 
-    ``running`` here is what the sequencers see: it falls with a packet's header, and rises two
-    cycles after that of a RUN packet.
+    ``running`` here is what the sequencers see: it falls with a packet's header, which is then
+    looked at for two cycles; after them ``running`` rises, or ``shown`` is the error found, or the
+    payload is taken.
     """
 
     def reset(self) -> None:
         super().reset()
         self.starts = self.close = False
+        self.looking = 0
+        self.shown = ProgramError.NONE
 
     def ready(self, idle: bool) -> bool:
         """``close`` has kept new images out for a cycle before a packet is taken up."""
         free = not self.running or (self.close and idle)
-        return not self.starts and (bool(self.missing) or free)
+        return bool(self.shown) or (not self.looking and (bool(self.missing) or free))
 
-    def tick(self, offered: bool, word: int | None, idle: bool) -> None:
-        """``offered``: there is a word. ``word``: it, if it is taken."""
-        in_packet, starts = bool(self.missing), self.starts
+    def tick(self, offered: bool, word: int | None, idle: bool, stuck: bool) -> None:
+        """``offered``: there is a word. ``word``: it, if it is taken. ``stuck``: the watchdog."""
+        in_packet, failed = bool(self.missing), bool(self.shown)
         self.close = self.running and offered and not in_packet and word is None and idle
-        if word is not None:
+        if stuck and not failed:
+            self.shown = ProgramError.STUCK
+        if self.looking:
+            self.looking -= 1
+            if not self.looking:
+                self.running, self.shown = self.starts, self.error
+        elif word is not None and not failed:
             self.take(word)
-        if word is not None and not in_packet:
-            self.starts, self.running = self.running, False
-        elif starts:
-            self.starts, self.running = False, True
+            if not in_packet:
+                self.starts, self.running = self.running, False
+                self.looking = 2
+
+
+class Watchdog:
+    """Says that nothing will ever move again; it learns what moved a cycle late."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.quiet = False
+        self.count = 0
+
+    @property
+    def stuck(self) -> bool:
+        return self.count == WATCHDOG_CYCLES
+
+    def tick(self, waits: bool, moves: bool) -> None:
+        self.count = min(self.count + 1, WATCHDOG_CYCLES) if self.quiet else 0
+        self.quiet = waits and not moves
 
 
 class _Address(NamedTuple):
@@ -213,7 +242,7 @@ class ResultPacker:
 
     def reset(self) -> None:
         self.out: int | None = None
-        self.class_next = False
+        self.class_next = self.at_class = False
         self._begin()
 
     def _begin(self) -> None:
@@ -228,6 +257,7 @@ class ResultPacker:
         if beat is None:
             if self.out is not None and rdy:
                 self.out = self.winner if self.class_next else None
+                self.at_class = self.class_next
                 if self.class_next:
                     self.class_next = False
                     self._begin()
@@ -240,7 +270,7 @@ class ResultPacker:
             self.word |= byte << 8 * self.place
             self.place += 1
         self.place += -self.place % self.num_lanes
-        self.out, self.class_next = None, last
+        self.out, self.class_next, self.at_class = None, last, False
         if last or self.place == BYTES_PER_WORD:
             self.out, self.word, self.place = self.word, 0, 0
 
@@ -368,6 +398,8 @@ class ImageLoader:
 
     @property
     def ready(self) -> bool:
+        if self.program.shown:
+            return True
         return (
             self.begun and self.program.running and not self.program.close and len(self.queue) < 2
         )
@@ -379,7 +411,7 @@ class ImageLoader:
             data = self.queue.popleft().to_bytes(BYTES_PER_WORD, "little")
             self.port.write(slice(start, start + used), np.frombuffer(data, np.uint8, used))
             self.word += 1
-        if word is not None:
+        if word is not None and not self.program.shown:
             self.queue.append(word)
         if not self.program.running:
             self.begun = self.full = False
@@ -426,6 +458,7 @@ class AcceleratorCore:
         self.array = PEArrayCore(cfg)
         self.pooling = PoolingUnitCore(cfg)
         self.requantizer = RequantizerCore(cfg)
+        self.watchdog = Watchdog()
         self.reset()
 
     def reset(self) -> None:
@@ -439,6 +472,7 @@ class AcceleratorCore:
             self.array,
             self.pooling,
             self.requantizer,
+            self.watchdog,
         ):
             part.reset()
         # A step's registers: address, command, bytes read, the same again, and operands.
@@ -505,15 +539,15 @@ class AcceleratorCore:
         else:
             self.activity = Activity.STEP
             self.issue = True
+        self.at_rest = steps.state == RUN and not has_image and settled
         self.idle = (
-            steps.state == RUN
-            and not has_image
-            and settled
+            self.at_rest
             and images.word == 0
             and not images.queue
             and not writes.packer.class_next
             and writes.packer.out is None
         )
+        self.busy = self.program.running and not self.idle
         self.prog_rdy = self.program.ready(self.idle)
         self.image_rdy = images.ready
 
@@ -524,6 +558,11 @@ class AcceleratorCore:
         step, acc, pooled = self.at_step, self.array.out, self.pooling.out
         out, param = requantizer.out, self.params.out
         go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
+
+        waits = self.program.running and not self.at_rest and self.result is None
+        stuck = self.watchdog.stuck
+        streams = self.streams
+        self.watchdog.tick(waits, bool(streams & streams >> 1 & 0x155))
 
         self.array.tick(step.step if step is not None and go else None, acc_rdy)
         self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
@@ -556,7 +595,7 @@ class AcceleratorCore:
         self.port.tick()
         self.writes.tick(out if self.out_rdy else None, result_rdy)
         self.images.tick(image, done, self.holds_image)
-        self.program.tick(prog_val, prog, self.idle)
+        self.program.tick(prog_val, prog, self.idle, stuck)
 
     def _read(self, at: _Address) -> _Fetched:
         d, plan, i = at.descriptor, at.plan, at.step
@@ -587,6 +626,10 @@ class AcceleratorCL(Component):
         s.prog = RecvIfcRTL(Word)
         s.image = RecvIfcRTL(Word)
         s.result = SendIfcRTL(Word)
+        s.result_last = OutPort()
+        s.running = OutPort()
+        s.busy = OutPort()
+        s.error = OutPort(4)
         s.activity = OutPort(4)
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
         s.streams = OutPort(2 * len(STREAMS))
@@ -600,12 +643,16 @@ class AcceleratorCL(Component):
             s.result.val @= core.result is not None
             if core.result is not None:
                 s.result.msg @= core.result
+            s.result_last @= core.writes.packer.at_class
 
         @update
         def up_cycle():
             core.evaluate(bool(s.result.rdy))
             s.prog.rdy @= core.prog_rdy
             s.image.rdy @= core.image_rdy
+            s.running @= core.program.running
+            s.busy @= core.busy
+            s.error @= int(core.program.shown)
             s.activity @= int(core.activity)
             s.layer @= core.layer
             s.streams @= core.streams

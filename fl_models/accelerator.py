@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymtl3 import Component, mk_bits, update, update_ff
+from pymtl3 import Component, OutPort, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.config import BUS_NBITS, TAPS, AccelConfig
@@ -182,22 +182,24 @@ class AcceleratorCore:
 
 class AcceleratorFL(Component):
     """:class:`AcceleratorCore` with the accelerator's streams: an image's results are offered once
-    all its words have come."""
+    all its words have come. After an error words are taken and dropped."""
 
     def construct(s, cfg: AccelConfig) -> None:
         Word = mk_bits(BUS_NBITS)
         s.prog = RecvIfcRTL(Word)
         s.image = RecvIfcRTL(Word)
         s.result = SendIfcRTL(Word)
+        s.error = OutPort(4)
         core = AcceleratorCore(cfg)
         image: list[int] = []
         results: deque[int] = deque()
 
         @update
         def up_ports():
-            rest = not image and not results
+            rest, failed = not image and not results, bool(core.program.error)
             s.prog.rdy @= not core.program.running or rest
-            s.image.rdy @= core.program.running and not results
+            s.image.rdy @= (core.program.running and not results) or failed
+            s.error @= int(core.program.error)
             s.result.val @= len(results) > 0
             if results:
                 s.result.msg @= results[0]
@@ -213,7 +215,7 @@ class AcceleratorFL(Component):
                     results.popleft()
                 if s.prog.val & s.prog.rdy:
                     core.load([int(s.prog.msg)])
-                if s.image.val & s.image.rdy:
+                if s.image.val & s.image.rdy and core.program.running:
                     image.append(int(s.image.msg))
                     if len(image) == core.image_words:
                         results.extend(core.run(np.array([image], np.uint64))[0].tolist())

@@ -15,6 +15,7 @@ from rtl_models.program_loader import ProgramLoaderRTL
 from rtl_models.requantizer import RequantizerRTL
 from rtl_models.step_sequencer import StepSequencerRTL
 from rtl_models.traffic_counters import TrafficCountersRTL
+from rtl_models.watchdog import WatchdogRTL
 from rtl_models.write_sequencer import WriteSequencerRTL
 
 
@@ -31,11 +32,14 @@ class AcceleratorRTL(Component):
                                          +--> result
 
     Three sequencers walk the same program: one issues steps, one feeds the requantizer its
-    parameters, one puts outputs away. Between them is only the order of the work. ``activity``
-    and ``layer`` say what the issue stage does in each cycle (:class:`accel.program.Activity`),
-    ``streams`` who waits for whom: val and rdy of each internal stream, in the order of
-    :data:`accel.program.STREAMS`. What was moved for layer ``traffic_layer`` since it was loaded is
-    on the ports of :data:`accel.program.TRAFFIC`, right when all results have come.
+    parameters, one puts outputs away. Between them is only the order of the work.
+    ``result_last`` marks the last word of an image's result. ``running``: a program is loaded and
+    runs; ``busy``: an image is under way. ``error`` is a :class:`accel.program.ProgramError`.
+    ``activity`` and ``layer`` say what the issue stage does in each cycle
+    (:class:`accel.program.Activity`), ``streams`` who waits for whom: val and rdy of each internal
+    stream, in the order of :data:`accel.program.STREAMS`. What was moved for layer
+    ``traffic_layer`` since it was loaded is on the ports of :data:`accel.program.TRAFFIC`, right
+    when all results have come.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -46,6 +50,10 @@ class AcceleratorRTL(Component):
         s.prog = RecvIfcRTL(Word)
         s.image = RecvIfcRTL(Word)
         s.result = SendIfcRTL(Word)
+        s.result_last = OutPort()
+        s.running = OutPort()
+        s.busy = OutPort()
+        s.error = OutPort(4)
         s.activity = OutPort(4)
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
         s.streams = OutPort(2 * len(STREAMS))
@@ -63,11 +71,13 @@ class AcceleratorRTL(Component):
         s.requantizer = RequantizerRTL(cfg)
         s.write_sequencer = WriteSequencerRTL(cfg)
         s.traffic = TrafficCountersRTL(cfg)
+        s.watchdog = WatchdogRTL()
 
         # The streams
         s.prog //= s.program_loader.prog
         s.image //= s.image_loader.image
         s.write_sequencer.result //= s.result
+        s.write_sequencer.result_last //= s.result_last
 
         streams = (
             (s.operand_fetch.step, s.pe_array.step),
@@ -92,6 +102,10 @@ class AcceleratorRTL(Component):
             sequencer.wdata //= loader.data
         s.image_loader.running //= loader.running
         s.image_loader.close //= loader.close
+        s.image_loader.failed //= loader.failed
+        s.watchdog.stuck //= loader.stuck
+        s.running //= loader.running
+        s.error //= loader.error
         s.image_loader.wen //= loader.input_wen
         s.image_loader.word //= loader.beat[0:2]
         s.image_loader.data //= loader.data
@@ -169,9 +183,19 @@ class AcceleratorRTL(Component):
             s.program_loader.idle @= (
                 s.step_sequencer.at_rest & s.write_sequencer.at_rest & s.image_loader.empty
             )
+            s.busy @= s.running & ~s.program_loader.idle
 
         @update
         def up_watch():
+            # A result that is not taken, and an image that does not come, are the host's matter.
+            s.watchdog.waits @= s.running & ~s.step_sequencer.at_rest & ~s.result.val
+            s.watchdog.moves @= (
+                (s.operand_fetch.step.val & s.operand_fetch.step.rdy)
+                | (s.pe_array.acc.val & s.pe_array.acc.rdy)
+                | (s.pooling_unit.pooled.val & s.pooling_unit.pooled.rdy)
+                | (s.param_sequencer.param.val & s.param_sequencer.param.rdy)
+                | (s.requantizer.out.val & s.requantizer.out.rdy)
+            )
             s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
             s.step_sequencer.out_waits @= s.requantizer.out.val & ~s.write_sequencer.out.rdy
 

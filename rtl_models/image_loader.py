@@ -17,8 +17,8 @@ class ImageLoaderRTL(Component):
 
     ``full`` rises with an image's last word; ``done`` lets the next one in. ``hold`` keeps words
     waiting (the write port is taken, or the last image is still being read), two of them in a
-    queue; ``close`` keeps them out. The input descriptor
-    is written while no program runs; nothing is accepted then, and an image begins anew after.
+    queue; ``close`` keeps them out, ``failed`` takes and drops them. The input descriptor is
+    written while no program runs; nothing is accepted then, and an image begins anew after.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -26,6 +26,7 @@ class ImageLoaderRTL(Component):
         num_bytes, data_nbits = BUS_NBITS // 8, TAPS * 8
         s.image = RecvIfcRTL(mk_bits(BUS_NBITS))
         s.running = InPort()
+        s.failed = InPort()
         s.wen = InPort()
         s.word = InPort(2)
         s.data = InPort(BUS_NBITS)
@@ -65,11 +66,11 @@ class ImageLoaderRTL(Component):
             ]
             s.nest.strides_r[i * 4 : (i + 1) * 4] //= s.descriptor[i][r[0] : r[0] + r[1]]
 
-        s.rows = TapRowsRTL(TAPS, q_nbits)
-        s.rows.q //= s.nest.q
-        s.rows.r //= s.nest.r
-        s.rows.reach //= 0
-        s.rows.rows //= s.write_rows
+        s.tap_rows = TapRowsRTL(TAPS, q_nbits)
+        s.tap_rows.q //= s.nest.q
+        s.tap_rows.r //= s.nest.r
+        s.tap_rows.reach //= 0
+        s.tap_rows.rows //= s.write_rows
         s.write_bank //= s.nest.r
 
         s.queue = SkidBufferRTL(mk_bits(BUS_NBITS))
@@ -77,8 +78,8 @@ class ImageLoaderRTL(Component):
 
         @update
         def up_open():
-            s.queue.recv.val @= s.image.val & s.begun & ~s.close
-            s.image.rdy @= s.queue.recv.rdy & s.begun & ~s.close
+            s.queue.recv.val @= s.image.val & s.begun & ~s.close & ~s.failed
+            s.image.rdy @= (s.queue.recv.rdy & s.begun & ~s.close) | s.failed
 
         @update
         def up_accept():

@@ -1,5 +1,11 @@
-"""Memories: every storage array of the accelerator but the PEs' scratchpads is one of these two, so
-that a technology's macro can take their place. And a register."""
+"""Memories: every storage array of the accelerator is one of these two, so that a technology's
+macro can take their place. And a register.
+
+In the Verilog each size of one is a module of its own, ``MemoryRTL__nbits_<n>__depth_<d>`` or
+``RegisterFileRTL__nbits_<n>__depth_<d>``, and nothing else knows how it stores. To use a macro,
+leave that module out and give one of the same name and ports in its place. The macro may be deeper;
+what the docstrings say of time holds for it too. ``reset`` does nothing to either.
+"""
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 

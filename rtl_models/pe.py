@@ -4,6 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, sext, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.config import ACT_NBITS, AccelConfig
+from rtl_models.memory import RegisterFileRTL
 
 SUM_NBITS = 20
 """Holds the sum of nine products of 9-bit by 8-bit signed numbers: |sum| <= 9 * 2**15 < 2**19.
@@ -55,7 +56,7 @@ class PE(Component):
         s.psum_out = OutPort(SUM_NBITS)
 
         # Wires
-        s.mem = [Wire(24) for _ in range(cfg.spad_depth)]  # the scratchpad
+        s.kept = Wire(24)
         s.operand0 = Wire(8)
         s.operand1 = Wire(8)
         s.operand2 = Wire(8)
@@ -64,7 +65,19 @@ class PE(Component):
         s.product2 = Wire(SUM_NBITS)
         s.row = Wire(SUM_NBITS)
 
+        # Structure
+        # Two words at least, so that each value of the index names one.
+        s.scratchpad = RegisterFileRTL(24, max(2, cfg.spad_depth))
+        s.scratchpad.raddr //= s.idx
+        s.scratchpad.rdata //= s.kept
+        s.scratchpad.waddr //= s.idx
+        s.scratchpad.wdata //= s.w
+
         # Combinational
+        @update
+        def up_keep():
+            s.scratchpad.wen @= s.operand_en & s.keep
+
         @update
         def up_psum():
             s.psum_out @= s.psum_in + s.row
@@ -73,8 +86,6 @@ class PE(Component):
         @update_ff
         def up_operand():
             if s.operand_en:
-                if s.keep:
-                    s.mem[s.idx] <<= s.w
                 if s.load:
                     if ~s.zero[0]:
                         s.operand0 <<= s.w[0:8]
@@ -84,11 +95,11 @@ class PE(Component):
                         s.operand2 <<= s.w[16:24]
                 else:
                     if ~s.zero[0]:
-                        s.operand0 <<= s.mem[s.idx][0:8]
+                        s.operand0 <<= s.kept[0:8]
                     if ~s.zero[1]:
-                        s.operand1 <<= s.mem[s.idx][8:16]
+                        s.operand1 <<= s.kept[8:16]
                     if ~s.zero[2]:
-                        s.operand2 <<= s.mem[s.idx][16:24]
+                        s.operand2 <<= s.kept[16:24]
 
         @update_ff
         def up_sum():

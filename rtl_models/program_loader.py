@@ -1,28 +1,43 @@
 """Takes the program stream apart and fills the memories."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_or, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
 from accel.config import BUS_NBITS, AccelConfig
-from accel.program import INPUT_WORDS, WORDS_PER_LAYER, Packet
+from accel.program import INPUT_WORDS, WORDS_PER_LAYER, Packet, ProgramError
+
+# As many as the largest memory has, and what can be added without an overflow.
+COUNT_NBITS, PAST_NBITS = 17, 18
 
 
 class ProgramLoaderRTL(Component):
     """One word of the program stream a cycle to the memory that its packet names.
 
+    ::
+
+        cycle  0  header taken: [kind, address, words, limit]
+               1  [address + words] [descriptors that RUN lacks]
+               2  compared with the limit: an error, or the payload may come, or ``running``
+               3  first word of the payload taken; ``running``, or ``error``, has changed
+
     A packet is taken up only while nothing runs: before the first RUN packet, or when all images
     so far have been computed and their results are gone (``idle``): then ``close`` first keeps new
     images out for a cycle, and if none has slipped in, the packet comes. ``running`` falls with its
-    header, and rises two cycles after that of RUN. What goes to the memories comes from registers.
-    Reset state: not running, waiting for a header.
+    header, and rises with the third cycle after that of RUN. What goes to the memories comes from
+    registers. ``error`` is an :class:`accel.program.ProgramError`; after one, and after ``stuck``,
+    every word is taken and dropped, until reset. Reset state: not running, no error, waiting for a
+    header, no descriptor loaded.
     """
 
     def construct(s, cfg: AccelConfig):
         Layer = mk_bits(cfg.layer_nbits)
         s.prog = RecvIfcRTL(mk_bits(BUS_NBITS))
         s.idle = InPort()
+        s.stuck = InPort()
         s.close = OutPort()
         s.running = OutPort()
+        s.failed = OutPort()
+        s.error = OutPort(4)
         s.last_layer = OutPort(Layer)
 
         s.layer_wen = OutPort()
@@ -35,26 +50,68 @@ class ProgramLoaderRTL(Component):
 
         # Words left in the packet, beats of a memory word, and what the header said.
         s.kind = Wire(4)
-        s.words_left = Wire(24)
+        s.words_left = Wire(COUNT_NBITS)
         s.last_beat = Wire(8)
         s.in_packet = Wire()
-        s.starts = Wire()
-        s.take = Wire()
+        s.open_, s.take = Wire(), Wire()
         s.next_address, s.next_beat = Wire(16), Wire(8)
 
-        layer_nbits, layer_last, input_last = (
-            cfg.layer_nbits,
-            WORDS_PER_LAYER - 1,
-            INPUT_WORDS - 1,
-        )
+        # The two cycles in which a header is looked at
+        s.adds, s.decides = Wire(), Wire()
+        s.limit, s.past = Wire(PAST_NBITS), Wire(PAST_NBITS)
+        s.too_far, s.too_many, s.beyond = Wire(), Wire(), Wire()
+        s.finding = Wire(4)
+        s.loaded, s.loads = Wire(cfg.max_layers), Wire(cfg.max_layers)
+        s.needed, s.lacks = Wire(cfg.max_layers), Wire(cfg.max_layers)
+        s.has_input = Wire()
+
+        layer_nbits, max_layers = cfg.layer_nbits, cfg.max_layers
+        layer_last, input_last = WORDS_PER_LAYER - 1, INPUT_WORDS - 1
         weight_last, param_last = cfg.weight_word_beats - 1, cfg.num_lanes - 1
+        weight_depth, param_depth = cfg.weight_depth, cfg.param_depth
         LAYER, WEIGHTS, PARAMS = int(Packet.LAYER), int(Packet.WEIGHTS), int(Packet.PARAMS)
         INPUT, RUN = int(Packet.INPUT), int(Packet.RUN)
+        NONE, KIND, COUNT, ADDRESS, LAYERS, MISSING, STUCK = (int(e) for e in ProgramError)
 
         @update
         def up_accept():
-            s.prog.rdy @= ~s.starts & (s.in_packet | ~s.running | (s.close & s.idle))
-            s.take @= s.prog.val & s.prog.rdy
+            s.open_ @= ~s.adds & ~s.decides & ~s.failed
+            if s.running & ~s.in_packet & ~(s.close & s.idle):
+                s.open_ @= 0
+            s.take @= s.prog.val & s.open_
+            s.prog.rdy @= s.open_ | s.failed
+
+        @update
+        def up_check():
+            s.beyond @= s.too_far | (s.past > s.limit)
+            s.finding @= NONE
+            if (s.kind == WEIGHTS) | (s.kind == PARAMS):
+                if s.too_many | s.beyond:
+                    s.finding @= ADDRESS
+                if (s.words_left == 0) & ~s.too_many:
+                    s.finding @= COUNT
+            elif s.kind == LAYER:
+                if s.beyond:
+                    s.finding @= ADDRESS
+            elif s.kind == RUN:
+                if s.beyond | (s.past == 0):
+                    s.finding @= LAYERS
+                elif reduce_or(s.lacks) | ~s.has_input:
+                    s.finding @= MISSING
+            elif s.kind != INPUT:
+                s.finding @= KIND
+
+        @update_ff
+        def up_fail():
+            if s.reset:
+                s.error <<= NONE
+                s.failed <<= 0
+            elif s.decides:
+                s.error <<= s.finding
+                s.failed <<= s.finding != NONE
+            elif s.stuck & ~s.failed:
+                s.error <<= STUCK
+                s.failed <<= 1
 
         @update_ff
         def up_write():
@@ -76,52 +133,83 @@ class ProgramLoaderRTL(Component):
         def up_run():
             if s.reset:
                 s.running <<= 0
-                s.starts <<= 0
                 s.close <<= 0
             else:
                 s.close <<= s.running & s.prog.val & ~s.in_packet & ~s.take & s.idle
                 if s.take & ~s.in_packet:
                     s.running <<= 0
-                    s.starts <<= s.prog.msg[60:64] == RUN
-                elif s.starts:
-                    s.running <<= 1
-                    s.starts <<= 0
+                elif s.decides:
+                    s.running <<= (s.kind == RUN) & (s.finding == NONE)
+            if s.decides:
+                s.last_layer <<= s.next_address[0:layer_nbits] - 1
+
+        @update
+        def up_layers():
+            for i in range(max_layers):
+                s.loads[i] @= s.next_address == i
+                s.needed[i] @= s.next_address > i
+
+        @update_ff
+        def up_add():
+            s.past <<= zext(s.next_address, PAST_NBITS) + zext(s.words_left, PAST_NBITS)
+            s.lacks <<= s.needed & ~s.loaded
+
+        @update_ff
+        def up_loaded():
+            if s.reset:
+                s.loaded <<= 0
+                s.has_input <<= 0
+            elif s.decides & (s.finding == NONE):
+                if s.kind == LAYER:
+                    s.loaded <<= s.loaded | s.loads
+                elif s.kind == INPUT:
+                    s.has_input <<= 1
 
         @update_ff
         def up_follow():
             if s.reset:
                 s.in_packet <<= 0
-            elif s.take:
-                if s.in_packet:
-                    if s.next_beat == s.last_beat:
-                        s.next_beat <<= 0
-                        s.next_address <<= s.next_address + 1
-                        s.words_left <<= s.words_left - 1
-                        s.in_packet <<= s.words_left != 1
-                    else:
-                        s.next_beat <<= s.next_beat + 1
-                else:
-                    s.kind <<= s.prog.msg[60:64]
-                    s.next_address <<= s.prog.msg[0:16]
-                    s.next_beat <<= 0
-                    s.words_left <<= 1
-                    s.in_packet <<= 1
-                    if s.prog.msg[60:64] == LAYER:
-                        s.last_beat <<= layer_last
-                    elif s.prog.msg[60:64] == INPUT:
-                        s.last_beat <<= input_last
-                    elif s.prog.msg[60:64] == WEIGHTS:
-                        s.last_beat <<= weight_last
-                        s.words_left <<= s.prog.msg[32:56]
-                        s.in_packet <<= s.prog.msg[32:56] != 0
-                    elif s.prog.msg[60:64] == PARAMS:
-                        s.last_beat <<= param_last
-                        s.words_left <<= s.prog.msg[32:56]
-                        s.in_packet <<= s.prog.msg[32:56] != 0
-                    else:
+                s.adds <<= 0
+                s.decides <<= 0
+            else:
+                s.adds <<= s.take & ~s.in_packet
+                s.decides <<= s.adds
+                if s.decides:
+                    if s.finding != NONE:
                         s.in_packet <<= 0
-                        if s.prog.msg[60:64] == RUN:
-                            s.last_layer <<= s.prog.msg[0:layer_nbits] - 1
+                elif s.take:
+                    if s.in_packet:
+                        if s.next_beat == s.last_beat:
+                            s.next_beat <<= 0
+                            s.next_address <<= s.next_address + 1
+                            s.words_left <<= s.words_left - 1
+                            s.in_packet <<= s.words_left != 1
+                        else:
+                            s.next_beat <<= s.next_beat + 1
+                    else:
+                        s.kind <<= s.prog.msg[60:64]
+                        s.next_address <<= s.prog.msg[0:16]
+                        s.too_far <<= s.prog.msg[16:32] != 0
+                        s.too_many <<= s.prog.msg[49:60] != 0
+                        s.next_beat <<= 0
+                        s.words_left <<= 1
+                        s.limit <<= max_layers
+                        s.in_packet <<= 1
+                        if s.prog.msg[60:64] == LAYER:
+                            s.last_beat <<= layer_last
+                        elif s.prog.msg[60:64] == INPUT:
+                            s.last_beat <<= input_last
+                        elif s.prog.msg[60:64] == WEIGHTS:
+                            s.last_beat <<= weight_last
+                            s.limit <<= weight_depth
+                            s.words_left <<= s.prog.msg[32:49]
+                        elif s.prog.msg[60:64] == PARAMS:
+                            s.last_beat <<= param_last
+                            s.limit <<= param_depth
+                            s.words_left <<= s.prog.msg[32:49]
+                        else:
+                            s.words_left <<= 0
+                            s.in_packet <<= 0
 
     def line_trace(s):
-        return f"{'R' if s.running else '.'}{s.kind}:{s.next_address}.{s.next_beat}"
+        return f"{'R' if s.running else '.'}{s.error}{s.kind}:{s.next_address}.{s.next_beat}"

@@ -13,7 +13,8 @@ class ResultPackerRTL(Component):
     with the winning class: the number of the largest output, the first of equals.
 
     Lanes from ``num_valid`` on are filling and become 0. ``en`` needs ``rdy``. ``busy`` while a
-    word waits. Reset state: no word waits, an image begins.
+    word waits; ``at_class`` says that it is the class, an image's last one. Reset state: no word
+    waits, an image begins.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -25,6 +26,7 @@ class ResultPackerRTL(Component):
         s.en = InPort()
         s.rdy = OutPort()
         s.busy = OutPort()
+        s.at_class = OutPort()
         s.y = InPort(8 * lanes)
         s.num_valid = InPort(4)
         s.last = InPort()
@@ -88,6 +90,7 @@ class ResultPackerRTL(Component):
             if s.reset:
                 s.result.val <<= 0
                 s.class_next <<= 0
+                s.at_class <<= 0
                 s.begun <<= 0
                 s.place <<= 0
                 s.count <<= 0
@@ -96,6 +99,7 @@ class ResultPackerRTL(Component):
                 s.begun <<= ~s.last
                 s.result.val <<= s.full
                 s.class_next <<= s.last
+                s.at_class <<= 0
                 s.best <<= s.next_best
                 s.winner <<= s.next_winner
                 s.count <<= s.count + zext(s.num_valid, CLASS_NBITS)
@@ -110,6 +114,7 @@ class ResultPackerRTL(Component):
             elif s.result.val & s.result.rdy:
                 s.result.val <<= s.class_next
                 s.result.msg <<= zext(s.winner, BUS_NBITS)
+                s.at_class <<= s.class_next
                 s.class_next <<= 0
 
     def line_trace(s):

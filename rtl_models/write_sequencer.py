@@ -39,6 +39,7 @@ class WriteSequencerRTL(Component):
         s.wdata = InPort(BUS_NBITS)
         s.out = RecvIfcRTL(mk_out(cfg))
         s.result = SendIfcRTL(mk_bits(BUS_NBITS))
+        s.result_last = OutPort()
         s.written = OutPort()
         s.at_rest = OutPort()
 
@@ -114,12 +115,12 @@ class WriteSequencerRTL(Component):
         s.pixel_row_q //= field("pixel_row_q", q_nbits)
         s.pixel_q, s.pixel_r = Wire(Q), Wire(4)
         s.reach = [Wire(Q) for _ in range(lanes)]
-        s.rows = TapRowsRTL(lanes, q_nbits)
-        s.rows.q //= s.q
-        s.rows.r //= s.r
+        s.tap_rows = TapRowsRTL(lanes, q_nbits)
+        s.tap_rows.q //= s.q
+        s.tap_rows.r //= s.r
         for j in range(lanes):
-            s.rows.reach[j * q_nbits : (j + 1) * q_nbits] //= s.reach[j]
-        s.write_rows[0 : lanes * q_nbits] //= s.rows.rows
+            s.tap_rows.reach[j * q_nbits : (j + 1) * q_nbits] //= s.reach[j]
+        s.write_rows[0 : lanes * q_nbits] //= s.tap_rows.rows
         if lanes < TAPS:
             s.write_rows[lanes * q_nbits : TAPS * q_nbits] //= 0
         s.write_bank //= s.r
@@ -135,6 +136,7 @@ class WriteSequencerRTL(Component):
         s.packer.last //= s.ends_image
         s.packer.is_signed //= field("out_signed")
         s.packer.result //= s.result
+        s.packer.at_class //= s.result_last
 
         data_nbits, outermost = TAPS * 8, NUM_LOOPS - 1
         lane_shift = lanes.bit_length() - 1

@@ -13,7 +13,18 @@ from accel.compiler import compile
 from accel.config import AccelConfig, base, wide
 from accel.messages import Ints
 from accel.network import Network
-from accel.program import TRAFFIC, Activity, Program
+from accel.program import (
+    TRAFFIC,
+    WATCHDOG_CYCLES,
+    WORDS_PER_LAYER,
+    Activity,
+    LayerDescriptor,
+    Loop,
+    Packet,
+    Program,
+    ProgramError,
+    header,
+)
 from accel.reference import run_network
 from accel.simulation import simulate
 from cl_models.accelerator import AcceleratorCL
@@ -24,7 +35,7 @@ from tests.networks import Conv, Linear, compile_if_it_fits, random_images, rand
 from tests.strategies import network_images, networks, waits
 
 LEVELS = {"fl": AcceleratorFL, "cl": AcceleratorCL, "rtl": AcceleratorRTL}
-PORTS = ("activity", "layer", "streams")
+PORTS = ("activity", "layer", "streams", "running", "busy", "error", "result_last")
 
 SMALL = AccelConfig(
     num_cols=2, num_lanes=1, acc_nbits=25, spad_depth=2, act_depth=256, weight_depth=600,
@@ -215,6 +226,192 @@ def test_program_after_program(simulators: Simulators, level: str) -> None:
         expected += result_words(program, reference(network, images))
     sim = simulators(LEVELS[level], SMALL)
     run(sim, {"prog": prog, "image": image}, {"result": expected}, patience=5000)
+
+
+# (kind, count, address) of a header, what is wrong with it, and at which configuration
+WRONG = {
+    "kind 0": ((0, 1, 0), ProgramError.KIND),
+    "kind 6": ((6, 0, 0), ProgramError.KIND),
+    "kind 15": ((15, 2**28 - 1, 2**32 - 1), ProgramError.KIND),
+    "no weights": ((Packet.WEIGHTS, 0, 3), ProgramError.COUNT),
+    "no parameters": ((Packet.PARAMS, 0, 2**32 - 1), ProgramError.COUNT),
+    "weights one too far": ((Packet.WEIGHTS, 1, SMALL.weight_depth), ProgramError.ADDRESS),
+    "weights one too many": ((Packet.WEIGHTS, SMALL.weight_depth, 1), ProgramError.ADDRESS),
+    "weights far too many": ((Packet.WEIGHTS, 1 << 27, 0), ProgramError.ADDRESS),
+    "weights far too far": ((Packet.WEIGHTS, 1, 1 << 16), ProgramError.ADDRESS),
+    "parameters one too many": ((Packet.PARAMS, SMALL.param_depth, 1), ProgramError.ADDRESS),
+    "parameters far too many": ((Packet.PARAMS, 1 << 17, 0), ProgramError.ADDRESS),
+    "layer one too far": ((Packet.LAYER, 0, SMALL.max_layers), ProgramError.ADDRESS),
+    "layer far too far": ((Packet.LAYER, 0, 1 << 31), ProgramError.ADDRESS),
+    "run nothing": ((Packet.RUN, 0, 0), ProgramError.LAYERS),
+    "run one too many": ((Packet.RUN, 0, SMALL.max_layers + 1), ProgramError.LAYERS),
+    "run far too many": ((Packet.RUN, 0, 1 << 16), ProgramError.LAYERS),
+    "run a layer that was not loaded": ((Packet.RUN, 0, 2), ProgramError.MISSING),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_header(simulators: Simulators, level: str, name: str) -> None:
+    """An error code; then both inputs take and drop everything, and after reset the next good
+    program runs. A program before the wrong packet has been finished."""
+    (kind, count, address), error = WRONG[name]
+    rng = np.random.default_rng(8)
+    network = random_network(rng, *VARIED["one linear layer"])
+    images = random_images(rng, network, 2)
+    program = compile(network, SMALL)
+    words = list(program.words)
+    results = result_words(program, reference(network, images))
+    sim = simulators(LEVELS[level], SMALL)
+    prog = [*words, kind << 60 | count << 32 | address, *words]
+    # The wrong packet comes when the images are done, and one more image after it.
+    delays = [400 if i == len(words) else 0 for i in range(len(prog))]
+    image = [(word, 0) for word in pack(program, images)]
+    late = [(word, 0 if i else 600) for i, word in enumerate(pack(program, images[:1]))]
+    run(
+        sim,
+        {"prog": list(zip(prog, delays, strict=True)), "image": [*image, *late]},
+        {"result": results},
+        patience=1500,
+    )
+    assert int(sim.port("error")) == error
+    drive(simulators, level, program, images, reference(network, images))
+    assert int(sim.port("error")) == ProgramError.NONE
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_packets_up_to_the_brim(simulators: Simulators, level: str) -> None:
+    """The last word of each memory, and all of it, are no error."""
+    cfg = SMALL
+    descriptor = LayerDescriptor().encode()
+    weights = [7] * cfg.weight_depth * cfg.weight_word_beats
+    packets = [
+        *(word for i in range(cfg.max_layers) for word in [header(Packet.LAYER, i), *descriptor]),
+        header(Packet.WEIGHTS, cfg.weight_depth - 1, 1), *weights[: cfg.weight_word_beats],
+        header(Packet.WEIGHTS, 0, cfg.weight_depth), *weights,
+        header(Packet.PARAMS, cfg.param_depth - 1, 1), *[0] * cfg.num_lanes,
+        header(Packet.PARAMS, 0, cfg.param_depth), *[0] * cfg.param_depth * cfg.num_lanes,
+        header(Packet.RUN, cfg.max_layers),
+    ]  # fmt: skip
+    sim = simulators(LEVELS[level], cfg)
+    run(sim, {"prog": [(word, 0) for word in packets]}, {})
+    # All but the input descriptor is there.
+    assert int(sim.port("error")) == ProgramError.MISSING
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(data=st.data())
+def test_wrong_programs_in_every_cycle(simulators: Simulators, data: st.DataObject) -> None:
+    """Any packets: the levels agree on the error, CL and RTL on every cycle."""
+    cfg = data.draw(st.sampled_from(CONFIGS))
+    places = st.one_of(
+        st.integers(0, 8),
+        st.sampled_from([cfg.weight_depth, cfg.param_depth, cfg.max_layers, 1 << 16, 1 << 27]),
+    )
+    words = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        kind, count, address = data.draw(st.integers(0, 6)), data.draw(places), data.draw(places)
+        # No program starts: what layers of nothing but zeros do is not of interest.
+        if kind == Packet.RUN and 1 <= address <= cfg.max_layers:
+            kind = Packet.INPUT
+        words.append(kind << 60 | count << 32 | address)
+        few = count if count <= 8 else 3
+        payload = {
+            Packet.LAYER: WORDS_PER_LAYER, Packet.INPUT: 4,
+            Packet.WEIGHTS: few * cfg.weight_word_beats, Packet.PARAMS: few * cfg.num_lanes,
+        }  # fmt: skip
+        words += [1] * payload.get(kind, 0)
+    delays = data.draw(waits(len(words)))
+    prog = [(word, delays[i % len(delays)]) for i, word in enumerate(words)]
+    image = [(5, 0)] if data.draw(st.booleans()) else []
+    errors, timings = [], []
+    for level in LEVELS:
+        sim = simulators(LEVELS[level], cfg)
+        watch = () if level == "fl" else PORTS
+        inputs = {"prog": prog}
+        core = AcceleratorCore(cfg)
+        core.load(words)
+        if core.program.error:
+            inputs["image"] = image
+        found = run(sim, inputs, {"result": []}, watch=watch)
+        errors.append(int(sim.port("error")))
+        if level != "fl":
+            timings.append(found)
+    assert errors == [core.program.error] * 3
+    assert timings[0].timing == timings[1].timing
+    assert timings[0].watched == timings[1].watched
+
+
+def contradictory(program: Program, layer: int, **changes: object) -> list[int]:
+    """The program with another descriptor for a layer."""
+    words = list(program.words)
+    at = words.index(header(Packet.LAYER, layer)) + 1
+    descriptor = LayerDescriptor.decode(words[at : at + WORDS_PER_LAYER])
+    other = dataclasses.replace(descriptor, **changes)
+    return [*words[:at], *other.encode(), *words[at + WORDS_PER_LAYER :]]
+
+
+STUCK = {
+    # The write sequencer waits for outputs that never come, while no image is there, or one is.
+    "more outputs put away than computed": (1, {"write_loops": (Loop(), Loop(), Loop(2))}, 1),
+    "the same, with an image waiting": (0, {"write_loops": (Loop(), Loop(), Loop(3))}, 3),
+}
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_contradictory_descriptors(simulators: Simulators, name: str) -> None:
+    """The watchdog ends what would hang, in the same cycle at both levels."""
+    layer, changes, count = STUCK[name]
+    rng = np.random.default_rng(2)
+    network = random_network(rng, (12,), [Linear(2), Linear(2, relu=False)])
+    images = random_images(rng, network, count)
+    program = compile(network, SMALL)
+    words = contradictory(program, layer, **changes)
+    found = []
+    for level in ("cl", "rtl"):
+        sim = simulators(LEVELS[level], SMALL)
+        # The last packet is taken up, and dropped, after the error only.
+        prog = [*words, header(Packet.RUN, 1)]
+        transfers = run(
+            sim,
+            {
+                "prog": [(word, 0) for word in prog],
+                "image": [(word, 0) for word in pack(program, images)],
+            },
+            {"result": []},
+            patience=WATCHDOG_CYCLES + 500,
+            watch=PORTS,
+        )
+        assert int(sim.port("error")) == ProgramError.STUCK
+        assert int(sim.port("busy"))
+        found.append(transfers)
+        drive(simulators, level, program, images, reference(network, images))
+    assert found[0].timing == found[1].timing
+    assert found[0].watched == found[1].watched
+
+
+@pytest.mark.parametrize("level", ["cl", "rtl"])
+def test_patience_with_the_host(simulators: Simulators, level: str) -> None:
+    """A host that is slow with images, or with results, is no error."""
+    rng = np.random.default_rng(4)
+    network = random_network(rng, (20,), [Linear(9), Linear(20, relu=False)])
+    images = random_images(rng, network, 4)
+    program = compile(network, SMALL)
+    long = WATCHDOG_CYCLES + 100
+    delays = [0, 0, long, 0, 0, 0, long, 0, 0, 0, 0, 0]
+    stalls = [0, long, 0, 0, 0, 0, 0, long]
+    sim = simulators(LEVELS[level], SMALL)
+    run(
+        sim,
+        {
+            "prog": [(word, 0) for word in program.words],
+            "image": list(zip(pack(program, images), delays, strict=True)),
+        },
+        {"result": result_words(program, reference(network, images))},
+        {"result": stalls},
+        patience=long + 500,
+    )
+    assert int(sim.port("error")) == ProgramError.NONE
 
 
 def test_random_stalls_lose_nothing(simulators: Simulators) -> None:

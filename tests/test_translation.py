@@ -1,6 +1,7 @@
 """The Verilog: other tools take it as it is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,16 +11,17 @@ import pytest
 
 from accel.config import PRESETS
 from accel.toolchain import find_toolchain
-from accel.translation import module_name, translate
+from accel.translation import AXI_TOP, translate_axi
+from accel.unused import name_unused
 
 
 @pytest.fixture(scope="module", params=PRESETS)
 def verilog(request, tmp_path_factory) -> tuple[Path, str]:
-    """A file and its top module."""
+    """A file and its top module: the accelerator is in the one with AXI ports."""
     cfg = PRESETS[request.param]
-    file = tmp_path_factory.mktemp("verilog") / "accelerator.v"
-    file.write_text(translate(cfg))
-    return file, module_name(cfg)
+    file = tmp_path_factory.mktemp("verilog") / "accelerator.sv"
+    file.write_text(translate_axi(cfg))
+    return file, AXI_TOP
 
 
 def check(command: list[str], folder: Path) -> str:
@@ -32,7 +34,8 @@ def check(command: list[str], folder: Path) -> str:
 def test_verilator_has_no_complaint(verilog) -> None:
     file, top = verilog
     verilator = str(find_toolchain().verilator)
-    assert "%" not in check([verilator, "--lint-only", "--top-module", top, file], file.parent)
+    command = [verilator, "--lint-only", "-Wall", "--top-module", top, file]
+    assert "%" not in check(command, file.parent)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
@@ -52,4 +55,67 @@ def test_yosys_accepts(verilog) -> None:
 
 
 def test_same_configuration_same_text() -> None:
-    assert translate(PRESETS["tiny"]) == translate(PRESETS["tiny"])
+    """And nothing in it is of the machine that made it."""
+    text = translate_axi(PRESETS["tiny"])
+    assert text == translate_axi(PRESETS["tiny"])
+    assert text.count("// At rtl_models/") > 50
+    assert str(Path(__file__).parents[1]) not in text
+
+
+def test_unused_bits_are_named() -> None:
+    """What is read is not among them: a bit, a member, a condition, an index, a connection."""
+    text = """\
+typedef struct packed {
+  logic [3:0] a;
+  logic [0:0] b;
+} Pair;
+
+module Inner
+(
+  input  logic [0:0] clk ,
+  input  logic [3:0] in_ ,
+  output logic [3:0] out
+);
+  localparam logic [1:0] __const__unused  = 2'd2;
+  localparam logic [1:0] __const__two  = 2'd2;
+
+  always_ff @(posedge clk) begin : up_out
+    out <= 4'( __const__two );
+  end
+
+endmodule
+module Outer
+(
+  input  logic [0:0] clk ,
+  input  Pair pair ,
+  input  logic [7:0] word ,
+  input  logic [2:0] at ,
+  output logic [0:0] out
+);
+  logic [3:0] inner__out;
+  logic [7:0] list [0:3];
+
+  Inner inner
+  (
+    .clk( clk ),
+    .in_( word[3'd6:3'd3] ),
+    .out( inner__out )
+  );
+
+  always_comb begin : up_out
+    out = 1'd0;
+    if ( word[0] ) begin
+      out = list[at[1:0]][2];
+    end
+  end
+
+  assign out = pair.a[2];
+
+endmodule
+"""
+    found = name_unused(text)
+    assert "__const__unused" not in found
+    assert "__const__two  =" in found
+    inner, outer = re.findall(r"(?s)unused_bits = &\{ 1'b0, (.*?) \};", found)
+    assert inner == "in_"
+    assert re.split(r",\s+", outer) == ["pair.b", "word[2:1]", "word[7:7]", "at[2:2]", "inner__out"]
