@@ -8,12 +8,13 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz lint bench clean
+.PHONY: help demo test test-all fuzz lint bench synth clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
 	@echo "make test-all  the same, and five times the examples for the Verilog"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
+	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
@@ -43,6 +44,9 @@ fuzz: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+synth: $(STAMP)
+	$(BIN)/python -m benchmarks.synthesis
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as ProgressBar
 from typer.core import TyperGroup
 
@@ -268,6 +274,60 @@ def translate(
     files.check_writable(file)
     files.write(file, to_verilog(cfg))
     console.print(f"module {module_name(cfg)} written to {file}", soft_wrap=True)
+
+
+@app.command()
+def synth(
+    config: ConfigOption = "base",
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="ecp5: Lattice ECP5-85k; ice40: Lattice iCE40 HX8K; generic: no device; or a "
+            "Liberty file of standard cells.",
+        ),
+    ] = "ecp5",
+    pnr: Annotated[
+        bool, typer.Option("--pnr", help="Place and route as well: clock frequency and paths.")
+    ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Place and route N times, not once; the median."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")
+    ] = None,
+) -> None:
+    """Synthesize the accelerator: what each unit takes, and how fast it is."""
+    from accel.config import load_config
+    from accel.synthesis import find_target, synthesize
+    from accel.translation import module_name, translate
+
+    if seeds is not None and not pnr:
+        raise AccelError("--seeds is a number of runs of place and route: add --pnr")
+    cfg = load_config(config)
+    found = find_target(target)
+    if json_file is not None:
+        files.check_writable(json_file)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with ProgressBar(*columns, console=error_console) as bar:
+        task = bar.add_task("translating", total=None)
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        synthesis = synthesize(
+            translate(cfg),
+            module_name(cfg),
+            found,
+            num_seeds=(seeds or 1) if pnr else 0,
+            progress=show,
+        )
+    console.print(synthesis.table())
+    for line in synthesis.summary():
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if json_file is not None:
+        files.write(json_file, json.dumps(synthesis.record(), indent=2) + "\n")
 
 
 @app.command()
