@@ -414,6 +414,32 @@ def test_patience_with_the_host(simulators: Simulators, level: str) -> None:
     assert int(sim.port("error")) == ProgramError.NONE
 
 
+@pytest.mark.parametrize("level", ["cl", "rtl"])
+def test_image_beside_the_next_program(simulators: Simulators, level: str) -> None:
+    """A program and an image come at the same time, or nearly: the image is not lost."""
+    rng = np.random.default_rng(6)
+    network = random_network(rng, *VARIED["vectors"])
+    program = compile(network, SMALL)
+    images = random_images(rng, network, 2)
+    expected = result_words(program, reference(network, images))
+    first, second = pack(program, images[:1]), pack(program, images[1:])
+    again = [(word, 0 if i else 250) for i, word in enumerate(program.words)]
+    sim = simulators(LEVELS[level], SMALL)
+    for delay in range(232, 252):
+        run(
+            sim,
+            {
+                "prog": [*((word, 0) for word in program.words), *again],
+                "image": [
+                    *((word, 0) for word in first),
+                    *((word, 0 if i else delay) for i, word in enumerate(second)),
+                ],
+            },
+            {"result": expected},
+            patience=2000,
+        )
+
+
 def test_random_stalls_lose_nothing(simulators: Simulators) -> None:
     """Many images in a row with random delays and stalls."""
     rng = np.random.default_rng(3)
