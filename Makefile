@@ -28,7 +28,7 @@ lint: $(STAMP)
 
 test: lint
 	@echo "== the suite: models and RTL in PyMTL3's own simulator"
-	$(PYTEST) tests
+	$(PYTEST) -rs tests
 	@echo "== RTL again as Verilog in Verilator, registers starting at zero"
 	$(PYTEST) --test-verilog=zeros tests
 	@echo "== and with registers starting at random"

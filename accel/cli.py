@@ -251,8 +251,9 @@ def translate(
         ),
     ] = None,
     images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images for the testbench, with --network.")
-    ] = 2,
+        int | None,
+        typer.Option(min=1, metavar="N", help="Images for the testbench, with --network; else 2."),
+    ] = None,
     data: DataFolder = None,
 ) -> None:
     """Write the accelerator as one Verilog file, or with a network as a whole folder."""
@@ -266,10 +267,15 @@ def translate(
         from accel.network import Network
 
         quantized = Network.load(network)
-        found, source = handoff.images_for(quantized, images, data)
+        found, source = handoff.images_for(quantized, images or 2, data)
         handoff.write(cfg, quantized, found, source, out)
         console.print(f"accelerator with {quantized.name} written to {out}", soft_wrap=True)
         return
+    if images is not None or data is not None:
+        raise AccelError(
+            "--images and --data are for the testbench, which belongs to a network: give --network "
+            "as well, or leave them out"
+        )
     file = out / f"{module_name(cfg)}.v"
     files.check_writable(file)
     files.write(file, to_verilog(cfg))

@@ -156,7 +156,7 @@ class StepSequencer:
         steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
         flags = nest_flags(d)
         return _Plan(
-            address=np.where(taps.inside, taps.address, no_read),
+            address=np.where(taps.inside, taps.address % size, no_read),
             num_inside=taps.inside.sum(axis=(1, 2)).tolist(),
             flags=flags,
             steps_per_output=steps,

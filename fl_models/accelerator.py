@@ -119,7 +119,8 @@ class AcceleratorCore:
         self, d: LayerDescriptor, memory: NDArray[np.uint8], taps: Reads
     ) -> NDArray[np.float64]:
         """Activations (N, outputs before pooling * steps of an output, pixel_groups, 9)."""
-        values = memory[:, np.where(taps.inside, taps.address, 0)]
+        # As the hardware's addresses do, wrong ones wrap.
+        values = memory[:, np.where(taps.inside, taps.address % memory.shape[1], 0)]
         operands = (values.view(np.int8) if d.signed else values).astype(np.float64)
         operands[:, ~taps.inside] = 0
         operands[:, taps.padding] = d.pad_value

@@ -392,6 +392,8 @@ def test_translate_writes_one_file(tmp_path):
     (file,) = (tmp_path / "new").iterdir()
     assert f"module {file.stem}" in file.read_text()
     assert "cannot write" in refused("translate", "--out", file)
+    assert "give --network" in refused("translate", "--out", tmp_path, "--images", 3)
+    assert "give --network" in refused("translate", "--out", tmp_path, "--data", tmp_path)
 
 
 def test_demo_draws_what_came_out(tmp_path, monkeypatch):
