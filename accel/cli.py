@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as ProgressBar
+from rich.text import Text
 from typer.core import TyperGroup
 
 from accel import files
@@ -234,6 +235,105 @@ def run(
         files.write(json_file, json.dumps(evaluation.record(), indent=2) + "\n")
     if evaluation.mismatched_outputs:
         raise typer.Exit(1)
+
+
+@app.command()
+def trace(
+    layer: Annotated[
+        str, typer.Option(metavar="NAME|NUMBER", help="The layer to look at; the first is 0.")
+    ],
+    cycles: Annotated[
+        str,
+        typer.Option(
+            metavar="A:B",
+            help="Cycles A to B-1, counted from the one in which the layer is taken up.",
+        ),
+    ] = "0:40",
+    level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL", help="cl or rtl, which show the same. Without it: cl; rtl with --vcd."
+        ),
+    ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of accel quantize. Without it: the bundled one."),
+    ] = None,
+    config: ConfigOption = "base",
+    image: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The test image to run; the first is 0.")
+    ] = 0,
+    before: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Run so many test images before it, so that they overlap."
+        ),
+    ] = 0,
+    data: DataFolder = None,
+    vcd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.vcd",
+            help="Write the waveforms of these cycles there, and a set-up for GTKWave beside it.",
+        ),
+    ] = None,
+) -> None:
+    """Print what each unit holds, cycle by cycle, and who stalls whom."""
+    from accel import evaluate
+    from accel import trace as tracing
+    from accel.config import load_config
+    from accel.waveform import Waveform, setup_path
+
+    first, last = tracing.parse_cycles(cycles)
+    level = level or ("cl" if vcd is None else "rtl")
+    tracing.check(level, waveform=vcd is not None)
+    if vcd is not None:
+        if vcd.suffix != ".vcd":
+            raise AccelError(f"--vcd {vcd}: the file's name must end in .vcd")
+        for file in (vcd, setup_path(vcd)):
+            files.check_writable(file)
+    program, pixels = evaluate.prepare(network, load_config(config), image + 1, data)
+    found = tracing.find_layer(program, layer)
+    images = tracing.images_before(pixels, image, before)
+    place = tracing.locate(program, images, found)
+    start, stop = tracing.check_window(program, place, first, last)
+    waveform = Waveform() if vcd is not None else None
+    columns = (
+        TextColumn("level {task.fields[level]}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} cycles"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with ProgressBar(*columns, console=error_console, transient=True) as bar:
+        task = bar.add_task("", total=stop, level=level)
+        states = tracing.trace(
+            *(program, images, start, stop),
+            level=level,
+            waveform=waveform,
+            progress=lambda done, total: bar.update(task, completed=done),
+        )
+    console.print(
+        f"layer {program.layers[found].name} of image {image} at level {level}, configuration "
+        f"{config}: {place.cycles:,} cycles from cycle {place.start:,} of the simulation on",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    for line in (
+        *(Text(line, "dim") for line in tracing.LEGEND),
+        *tracing.heading(program),
+        *tracing.lines(program, states, first),
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
+    if waveform is not None and vcd is not None:
+        setup = waveform.save(vcd)
+        console.print(
+            f"waveforms written to {vcd}: gtkwave {vcd} {setup}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
 
 
 @app.command()

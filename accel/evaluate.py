@@ -18,7 +18,7 @@ from accel.data import Images
 from accel.energy import Accesses, accesses
 from accel.errors import AccelError
 from accel.network import Network
-from accel.program import TRAFFIC, Activity
+from accel.program import TRAFFIC, Activity, Program
 from accel.reference import run_network
 from accel.simulation import Progress, Run, simulate
 from accel.training import to_input
@@ -239,18 +239,35 @@ def evaluate(
     Raises :class:`AccelError` as those do, and when the network does not take Fashion-MNIST's
     images.
     """
-    if network.input.shape != (1, 28, 28):
-        raise AccelError(
-            f"network '{network.name}' takes images of shape {network.input.shape}, but "
-            f"Fashion-MNIST's are (1, 28, 28): run it from Python with accel.simulate"
-        )
-    program = compile(network, cfg)
+    program = _compile(network, cfg)
     pixels = to_input(images.pixels).numpy()
     run = simulate(
         program, pixels, level=level, jobs=jobs, max_cycles=max_cycles, progress=progress
     )
     expected = run_network(network, program.quantize(pixels))[-1].astype(np.int64)
     return Evaluation(run, images, expected)
+
+
+def prepare(
+    network: Path | None, cfg: AccelConfig, count: int, folder: Path | None
+) -> tuple[Program, NDArray[np.float32]]:
+    """The program of the network in that file, or of the bundled one, and the first ``count`` test
+    images as float32 (count, 1, 28, 28).
+
+    Raises :class:`AccelError` as :func:`evaluate` and :func:`test_images` do.
+    """
+    quantized = bundled_network() if network is None else Network.load(network)
+    program = _compile(quantized, cfg)
+    return program, to_input(test_images(count, folder).pixels).numpy()
+
+
+def _compile(network: Network, cfg: AccelConfig) -> Program:
+    if network.input.shape != (1, 28, 28):
+        raise AccelError(
+            f"network '{network.name}' takes images of shape {network.input.shape}, but "
+            f"Fashion-MNIST's are (1, 28, 28): run it from Python with accel.simulate"
+        )
+    return compile(network, cfg)
 
 
 def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | None:

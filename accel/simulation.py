@@ -153,7 +153,7 @@ def simulate(
     start = time.monotonic()
     size = _chunk_size(level, len(words), jobs)
     parts = [words[i : i + size] for i in range(0, len(words), size)]
-    limit = max_cycles or _default_limit(program, size)
+    limit = max_cycles or default_limit(program, size)
     chunks: list[Chunk] = []
 
     def done(in_chunk: int = 0) -> None:
@@ -197,7 +197,7 @@ def _chunk_size(level: str, num_images: int, jobs: int) -> int:
     return max(least, min(500, -(-num_images // (8 * jobs))))
 
 
-def _default_limit(program: Program, num_images: int) -> int:
+def default_limit(program: Program, num_images: int) -> int:
     """Several times what the slowest program takes."""
     image = program.steps + program.image_words + program.result_words
     # A layer without pooling can keep the requantizer busier than the array.
@@ -228,7 +228,7 @@ def _run_chunk(
         if isinstance(raw, list):
             raise _stopped(program, level, limit, len(images), *raw)
         return _parse(program, raw, len(images))
-    steppers: dict[str, Callable[[AccelConfig], _Stepper]] = {"cl": _CL, "rtl": _RTL}
+    steppers: dict[str, Callable[[AccelConfig], Stepper]] = {"cl": CLStepper, "rtl": RTLStepper}
     return _step_through(steppers[level](program.cfg), level, program, images, limit, done)
 
 
@@ -251,7 +251,7 @@ def _traffic(counters: Callable[[int], Any]) -> Words:
     return np.array([counters(layer) or nothing for layer in range(NUM_LAYERS)], np.uint64)
 
 
-class _Stepper(Protocol):
+class Stepper(Protocol):
     """An accelerator that is simulated cycle by cycle in Python."""
 
     layer: int
@@ -260,8 +260,13 @@ class _Stepper(Protocol):
     @property
     def streams(self) -> int: ...
 
-    def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
-        """One clock cycle: whether the offered words were taken, and the result if one came."""
+    def settle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+        """A clock cycle up to its end: whether the offered words are taken, and the result if one
+        comes. ``layer``, ``activity`` and ``streams`` are this cycle's."""
+        ...
+
+    def edge(self) -> None:
+        """The clock edge that ends the cycle."""
         ...
 
     def traffic(self, layer: int) -> list[int] | None:
@@ -269,26 +274,27 @@ class _Stepper(Protocol):
         ...
 
 
-class _CL:
+class CLStepper:
     def __init__(self, cfg: AccelConfig) -> None:
         from cl_models.accelerator import AcceleratorCore
 
         self.core: Any = AcceleratorCore(cfg)
 
-    def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+    def settle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
         core = self.core
         core.evaluate(True)
         self.layer, self.activity = core.layer, core.activity
         took_prog = prog is not None and core.prog_rdy
         took_image = image is not None and core.image_rdy
-        result = core.result
-        core.tick(
+        self.inputs = (
             prog is not None,
             prog if took_prog else None,
             image if took_image else None,
-            True,
         )
-        return took_prog, took_image, result
+        return took_prog, took_image, core.result
+
+    def edge(self) -> None:
+        self.core.tick(*self.inputs, True)
 
     @property
     def streams(self) -> int:
@@ -299,17 +305,22 @@ class _CL:
         return counters
 
 
-class _RTL:
-    def __init__(self, cfg: AccelConfig) -> None:
+class RTLStepper:
+    def __init__(self, cfg: AccelConfig, look: Callable[[Any], None] | None = None) -> None:
+        """look: called with the elaborated hardware, whose signals have no values yet."""
         from accel.pymtl import prepare
         from rtl_models.accelerator import AcceleratorRTL
 
         self.num_layers = cfg.max_layers
-        self.top = prepare(AcceleratorRTL(cfg))
+        self.top: Any = AcceleratorRTL(cfg)
+        self.top.elaborate()
+        if look is not None:
+            look(self.top)
+        prepare(self.top)
         self.top.sim_reset()
         self.top.result.rdy @= 1
 
-    def cycle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+    def settle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
         top = self.top
         for port, word in ((top.prog, prog), (top.image, image)):
             port.val @= word is not None
@@ -319,8 +330,10 @@ class _RTL:
         self.layer, self.activity = int(top.layer), int(top.activity)
         result = int(top.result.msg) if top.result.val else None
         taken = bool(top.prog.val & top.prog.rdy), bool(top.image.val & top.image.rdy)
-        top.sim_edge()
         return *taken, result
+
+    def edge(self) -> None:
+        self.top.sim_edge()
 
     @property
     def streams(self) -> int:
@@ -335,7 +348,7 @@ class _RTL:
 
 
 def _step_through(
-    stepper: _Stepper,
+    stepper: Stepper,
     level: str,
     program: Program,
     images: Words,
@@ -364,7 +377,7 @@ def _step_through(
             )
         prog = words[next_word] if next_word < len(words) else None
         image = pixels[next_pixel] if prog is None and next_pixel < len(pixels) else None
-        took_prog, took_image, result = stepper.cycle(prog, image)
+        took_prog, took_image, result = stepper.settle(prog, image)
         next_word += took_prog
         if took_image:
             if next_pixel % image_words == 0:
@@ -380,6 +393,7 @@ def _step_through(
             at += 1
         if at >= 0:
             spent[at, stepper.layer, stepper.activity] += 1
+        stepper.edge()
         cycle += 1
     shaped = np.array(results, np.uint64).reshape(n, -1)
     return Chunk(shaped, first_word, last_result, spent[:n], _traffic(stepper.traffic))

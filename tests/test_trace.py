@@ -1,0 +1,180 @@
+"""What the trace and the waveform show is what the simulations hold."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from vcd.reader import TokenKind, tokenize
+
+from accel import trace
+from accel.compiler import compile
+from accel.config import load_config
+from accel.errors import AccelError
+from accel.program import STREAMS, Activity
+from accel.simulation import RTLStepper, simulate
+from accel.waveform import GROUPS, PERIOD, Waveform
+from tests.networks import Conv, Linear, random_images, random_network
+
+RNG = np.random.default_rng(11)
+NETWORK = random_network(RNG, (1, 9, 9), [Conv(5, (3, 3), pool=True), Conv(20, (1, 1)), Linear(7)])
+# The 1x1 convolution's outputs come faster than so few lanes requantize them: it stalls.
+PROGRAM = compile(NETWORK, load_config("tiny"))
+IMAGES = random_images(RNG, NETWORK, 2)
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """Two images at level rtl, from the first cycle to the last, and the last 150 cycles' VCD."""
+    end = trace.locate(PROGRAM, IMAGES, 0).end
+    waveform = Waveform()
+    states = trace.trace(PROGRAM, IMAGES, end - 150, end, level="rtl", waveform=waveform)
+    return end, states, waveform
+
+
+def test_levels_show_the_same(traced):
+    """The cycle-level model, from reset on, and the RTL in the last cycles."""
+    end, states, _ = traced
+    every = trace.trace(PROGRAM, IMAGES, 0, end + 1000)
+    assert len(every) == end
+    assert every[-150:] == states
+    assert len(states) == 150
+
+
+def test_states_are_what_happened(traced):
+    """The trace's counts are those of the runner, which knows nothing of it."""
+    end, _, _ = traced
+    states = trace.trace(PROGRAM, IMAGES, 0, end)
+    run = simulate(PROGRAM, IMAGES, level="cl", jobs=1)
+    (chunk,) = run.chunks
+    assert [s.result for s in states if s.result is not None] == chunk.results.ravel().tolist()
+    assert end == chunk.last_result[-1] + 1
+    for image in range(2):
+        for layer in range(len(PROGRAM.layers)):
+            place = trace.locate(PROGRAM, IMAGES, layer, image)
+            assert place.cycles == chunk.spent[image, layer].sum()
+            assert place.end == chunk.last_result[image] + 1
+            window = states[place.start : place.start + place.cycles]
+            count = Counter(s.activity for s in window if s.layer == layer)
+            spent = chunk.spent[image, layer]
+            assert count == {a: spent[a] for a in Activity if spent[a]}
+    taken = Counter(s.taken for s in states)
+    assert (taken["prog"], taken["image"]) == (len(PROGRAM.words), 2 * PROGRAM.image_words)
+
+
+def test_lines_are_equally_wide_and_say_who_stalls(traced):
+    """The last column alone is not; the machine's stalls are said in words."""
+    end, _, _ = traced
+    states = trace.trace(PROGRAM, IMAGES, 0, end)
+    fixed = sum(column.width + 2 for column in trace.columns(PROGRAM))
+    heading = trace.heading(PROGRAM)[1].plain
+    said = Counter()
+    for state, line in zip(states, trace.lines(PROGRAM, states, 0), strict=True):
+        who = trace.who_stalls(PROGRAM, state)
+        assert line.plain[fixed:] == who
+        assert line.plain[: len("      0")].strip().isdecimal()
+        marks = line.plain[heading.index("nh p") :][:2]
+        assert marks == "".join(".#"[x] for x in (state.next_vector, state.held_vector))
+        said[who] += 1
+        stalled = dict(zip(STREAMS, (val and not rdy for val, rdy in state.streams), strict=True))
+        assert ("requantizer stalls pooling unit" in who) == stalled["pooled"]
+        assert ("pooling unit, PE array" in who) == (stalled["pooled"] and stalled["acc"])
+    assert any("requantizer stalls pooling unit, PE array, operand fetch" in who for who in said)
+    assert any("waits until layer1 is written" in who for who in said)
+    assert "step sequencer waits for an image" in said
+
+
+def values(text):
+    """Of each cycle: every signal's value, by full name; from the file alone."""
+    scopes, names, now, cycles = [], {}, {}, {}
+    for token in tokenize(io.BytesIO(text.encode())):
+        if token.kind is TokenKind.SCOPE:
+            scopes.append(token.scope.ident)
+        elif token.kind is TokenKind.UPSCOPE:
+            scopes.pop()
+        elif token.kind is TokenKind.VAR:
+            full = ".".join([*scopes, token.var.reference])
+            if token.var.bit_index is not None:
+                full += "[{}:{}]".format(*token.var.bit_index)
+            assert full not in names
+            names[full] = token.var.id_code
+        elif token.kind is TokenKind.CHANGE_TIME:
+            time = token.data
+        elif token.kind in (
+            TokenKind.CHANGE_SCALAR,
+            TokenKind.CHANGE_VECTOR,
+            TokenKind.CHANGE_STRING,
+        ):
+            change = token.data
+            now[change.id_code] = change.value
+            # The falling edge ends what changes in a cycle.
+            falls = change.id_code == names["accelerator.clk"] and time % PERIOD == PERIOD // 2
+            if falls:
+                cycles[time // PERIOD] = {n: now[code] for n, code in names.items()}
+    return cycles
+
+
+def test_waveform_holds_the_simulation(traced, tmp_path):
+    """Signal by signal and cycle by cycle, against a second simulation without a waveform."""
+    end, states, waveform = traced
+    path = tmp_path / "new" / "wave.vcd"
+    setup = waveform.save(path)
+    cycles = values(path.read_text())
+    assert sorted(cycles) == list(range(end - 150, end))
+    some = next(iter(cycles.values()))
+    assert len(some) > 1000
+
+    shown = re.findall(r"(?m)^accelerator\.\w\S*$", setup.read_text())
+    assert len(shown) == sum(map(len, GROUPS.values()))
+    assert set(shown) <= set(some)
+
+    stepper = RTLStepper(PROGRAM.cfg)
+    words, pixels = list(PROGRAM.words), PROGRAM.pack_images(IMAGES).ravel().tolist()
+    for cycle in range(end):
+        image = pixels[0] if pixels and not words else None
+        took_prog, took_image, _ = stepper.settle(words[0] if words else None, image)
+        if cycle in cycles:
+            found, top = cycles[cycle], stepper.top
+            for name, value in (
+                ("activity[3:0]", top.activity),
+                ("streams[9:0]", top.streams),
+                ("result__val", top.result.val),
+                ("pe_array.valid[3:0]", top.pe_array.valid),
+                ("pe_array.row0__1.row", top.pe_array.row0[1].row),
+                ("pe_array.acc__msg__acc", top.pe_array.acc.msg.acc),
+                ("pe_array.step__msg__w", top.operand_fetch.step.msg.w),
+                ("requantizer.out__msg__y", top.requantizer.out.msg.y),
+                ("write_sequencer.queue.head__y", top.write_sequencer.queue.head.y),
+                ("requantizer.lanes__0.y", top.requantizer.lanes[0].y),
+                ("operand_fetch.x__4", top.operand_fetch.x[4]),
+            ):
+                full = "accelerator." + name
+                if full not in found:
+                    full += f"[{value.nbits - 1}:0]"
+                assert int(found[full]) == int(value), (cycle, name)
+            state = states[cycle - (end - 150)]
+            said = trace.waveform_names(PROGRAM, state)
+            for name, text in said.items():
+                assert found[f"accelerator.trace.{name}"] == text.replace(" ", "_")
+        stepper.edge()
+        del words[:took_prog], pixels[:took_image]
+    changed = {n for n in some if len({str(c[n]) for c in cycles.values()}) > 1}
+    assert {"accelerator.trace.issue", "accelerator.requantizer.valid[10:0]"} <= changed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5", "'5' is no range of cycles: expected two whole numbers, such as 0:40"),
+        ("a:b", "is no range"),
+        ("-1:5", "is no range"),
+        ("5:5", "the range of cycles 5:5 is empty"),
+        ("9:5", "the range of cycles 9:5 is empty"),
+    ],
+)
+def test_ranges(text, message):
+    with pytest.raises(AccelError, match=f"^.*{re.escape(message)}"):
+        trace.parse_cycles(text)
