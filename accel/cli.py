@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as ProgressBar
 from rich.text import Text
 from typer.core import TyperGroup
 
 from accel import files
+from accel.console import check_json, console, error_console, set_quiet, working, write_json
 from accel.errors import AccelError
 
 # What imports torch is imported by the command that needs it: the others start at once.
@@ -28,9 +18,6 @@ if TYPE_CHECKING:
     from accel.data import Images
     from accel.evaluate import Evaluation
     from accel.training import FashionNet, Progress, Recipe
-
-console = Console()
-error_console = Console(stderr=True)
 
 
 class Commands(TyperGroup):
@@ -47,11 +34,28 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from e
 
 
+EXIT_STATUS = " ".join(
+    (
+        "Exit status: 0 done, and all is well; 1 the work was done and says no: an output differs",
+        "from PyTorch's, or doctor misses something that is needed; 2 it could not be done: a",
+        "wrong option, a missing file or tool, something that does not fit; 130 interrupted. Errors are",
+        "one line on the standard error. NO_COLOR=1 keeps colours away.",
+    )
+)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: commands that work as they stand."""
+    return "\n".join(("Examples:", *(f"  {line}" for line in lines)))
+
+
 app = typer.Typer(
     cls=Commands,
     help="Generate int8 CNN accelerators whose every output byte equals PyTorch's.",
+    epilog=EXIT_STATUS
+    + "\n\n"
+    + examples("accel doctor", "accel run --images 100", "accel --install-completion"),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -66,12 +70,37 @@ DataFolder = Annotated[
 ]
 
 
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but errors."),
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the figures there; - prints them, and nothing else."
+    ),
+]
+LevelOption = Annotated[
+    str,
+    typer.Option(
+        metavar="LEVEL",
+        autocompletion=lambda: ["fl", "cl", "rtl", "verilator"],
+        help="fl: functional; cl: cycle level; rtl: PyMTL3's simulator; verilator: compiled.",
+    ),
+]
+
+
 def main() -> None:
     """The console script ``accel``."""
     app()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "accel train --out float.safetensors",
+        "accel train --epochs 3 --seed 1 --data ~/fashion-mnist",
+    )
+)
 def train(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Where the network goes.")
@@ -83,6 +112,7 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of start weights and augmentation, instead of the recipe's.")
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Train the Fashion-MNIST network on the training images."""
     from accel import training
@@ -104,7 +134,12 @@ def train(
     )
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "accel quantize --network float.safetensors --out int8.safetensors",
+        "accel quantize --per-tensor --signed",
+    )
+)
 def quantize(
     network: Annotated[
         Path | None,
@@ -126,6 +161,7 @@ def quantize(
     every_channel: Annotated[
         bool, typer.Option("--every-channel", help="Leave no channel out of the tables.")
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Quantize the Fashion-MNIST network to int8, calibrated on training images."""
     from accel import data as fashion_mnist
@@ -152,30 +188,15 @@ def quantize(
 def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, dict[str, Any]]:
     from accel import training
 
-    columns = (
-        TextColumn("epoch {task.fields[epoch]} of {task.fields[epochs]}"),
-        BarColumn(),
-        TextColumn("{task.fields[rate]:,.0f} images/s"),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TextColumn("held-out accuracy {task.fields[accuracy]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    start = time.monotonic()
-    with ProgressBar(*columns, console=error_console) as bar:
-        task = bar.add_task(
-            "", total=None, epoch=0, epochs=recipe.epochs, rate=0.0, loss=float("nan"), accuracy="-"
-        )
+    with working("training", "images") as work:
 
         def report(progress: Progress) -> None:
-            bar.update(
-                task,
-                total=progress.num_steps,
-                completed=progress.step,
-                epoch=progress.epoch + 1,
-                rate=progress.step * recipe.batch_size / (time.monotonic() - start),
-                loss=progress.loss,
-                accuracy="-" if progress.accuracy is None else f"{progress.accuracy:.2%}",
+            accuracy = "-" if progress.accuracy is None else f"{progress.accuracy:.2%}"
+            work.show(
+                progress.step * recipe.batch_size,
+                total=progress.num_steps * recipe.batch_size,
+                note=f"epoch {progress.epoch + 1} of {recipe.epochs}, loss {progress.loss:.3f}, "
+                f"held-out accuracy {accuracy}",
             )
 
         return training.train(images, recipe, report)
@@ -184,7 +205,10 @@ def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, di
 ConfigOption = Annotated[
     str,
     typer.Option(
-        "--config", metavar="NAME|FILE", help="tiny, base or wide, or a TOML file of fields."
+        "--config",
+        metavar="NAME|FILE",
+        autocompletion=lambda: ["tiny", "base", "wide"],
+        help="tiny, base or wide, or a TOML file of fields.",
     ),
 ]
 JobsOption = Annotated[
@@ -193,15 +217,16 @@ JobsOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "accel run",
+        "accel run --level cl --config wide --images 20",
+        "accel run --network int8.safetensors --images all --json run.json",
+        "accel run --quiet --images 100 --json - | python3 -m json.tool",
+    )
+)
 def run(
-    level: Annotated[
-        str,
-        typer.Option(
-            metavar="LEVEL",
-            help="fl: functional; cl: cycle level; rtl: PyMTL3's simulator; verilator: compiled.",
-        ),
-    ] = "verilator",
+    level: LevelOption = "verilator",
     network: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of accel quantize. Without it: the bundled one."),
@@ -216,28 +241,31 @@ def run(
     ] = None,
     data: DataFolder = None,
     jobs: JobsOption = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")
-    ] = None,
+    json_file: JsonOption = None,
     max_cycles: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="End each simulation there, and say where it stood."),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Classify test images on the accelerator, and compare every logit with PyTorch's.
 
     Exit status 1 if any differs.
     """
-    if json_file is not None:
-        files.check_writable(json_file)
+    check_json(json_file)
     evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles)
-    if json_file is not None:
-        files.write(json_file, json.dumps(evaluation.record(), indent=2) + "\n")
+    write_json(json_file, evaluation.record())
     if evaluation.mismatched_outputs:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "accel trace --layer conv2",
+        "accel trace --layer fc2 --cycles 0:60 --image 7",
+        "accel trace --layer 0 --cycles 100:160 --vcd conv1.vcd",
+    )
+)
 def trace(
     layer: Annotated[
         str, typer.Option(metavar="NAME|NUMBER", help="The layer to look at; the first is 0.")
@@ -252,7 +280,9 @@ def trace(
     level: Annotated[
         str | None,
         typer.Option(
-            metavar="LEVEL", help="cl or rtl, which show the same. Without it: cl; rtl with --vcd."
+            metavar="LEVEL",
+            autocompletion=lambda: ["cl", "rtl"],
+            help="cl or rtl, which show the same. Without it: cl; rtl with --vcd.",
         ),
     ] = None,
     network: Annotated[
@@ -277,6 +307,7 @@ def trace(
             help="Write the waveforms of these cycles there, and a set-up for GTKWave beside it.",
         ),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Print what each unit holds, cycle by cycle, and who stalls whom."""
     from accel import evaluate
@@ -298,20 +329,12 @@ def trace(
     place = tracing.locate(program, images, found)
     start, stop = tracing.check_window(program, place, first, last)
     waveform = Waveform() if vcd is not None else None
-    columns = (
-        TextColumn("level {task.fields[level]}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} cycles"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with ProgressBar(*columns, console=error_console, transient=True) as bar:
-        task = bar.add_task("", total=stop, level=level)
+    with working(f"level {level}", "cycles", stop) as work:
         states = tracing.trace(
             *(program, images, start, stop),
             level=level,
             waveform=waveform,
-            progress=lambda done, total: bar.update(task, completed=done),
+            progress=lambda done, total: work.show(done),
         )
     console.print(
         f"layer {program.layers[found].name} of image {image} at level {level}, configuration "
@@ -336,7 +359,12 @@ def trace(
         )
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "accel translate --config tiny --out rtl",
+        "accel translate --network int8.safetensors --images 4 --out handoff",
+    )
+)
 def translate(
     config: ConfigOption = "base",
     out: Annotated[
@@ -355,6 +383,7 @@ def translate(
         typer.Option(min=1, metavar="N", help="Images for the testbench, with --network; else 2."),
     ] = None,
     data: DataFolder = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Write the accelerator as one Verilog file, or with a network as a whole folder."""
     from accel.config import load_config
@@ -382,13 +411,19 @@ def translate(
     console.print(f"module {module_name(cfg)} written to {file}", soft_wrap=True)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "accel synth --config tiny --target ice40",
+        "accel synth --target ecp5 --pnr --seeds 3 --json synth.json",
+    )
+)
 def synth(
     config: ConfigOption = "base",
     target: Annotated[
         str,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=lambda: ["ecp5", "ice40", "generic"],
             help="ecp5: Lattice ECP5-85k; ice40: Lattice iCE40 HX8K; generic: no device; or a "
             "Liberty file of standard cells.",
         ),
@@ -400,9 +435,8 @@ def synth(
         int | None,
         typer.Option(min=1, metavar="N", help="Place and route N times, not once; the median."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")
-    ] = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Synthesize the accelerator: what each unit takes, and how fast it is."""
     from accel.config import load_config
@@ -413,14 +447,11 @@ def synth(
         raise AccelError("--seeds is a number of runs of place and route: add --pnr")
     cfg = load_config(config)
     found = find_target(target)
-    if json_file is not None:
-        files.check_writable(json_file)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with ProgressBar(*columns, console=error_console) as bar:
-        task = bar.add_task("translating", total=None)
+    check_json(json_file)
+    with working("translating", "stages") as work:
 
         def show(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            work.show(done, total=total, what=what)
 
         synthesis = synthesize(
             translate(cfg),
@@ -432,16 +463,16 @@ def synth(
     console.print(synthesis.table())
     for line in synthesis.summary():
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    if json_file is not None:
-        files.write(json_file, json.dumps(synthesis.record(), indent=2) + "\n")
+    write_json(json_file, synthesis.record())
 
 
-@app.command()
+@app.command(epilog=examples("accel demo", "accel demo --out pictures --jobs 1"))
 def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the picture and the figures.")
     ] = Path("out"),
     jobs: JobsOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Classify the 1,000 bundled images on the accelerator in Verilator, and draw what came out."""
     from accel.picture import draw
@@ -451,9 +482,28 @@ def demo(
         files.check_writable(file)
     evaluation = _evaluate("verilator", None, "base", "1000", None, jobs, None)
     files.write(picture, draw(evaluation))
-    files.write(figures, json.dumps(evaluation.record(), indent=2) + "\n")
+    write_json(figures, evaluation.record())
     console.print(f"picture: {picture}, figures: {figures}", soft_wrap=True)
     if evaluation.mismatched_outputs:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=examples("accel doctor", "accel doctor --json - | python3 -m json.tool"))
+def doctor(json_file: JsonOption = None, quiet: QuietOption = False) -> None:
+    """Say what is installed, what is missing, what for, and what gets it.
+
+    Exit status 1 if something is missing that accel demo needs.
+    """
+    from accel import doctor as examination
+
+    check_json(json_file)
+    findings = examination.examine()
+    console.print(examination.table(findings))
+    missing = examination.missing(findings)
+    for line in examination.advice(findings):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    write_json(json_file, examination.record(findings))
+    if missing:
         raise typer.Exit(1)
 
 
@@ -477,20 +527,11 @@ def _evaluate(
     quantized = evaluate.bundled_network() if network is None else Network.load(network)
     count = _image_count(images, evaluate.MANY_IMAGES[level])
     found = evaluate.test_images(count, data)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} images"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with ProgressBar(*columns, console=error_console) as bar:
-        what = "building the simulation" if level == "verilator" else f"level {level}"
-        task = bar.add_task(what, total=len(found))
+    what = "building the simulation" if level == "verilator" else f"level {level}"
+    with working(what, "images", len(found)) as work:
 
         def show(done: int) -> None:
-            bar.update(task, description=f"level {level}", completed=done)
+            work.show(done, what=f"level {level}")
 
         evaluation = evaluate.evaluate(
             quantized, cfg, found, level=level, jobs=jobs, max_cycles=max_cycles, progress=show

@@ -173,16 +173,32 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
+def found_folder() -> Path | None:
+    """Where :func:`load` finds the data set without a download; None if it has to download it."""
+    if DEBIAN_FOLDER.is_dir():
+        return DEBIAN_FOLDER
+    folder = _downloaded(_cache_folder())
+    return folder if _is_whole(folder) else None
+
+
+def _downloaded(root: Path) -> Path:
+    return root / "FashionMNIST" / "raw"
+
+
+def _is_whole(folder: Path) -> bool:
+    # torchvision unpacks an archive only after its checksum was right, so that the unpacked files
+    # show a whole download, and it fetches again what an interrupted one left.
+    return all((folder / file.name).is_file() for file in FILES.values())
+
+
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accel"
 
 
 def _download(root: Path) -> Path:
     """Have torchvision download the data set below ``root``, unless it is there already."""
-    folder = root / "FashionMNIST" / "raw"
-    # torchvision unpacks an archive only after its checksum was right, so that the unpacked files
-    # show a whole download, and it fetches again what an interrupted one left.
-    if all((folder / file.name).is_file() for file in FILES.values()):
+    folder = _downloaded(root)
+    if _is_whole(folder):
         return folder
     try:
         root.mkdir(parents=True, exist_ok=True)
