@@ -38,8 +38,8 @@ EXIT_STATUS = " ".join(
     (
         "Exit status: 0 done, and all is well; 1 the work was done and says no: an output differs",
         "from PyTorch's, or doctor misses something that is needed; 2 it could not be done: a",
-        "wrong option, a missing file or tool, something that does not fit; 130 interrupted. Errors are",
-        "one line on the standard error. NO_COLOR=1 keeps colours away.",
+        "wrong option, a missing file or tool, something that does not fit; 130 interrupted.",
+        "Errors are one line on the standard error. NO_COLOR=1 keeps colours away.",
     )
 )
 
