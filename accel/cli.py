@@ -169,17 +169,21 @@ def quantize(
 
     files.check_writable(out)
     model = training.load(network or fashion_mnist.FLOAT_NETWORK)
-    calibration = fashion_mnist.calibration_images(data)
-    test_images = fashion_mnist.load("test", data)
-    quantized = reference.quantize(
-        model,
-        training.to_input(calibration.pixels),
-        per_channel=per_channel,
-        signed=signed,
-        name="fashion-mnist",
-    )
-    quantized.save(out)
-    console.print(report.before_and_after(model, quantized, out, test_images))
+    with working("finding the images") as work:
+        calibration = fashion_mnist.calibration_images(data)
+        test_images = fashion_mnist.load("test", data)
+        work.show(0, what=f"calibrating on {len(calibration):,} images")
+        quantized = reference.quantize(
+            model,
+            training.to_input(calibration.pixels),
+            per_channel=per_channel,
+            signed=signed,
+            name="fashion-mnist",
+        )
+        quantized.save(out)
+        work.show(0, what=f"classifying {len(test_images):,} images, before and after")
+        table = report.before_and_after(model, quantized, out, test_images)
+    console.print(table)
     console.print(report.scales(quantized))
     console.print(report.channels(quantized, every_channel))
     console.print(f"calibrated on {len(calibration):,} training images; network written to {out}")
@@ -397,7 +401,8 @@ def translate(
 
         quantized = Network.load(network)
         found, source = handoff.images_for(quantized, images or 2, data)
-        handoff.write(cfg, quantized, found, source, out)
+        with working("translating"):
+            handoff.write(cfg, quantized, found, source, out)
         console.print(f"accelerator with {quantized.name} written to {out}", soft_wrap=True)
         return
     if images is not None or data is not None:
@@ -407,7 +412,9 @@ def translate(
         )
     file = out / f"{module_name(cfg)}.v"
     files.check_writable(file)
-    files.write(file, to_verilog(cfg))
+    with working("translating"):
+        verilog = to_verilog(cfg)
+    files.write(file, verilog)
     console.print(f"module {module_name(cfg)} written to {file}", soft_wrap=True)
 
 

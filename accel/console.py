@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from accel import files
 
@@ -66,7 +67,7 @@ class Work:
         self.what, self.unit, self.total, self._bar = what, unit, total, bar
         self._task = None if bar is None else bar.add_task(what, total=total, said="")
         self._start = time.monotonic()
-        self._next_line = self._start + PATIENCE
+        self._next_line = self._first_line = self._start + PATIENCE
 
     def show(
         self,
@@ -92,17 +93,21 @@ class Work:
             )
         elif now >= self._next_line:
             self._next_line = now + INTERVAL
-            error_console.print(
-                f"{self.what}: {said}" if said else self.what,
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
-            )
+            self._print(said)
+
+    def say_what(self) -> None:
+        """A line, unless there was one: called when so long was silence that a user wonders."""
+        if self._next_line == self._first_line:
+            self._next_line = time.monotonic() + INTERVAL
+            self._print("under way")
+
+    def _print(self, said: str) -> None:
+        error_console.print(f"{self.what}: {said}", soft_wrap=True, highlight=False, markup=False)
 
     def _said(self, done: float, seconds: float) -> str:
         """How much, how fast and how long still."""
         if self.total is None:
-            return f"{seconds:.0f} s"
+            return ""
         said = f"{done:,.0f} of {self.total:,.0f} {self.unit}"
         if done and seconds >= 0.1:
             rate = done / seconds
@@ -123,11 +128,25 @@ def working(what: str, unit: str = "", total: float | None = None) -> Iterator[W
     """Shows how far something is on the standard error: a bar in a terminal, else a line now and
     then once it has taken two seconds; nothing if quiet.
 
-    unit: what ``total``, and the numbers given to :meth:`Work.show`, count.
+    Where it cannot be counted, :meth:`Work.show` need not be called: the name and the time that it
+    has taken show that it goes on. unit: what ``total``, and the numbers given to
+    :meth:`Work.show`, count.
     """
-    if not error_console.is_terminal or error_console.quiet:
-        yield Work(what, unit, total, None)
+    if error_console.quiet or not error_console.is_terminal:
+        work = Work(what, unit, total, None)
+        timer = threading.Timer(PATIENCE, work.say_what)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield work
+        finally:
+            timer.cancel()
         return
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=error_console, transient=True) as bar:
         yield Work(what, unit, total, bar)

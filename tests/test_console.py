@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,23 @@ def test_progress_in_a_terminal(monkeypatch):
         work.show(1000)
     assert "level cl" in out.getvalue()
     assert "1,000 of 4,000 cycles, 500 cycles/s, 0:06 left" in out.getvalue()
+
+
+def test_what_cannot_be_counted_is_named(monkeypatch):
+    """Once, when it has taken long, and not in the middle of a short one."""
+    out, patient = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(console, "error_console", Console(file=out))
+    monkeypatch.setattr(console, "PATIENCE", 0.01)
+    with console.working("translating") as work:
+        while not out.getvalue():
+            time.sleep(0.01)
+        work.say_what()
+    assert out.getvalue() == "translating: under way\n"
+    monkeypatch.setattr(console, "error_console", Console(file=patient))
+    monkeypatch.setattr(console, "PATIENCE", 60)
+    with console.working("translating"):
+        pass
+    assert patient.getvalue() == ""
 
 
 def test_progress_is_quiet(monkeypatch):

@@ -8,9 +8,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 from vcd.reader import TokenKind, tokenize
 
-from accel import trace
+from accel import cli, trace
 from accel.compiler import compile
 from accel.config import load_config
 from accel.errors import AccelError
@@ -178,3 +179,72 @@ def test_waveform_holds_the_simulation(traced, tmp_path):
 def test_ranges(text, message):
     with pytest.raises(AccelError, match=f"^.*{re.escape(message)}"):
         trace.parse_cycles(text)
+
+
+# The command
+
+
+def command(*arguments):
+    return CliRunner().invoke(cli.app, ["trace", *map(str, arguments)], env={"COLUMNS": "80"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--layer", "conv9"), "there is no layer 'conv9': expected a name or number of 0 conv1"),
+        (("--layer", "5"), "there is no layer '5'"),
+        (("--layer", "fc3", "--cycles", "3"), "'3' is no range of cycles"),
+        (
+            ("--layer", "fc3", "--cycles", "0:9999"),
+            "cycles 0:9999 go beyond the end: layer 'fc3' takes 46 cycles, and the image's last",
+        ),
+        (("--layer", "0", "--level", "fl"), "level 'fl' has no units to look into"),
+        (("--layer", "0", "--level", "cl", "--vcd", "x.vcd"), "level 'cl' has no signals"),
+        (("--layer", "0", "--vcd", "x.fst"), "the file's name must end in .vcd"),
+        (("--layer", "0", "--vcd", "/proc/nowhere/x.vcd"), "cannot write /proc/nowhere/x.vcd"),
+        (("--layer", "0", "--before", "1"), "before image 0 there are 0 images, not 1"),
+        (("--layer", "0", "--image", "20000", "--data", "nowhere"), "nowhere has no"),
+    ],
+)
+def test_what_a_user_can_do_wrong(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_cycle_can_be_asked_for():
+    """And the result is in it; with an image before, the same layer starts later."""
+    beyond = command("--layer", "fc3", "--cycles", "0:9999").stderr
+    end = int(re.search(r"within 0:(\d+)", beyond)[1])
+    result = command("--layer", "4", "--cycles", f"{end - 2}:{end}")
+    assert result.exit_code == 0, result.output
+    # The winning class of the first image is the last word.
+    assert f"  {9:016x}" in result.stdout.splitlines()[-1]
+    assert command("--layer", "4", "--cycles", f"{end}:{end + 1}").exit_code == 2
+    starts = [
+        int(re.search(r"from cycle ([\d,]+)", said)[1].replace(",", ""))
+        for said in (
+            command("--layer", "fc3", "--image", "1").stdout,
+            command("--layer", "fc3", "--image", "1", "--before", "1").stdout,
+        )
+    ]
+    assert 3600 < starts[1] - starts[0] < 3800
+
+
+def test_vcd_of_a_network_of_the_users(tmp_path):
+    """Both files are where the command says, and only they."""
+    rng = np.random.default_rng(3)
+    random_network(rng, (1, 28, 28), [Conv(2, (5, 5), stride=3), Linear(4)]).save(tmp_path / "net")
+    vcd = tmp_path / "w.vcd"
+    options = ("--network", tmp_path / "net", "--config", "tiny", "--vcd", vcd)
+    result = command("--layer", "layer1", "--cycles", "0:5", *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == f"waveforms written to {vcd}: gtkwave {vcd} " + str(
+        vcd.with_suffix(".gtkw")
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "w.gtkw", "w.vcd"]
+    assert len(values(vcd.read_text())) == 5
