@@ -58,6 +58,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Signals worth seeing, by unit: what :meth:`Waveform.save` sets up."""
 
+ZOOM = -5.5
+"""As GTKWave counts: a cycle is as wide as a number of five digits."""
+
 _SIGNED = re.compile(r"accumulators__\d+\.acc$")
 
 
@@ -71,7 +74,7 @@ class Waveform:
 
     def __init__(self) -> None:
         self._text = io.StringIO()
-        self._last = 0
+        self._first = self._last = 0
 
     def declare(self, top: Any) -> None:
         """Takes note of the signals of the elaborated component ``top``."""
@@ -123,6 +126,7 @@ class Waveform:
         self._clock = known[self._paths[f"{TOP}.clk"]]
         self._variables = [known[source] for source in self._sources]
         self._values = [0] * len(self._sources)
+        self._first = cycle * PERIOD
         self._words = {n: writer.register_var(f"{TOP}.trace", n, "string", init="") for n in WORDS}
 
     def sample(self, cycle: int, words: dict[str, str]) -> None:
@@ -165,6 +169,8 @@ class Waveform:
         save.treeopen(f"{TOP}.")
         save.size(1600, 1000)
         save.signals_width(340)
+        save.timestart(self._first)
+        save.zoom_markers(ZOOM)
         for group, signals in GROUPS.items():
             with save.group(group):
                 for signal in signals:
@@ -177,7 +183,9 @@ class Waveform:
             save.trace(full, datafmt="ascii")
             return
         size = self._sizes[self._paths[full]]
-        datafmt = "signed" if _SIGNED.search(signal) else "bin" if size <= 13 else "hex"
+        datafmt = "signed" if _SIGNED.search(signal) else "hex"
+        if signal.endswith((".valid", "_mask")):
+            datafmt = "bin"
         if size == 1:
             save.trace(full)
         else:
