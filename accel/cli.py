@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +18,20 @@ from accel.errors import AccelError
 if TYPE_CHECKING:
     from accel.data import Images
     from accel.evaluate import Evaluation
+    from accel.record import Record
     from accel.training import FashionNet, Progress, Recipe
+
+REPORT = "report.html"
+COMMAND = "accel.command"
+"""Where a context's ``meta`` has the command line, for the records of what it made."""
 
 
 class Commands(TyperGroup):
     """Says an error or an interruption in one line, and exits with a status of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[COMMAND] = shlex.join(["accel", *args])
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -226,10 +236,12 @@ JobsOption = Annotated[
         "accel run",
         "accel run --level cl --config wide --images 20",
         "accel run --network int8.safetensors --images all --json run.json",
+        "accel run --report out",
         "accel run --quiet --images 100 --json - | python3 -m json.tool",
     )
 )
 def run(
+    ctx: typer.Context,
     level: LevelOption = "verilator",
     network: Annotated[
         Path | None,
@@ -246,6 +258,10 @@ def run(
     data: DataFolder = None,
     jobs: JobsOption = None,
     json_file: JsonOption = None,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Write report.html there, a page of charts."),
+    ] = None,
     max_cycles: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="End each simulation there, and say where it stood."),
@@ -256,11 +272,44 @@ def run(
 
     Exit status 1 if any differs.
     """
+    page = None if report_folder is None else report_folder / REPORT
     check_json(json_file)
+    if page is not None:
+        files.check_writable(page)
     evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles)
-    write_json(json_file, evaluation.record())
+    _write_record(evaluation.record(ctx.meta[COMMAND]), json_file, page)
+    if page is not None:
+        console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
     if evaluation.mismatched_outputs:
         raise typer.Exit(1)
+
+
+@app.command(epilog=examples("accel report run.json", "accel report out/demo.json --out page"))
+def report(
+    json_file: Annotated[
+        Path, typer.Argument(metavar="FILE.json", help="What accel run --json wrote.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")
+    ] = Path("out"),
+    quiet: QuietOption = False,
+) -> None:
+    """Write the page of a run: one HTML file that loads nothing."""
+    from accel.record import load
+
+    page = out / REPORT
+    record = load(json_file)
+    files.check_writable(page)
+    _write_record(record, None, page)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _write_record(record: Record, json_file: Path | None, page: Path | None) -> None:
+    write_json(json_file, record.model_dump(mode="json"))
+    if page is not None:
+        from accel.html_report import page as html_page
+
+        files.write(page, html_page(record))
 
 
 @app.command(
@@ -475,22 +524,29 @@ def synth(
 
 @app.command(epilog=examples("accel demo", "accel demo --out pictures --jobs 1"))
 def demo(
+    ctx: typer.Context,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for the picture and the figures.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")
     ] = Path("out"),
     jobs: JobsOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Classify the 1,000 bundled images on the accelerator in Verilator, and draw what came out."""
+    """Classify the 1,000 bundled images on the accelerator in Verilator.
+
+    Leaves a picture, a report to open in a browser, and the figures as JSON.
+    """
     from accel.picture import draw
 
-    picture, figures = out / "demo.png", out / "demo.json"
-    for file in (picture, figures):
+    picture, figures, page = out / "demo.png", out / "demo.json", out / REPORT
+    for file in (picture, figures, page):
         files.check_writable(file)
     evaluation = _evaluate("verilator", None, "base", "1000", None, jobs, None)
     files.write(picture, draw(evaluation))
-    write_json(figures, evaluation.record())
-    console.print(f"picture: {picture}, figures: {figures}", soft_wrap=True)
+    _write_record(evaluation.record(ctx.meta[COMMAND]), figures, page)
+    console.print(
+        f"picture: {picture}, figures: {figures}, report to open in a browser: {page}",
+        soft_wrap=True,
+    )
     if evaluation.mismatched_outputs:
         raise typer.Exit(1)
 

@@ -28,6 +28,7 @@ from accel.program import (
     Packet,
     Program,
     ProgramLayer,
+    StoredTensor,
     header,
     image_shape,
     offsets,
@@ -194,6 +195,15 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
         output=network.output,
         output_bytes=_output_bytes(mappings[-1], cfg),
         act_rows=act_rows,
+        tensors=tuple(
+            StoredTensor(
+                name=f"{mappings[i - 1].layer.name} output" if i else "image",
+                shape=m.layer.input.shape,
+                first_row=base // TAPS,
+                num_rows=m.source.num_rows,
+            )
+            for i, (m, base) in enumerate(zip(mappings, bases[:-1], strict=True))
+        ),
         max_accumulator=bound,
     )
 

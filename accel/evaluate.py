@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import dataclasses
+import platform
 from dataclasses import dataclass
-from importlib import resources
+from datetime import UTC, datetime
+from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +23,18 @@ from accel.energy import Accesses, accesses
 from accel.errors import AccelError
 from accel.network import Network
 from accel.program import TRAFFIC, Activity, Program
+from accel.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
 from accel.reference import run_network
 from accel.simulation import Progress, Run, simulate
+from accel.toolchain import find_toolchain
 from accel.training import to_input
 
 MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
 """Images that a level runs in well under two minutes."""
+
+
+MANY_WRONG, MANY_UNCERTAIN = 96, 48
+"""Most images of a kind in a record."""
 
 
 _LOST = {
@@ -69,54 +79,113 @@ class Evaluation:
     images: Images
     expected: NDArray[np.int64]
     """The logits of PyTorch's kernels: (N, classes)."""
+    network_name: str
 
     @property
     def mismatched_outputs(self) -> int:
         """Logits that differ, and winning classes that are not the first largest logit's."""
         wrong_logits = int((self.run.outputs != self.expected).sum())
-        return wrong_logits + int((self.run.winners != self.expected.argmax(axis=1)).sum())
+        classes = self.expected.reshape(len(self.expected), -1).argmax(axis=1)
+        return wrong_logits + int((self.run.winners != classes).sum())
 
     @property
     def correct(self) -> int:
         """Images that the hardware puts in their class."""
         return int((self.run.winners == self.images.labels).sum())
 
-    def record(self) -> dict[str, Any]:
-        """What goes into the JSON file; cycles are null where a level has no time."""
+    def record(self, command: str | None = None) -> Record:
+        """What goes into the JSON file, with the command line that made it."""
         run, program = self.run, self.run.program
-        seconds = run.seconds
-        return {
-            "level": run.level,
-            "config": str(program.cfg),
-            "images": len(self.images),
-            "correct": self.correct,
-            "accuracy": self.correct / len(self.images),
-            "mismatched_outputs": self.mismatched_outputs,
-            "cycles_per_image": run.cycles_per_image,
-            "latency_cycles": run.latency_cycles,
-            "macs_per_image": program.macs,
-            "multipliers": program.cfg.num_multipliers,
-            "utilization": run.utilization,
-            "seconds": seconds,
-            "build_seconds": run.build_seconds,
-            "cycles_per_second": run.cycles / seconds if run.cycles is not None else None,
-            "layers": [
-                {
-                    "name": layer.name,
-                    "kind": layer.kind,
-                    "macs": layer.macs,
-                    "steps": layer.steps,
-                    "cycles": cycles,
-                    "utilization": _utilization(layer.macs, cycles, program.cfg),
-                    "lost_cycles": self._lost_cycles(i),
-                    "traffic": dict(zip(TRAFFIC, run.traffic[i].tolist(), strict=True)),
-                    "energy": {name: layers[i].energy for name, layers in self.energy.items()},
-                }
+        cfg, seconds = program.cfg, run.seconds
+        confusion, logits = self.confusion, run.outputs.reshape(len(self.images), -1)
+        at = np.arange(len(self.images))
+        others = logits.copy()
+        others[at, run.winners] = -1000  # less than any output
+        lead = logits[at, run.winners] - others.max(axis=1)
+        # A network may have fewer outputs than there are classes.
+        known = self.images.labels < logits.shape[1]
+        true_logit = logits[at, np.where(known, self.images.labels, 0)]
+        error = np.where(known, logits[at, run.winners] - true_logit, 0)
+        wrong = np.flatnonzero(run.winners != self.images.labels)
+        return Record(
+            record=RECORD,
+            version=VERSION,
+            made=datetime.now(UTC).replace(microsecond=0),
+            command=command,
+            versions=_versions(run.level),
+            network=self.network_name,
+            level=run.level,
+            config=str(cfg),
+            configuration=dataclasses.asdict(cfg),
+            images=len(self.images),
+            correct=self.correct,
+            accuracy=self.correct / len(self.images),
+            mismatched_outputs=self.mismatched_outputs,
+            outputs=run.outputs.size + len(self.images),
+            classes=[_class_name(i) for i in range(len(confusion))],
+            confusion=confusion.tolist(),
+            cycles_per_image=run.cycles_per_image,
+            latency_cycles=run.latency_cycles,
+            macs_per_image=program.macs,
+            multipliers=cfg.num_multipliers,
+            memory_bytes_per_cycle=TAPS * (cfg.pixel_groups + cfg.num_cols),
+            utilization=run.utilization,
+            seconds=seconds,
+            build_seconds=run.build_seconds,
+            cycles_per_second=run.cycles / seconds if run.cycles is not None else None,
+            layers=[
+                LayerRecord(
+                    name=layer.name,
+                    kind=layer.kind,
+                    macs=layer.macs,
+                    steps=layer.steps,
+                    cycles=cycles,
+                    utilization=_utilization(layer.macs, cycles, cfg),
+                    lost_cycles=self._lost_cycles(i),
+                    traffic=dict(zip(TRAFFIC, run.traffic[i].tolist(), strict=True)),
+                    energy={name: layers[i].energy for name, layers in self.energy.items()},
+                )
                 for i, (layer, cycles) in enumerate(
                     zip(program.layers, self.layer_cycles, strict=True)
                 )
             ],
-        }
+            memory_rows=cfg.act_depth,
+            memory_rows_used=program.act_rows,
+            tensors=[
+                TensorRecord(
+                    name=t.name, shape=list(t.shape), first_row=t.first_row, rows=t.num_rows
+                )
+                for t in program.tensors
+            ],
+            logit_scale=program.output.scale,
+            logit_zero_point=program.output.zero_point,
+            wrong=[
+                self._image(i, logits)
+                for i in wrong[np.argsort(-error[wrong], kind="stable")][:MANY_WRONG]
+            ],
+            least_certain=[
+                self._image(i, logits) for i in np.argsort(lead, kind="stable")[:MANY_UNCERTAIN]
+            ],
+        )
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Images by class and by the class in which the hardware puts them: int64 (classes,
+        classes)."""
+        num = max(len(data.CLASSES), int(np.prod(self.run.program.output.shape)))
+        counts = np.zeros((num, num), np.int64)
+        np.add.at(counts, (self.images.labels, self.run.winners), 1)
+        return counts
+
+    def _image(self, i: int, logits: NDArray[np.int64]) -> ImageRecord:
+        return ImageRecord(
+            index=int(i),
+            label=int(self.images.labels[i]),
+            winner=int(self.run.winners[i]),
+            logits=logits[i].tolist(),
+            # The model takes what a JSON file holds.
+            pixels=base64.b64encode(self.images.pixels[i].tobytes()),
+        )
 
     def _lost_cycles(self, layer: int) -> dict[str, float] | None:
         """Cycles without a step, by cause; their sum and the steps are the layer's cycles."""
@@ -245,7 +314,7 @@ def evaluate(
         program, pixels, level=level, jobs=jobs, max_cycles=max_cycles, progress=progress
     )
     expected = run_network(network, program.quantize(pixels))[-1].astype(np.int64)
-    return Evaluation(run, images, expected)
+    return Evaluation(run, images, expected, network.name)
 
 
 def prepare(
@@ -272,3 +341,18 @@ def _compile(network: Network, cfg: AccelConfig) -> Program:
 
 def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | None:
     return macs / (cycles * cfg.num_multipliers) if cycles else None
+
+
+def _class_name(i: int) -> str:
+    return data.CLASSES[i] if i < len(data.CLASSES) else f"output {i}"
+
+
+def _versions(level: str) -> dict[str, str]:
+    packages = {"accel": "accel-cnn", "PyMTL3": "pymtl3", "PyTorch": "torch", "NumPy": "numpy"}
+    found = {name: metadata.version(package) for name, package in packages.items()}
+    if level == "verilator":
+        found["Verilator"] = find_toolchain().version
+        # Where it is installed, this package is what was found; its version says more.
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found["Verilator"] = f"{metadata.version('verilator')} ({found['Verilator']})"
+    return found | {"Python": platform.python_version(), "platform": platform.platform()}

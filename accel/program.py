@@ -542,6 +542,17 @@ class ProgramLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """Where a layer's input lies in the activation memory. The image, the first layer's, is there
+    all the time; any other from its writer, the layer before, until its reader has ended."""
+
+    name: str
+    shape: tuple[int, ...]
+    first_row: int
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """A network compiled for a configuration."""
 
@@ -555,6 +566,8 @@ class Program:
     """For each output element in C order, its byte among those of the result words."""
     act_rows: int
     """Rows of the activation memory in use."""
+    tensors: tuple[StoredTensor, ...]
+    """The input of each layer."""
     max_accumulator: int
     """Proven bound of any accumulator's magnitude."""
 

@@ -272,9 +272,12 @@ def test_control_c_in_a_real_run(tmp_path):
 # Running
 
 RECORD = (
-    "level", "config", "images", "correct", "accuracy", "mismatched_outputs", "cycles_per_image",
-    "latency_cycles", "macs_per_image", "multipliers", "utilization", "seconds", "build_seconds",
-    "cycles_per_second", "layers",
+    "record", "version", "made", "command", "versions", "network", "level", "config",
+    "configuration", "images", "correct", "accuracy", "mismatched_outputs", "outputs", "classes",
+    "confusion", "cycles_per_image", "latency_cycles", "macs_per_image", "multipliers",
+    "memory_bytes_per_cycle", "utilization", "seconds", "build_seconds", "cycles_per_second",
+    "layers", "memory_rows", "memory_rows_used", "tensors", "logit_scale", "logit_zero_point",
+    "wrong", "least_certain",
 )  # fmt: skip
 
 
@@ -397,7 +400,7 @@ def test_translate_writes_one_file(tmp_path):
 
 
 def test_demo_draws_what_came_out(tmp_path, monkeypatch):
-    """The picture is there and is not empty; the compiled simulation has tests of its own."""
+    """Picture and report are there, not empty; the compiled simulation has tests of its own."""
     monkeypatch.setattr(
         evaluate, "simulate",
         lambda *a, **k: simulation.simulate(a[0], a[1][:30], **(k | {"level": "cl"})),
@@ -405,7 +408,9 @@ def test_demo_draws_what_came_out(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "test_images", lambda count, folder: data.bundled_images()[:30])
     result = run("demo", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert sorted(os.listdir(tmp_path / "out")) == ["demo.json", "demo.png"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["demo.json", "demo.png", "report.html"]
+    assert f"report to open in a browser: {tmp_path / 'out' / 'report.html'}" in result.stdout
+    assert "<pre>accel demo --out" in (tmp_path / "out" / "report.html").read_text()
     picture = (tmp_path / "out" / "demo.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000

@@ -50,7 +50,7 @@ def test_report(level: str) -> None:
     """Steps and lost cycles are all cycles; what saves energy does; the record is plain JSON."""
     images = data.bundled_images()[:2]
     found = evaluate.evaluate(evaluate.bundled_network(), base, images, level=level, jobs=1)
-    record = json.loads(json.dumps(found.record()))
+    record = json.loads(found.record().model_dump_json())
     for layer in record["layers"]:
         assert layer["traffic"]["weight_words"] > 0
         energy = {name: sum(kinds.values()) for name, kinds in layer["energy"].items()}
