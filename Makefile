@@ -3,6 +3,7 @@
 BIN := .venv/bin
 STAMP := .venv/stamp-$(shell cat requirements.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+NETLIST := $(addprefix tests/test_,pe_array.py pooling_unit.py requantizer.py)
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
@@ -12,7 +13,7 @@ test test-all fuzz: export OMP_NUM_THREADS := 1
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
-	@echo "make test-all  the same, and five times the examples for the Verilog"
+	@echo "make test-all  the same, five times the examples for the Verilog, and on the netlist"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
 	@echo "make clean     remove what the targets wrote, .venv included"
@@ -33,10 +34,15 @@ test: lint
 	$(PYTEST) --test-verilog=zeros tests
 	@echo "== and with registers starting at random"
 	$(PYTEST) --test-verilog=rand tests
+	@echo "== two units once more as the netlist that Yosys makes for an ECP5"
+	$(PYTEST) --test-netlist tests/test_pooling_unit.py tests/test_requantizer.py -k "not random"
 
 test-all: test
 	@echo "== RTL as Verilog once more, registers starting at ones, with five times the examples"
 	$(PYTEST) --test-verilog=ones --hypothesis-profile=more tests
+	@echo "== the netlist: units, a small accelerator, and whole images on tiny"
+	$(PYTEST) --test-netlist $(NETLIST) tests/test_netlist.py
+	$(PYTEST) --test-netlist tests/test_accelerator.py -k "chosen and c2l1 or header or stuck"
 
 fuzz: $(STAMP)
 	@echo "== property tests with many more examples, new ones every time"

@@ -310,6 +310,22 @@ def synthesize(
     )
 
 
+def netlist(verilog: str, top: str, target: Target) -> str:
+    """Module ``top`` of ``verilog``, mapped flat to the cells of ``target``, as Verilog.
+
+    Raises :class:`AccelError` as :func:`synthesize` does.
+    """
+    with tempfile.TemporaryDirectory(prefix="accel-synth-") as place:
+        folder = Path(place)
+        (folder / "design.v").write_text(verilog)
+        if target.liberty:
+            shutil.copyfile(target.liberty, folder / "cells.lib")
+        _map(folder, top, target, flat=True)
+        script = "read_json flat.json; delete t:$scopeinfo; write_verilog -noattr netlist.v"
+        _run("yosys", ["-p", script], folder)
+        return (folder / "netlist.v").read_text()
+
+
 def _map(
     folder: Path, top: str, target: Target, *, flat: bool
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:

@@ -41,13 +41,13 @@ def build(cfg: AccelConfig, main: Path | None = None) -> Path:
 
     Raises :class:`AccelError` if a tool is missing or fails, or the cache cannot be written.
     """
-    toolchain, main = find_toolchain(), main or _driver()
+    toolchain, main = find_toolchain(), main or driver_source()
     folder = cache_folder() / _key(cfg, toolchain, main)
     if not (folder / "driver").exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
-                _compile(cfg, toolchain, main, Path(place))
+                compile_driver(translate(cfg), cfg, toolchain, main, Path(place))
                 keep = Path(place) / "keep"
                 keep.mkdir()
                 shutil.move(Path(place) / "obj" / "driver", keep / "driver")
@@ -113,13 +113,20 @@ def _sources() -> list[Path]:
     return [*sorted(rtl.glob("*.py")), *(accel / f"{name}.py" for name in names)]
 
 
-def _driver() -> Path:
+def driver_source() -> Path:
+    """accel's own program around the model."""
     return Path(str(resources.files("accel") / "csrc" / "driver.cpp"))
 
 
-def _compile(cfg: AccelConfig, toolchain: Toolchain, main: Path, place: Path) -> None:
+def compile_driver(
+    verilog: str, cfg: AccelConfig, toolchain: Toolchain, main: Path, place: Path
+) -> None:
+    """Compile ``verilog``, the accelerator of ``cfg``, with ``main`` to ``place/obj/driver``.
+
+    Raises :class:`AccelError` if a tool fails.
+    """
     source = place / "accelerator.v"
-    source.write_text(translate(cfg))
+    source.write_text(verilog)
     command = [
         str(toolchain.verilator),
         "--cc",

@@ -20,7 +20,20 @@ settings.load_profile("ci")
 UNSUPPORTED = ("test_yosys_verilog", "dump_textwave", "dump_vtb", "max_cycles")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--test-netlist",
+        action="store_true",
+        help="run RTL tests on the netlist that Yosys makes for an ECP5, in Verilator",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("test_netlist"):
+        if config.getoption("test_verilog"):
+            raise pytest.UsageError("choose one of --test-verilog and --test-netlist")
+        # It goes the same way, with the netlist in the place of the Verilog.
+        config.option.test_verilog = "rand"
     test_verilog = config.getoption("test_verilog")
     if test_verilog not in ("", "zeros", "ones", "rand"):
         raise pytest.UsageError(
@@ -55,6 +68,7 @@ def cmdline_opts(request: pytest.FixtureRequest) -> dict[str, Any]:
     and would not let simulators live longer than a test."""
     return {
         "test_verilog": request.config.getoption("test_verilog"),
+        "test_netlist": request.config.getoption("test_netlist"),
         "dump_vcd": bool(request.config.getoption("dump_vcd")),
     }
 

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from pymtl3 import mk_bits
+from pymtl3.passes.backends.verilog import VerilogPlaceholderPass, VerilogVerilatorImportPass
 from pymtl3.stdlib.test_utils import config_model_with_cmdline_opts
 
 from accel.config import AccelConfig
 from accel.messages import pack, unpack
 from accel.pymtl import prepare
 from accel.toolchain import use_toolchain
+from tests.netlist import NetlistImportPass
 
 PATIENCE = 500
 """Cycles without a transfer on any port after which a simulation counts as hung."""
@@ -98,7 +100,9 @@ class Simulators:
         so that a folder for each tool, option and module is all that a cache needs, and a lock."""
         xinit = self.opts["test_verilog"]
         component.elaborate()
-        tag = hashlib.sha256(f"{use_toolchain().version} {xinit}".encode()).hexdigest()[:12]
+        tag = hashlib.sha256(
+            f"{use_toolchain().version} {xinit} {self.opts['test_netlist']}".encode()
+        ).hexdigest()[:12]
         name = f"{type(component).__name__}_{component._dsl.args[0]}"
         folder = self.cache / tag / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,9 +111,17 @@ class Simulators:
             contextlib.chdir(folder),
         ):
             fcntl.flock(lock, fcntl.LOCK_EX)
-            imported = config_model_with_cmdline_opts(component, dict(self.opts), duts=None)
+            imported = self._import(component)
         self._imported.append(imported)
         return imported
+
+    def _import(self, component: Any) -> Any:
+        if not self.opts["test_netlist"]:
+            return config_model_with_cmdline_opts(component, dict(self.opts), duts=None)
+        component.set_metadata(NetlistImportPass.enable, True)
+        component.set_metadata(VerilogVerilatorImportPass.vl_xinit, self.opts["test_verilog"])
+        component.apply(VerilogPlaceholderPass())
+        return NetlistImportPass()(component)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,12 @@ CASES = {
     "across zero": [[-1, 0, 1, 0], [0, -1, 0, -1]],
     "extremes": [[LOW, HIGH, LOW, HIGH], [LOW] * 4, [HIGH] * 4, [LOW, LOW + 1]],
     "equal": [[7, 7, 7, 7]],
+    # Each bit decides, below the same and above anything: what a synthesized comparator divides.
+    "each bit": [
+        [a & ~(1 << k), a | 1 << k][:: 1 if a % 2 else -1]
+        for k in range(19)
+        for a in (HIGH, LOW, 0x2AAAA, LOW | 0x15555, 0x33CC3, LOW | 0x4C3C4)
+    ],
     # What an earlier window left must not show.
     "forgets": [[HIGH, HIGH], [LOW, LOW], [-9]],
 }

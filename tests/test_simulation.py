@@ -187,7 +187,7 @@ def test_cache_that_cannot_be_written_is_named(program, images, monkeypatch, tmp
 
 
 def test_other_sources_are_another_build(monkeypatch, tmp_path) -> None:
-    found, main = toolchain.find_toolchain(), verilated._driver()
+    found, main = toolchain.find_toolchain(), verilated.driver_source()
     key = verilated._key(SMALL, found, main)
     assert key == verilated._key(SMALL, found, main)
     assert key != verilated._key(dataclasses.replace(SMALL, num_lanes=1), found, main)

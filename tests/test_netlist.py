@@ -1,0 +1,44 @@
+"""The synthesized netlist of a whole accelerator on whole images, in a compiled simulation.
+
+The units' tests, and the accelerator's, run on netlists with ``--test-netlist``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accel import evaluate, verilated
+from accel.compiler import compile
+from accel.config import PRESETS
+from accel.reference import run_network
+from accel.simulation import simulate
+from accel.toolchain import find_toolchain
+from accel.training import to_input
+from accel.translation import module_name, translate
+from tests.netlist import with_models
+
+
+def test_whole_images(
+    cmdline_opts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundled network on ``tiny``: outputs are PyTorch's, and every count and cycle that of the
+    cycle-level model."""
+    if not cmdline_opts["test_netlist"]:
+        pytest.skip("only with --test-netlist: synthesis takes a minute")
+    cfg = PRESETS["tiny"]
+    network = evaluate.bundled_network()
+    program = compile(network, cfg)
+    images = to_input(evaluate.test_images(2, None).pixels).numpy()
+    text = with_models(translate(cfg), module_name(cfg))
+    verilated.compile_driver(text, cfg, find_toolchain(), verilated.driver_source(), tmp_path)
+    monkeypatch.setattr(verilated, "build", lambda cfg: tmp_path / "obj" / "driver")
+    found = simulate(program, images, level="verilator", jobs=1)
+    expected = run_network(network, program.quantize(images))[-1]
+    np.testing.assert_array_equal(found.outputs, expected)
+    cycle_level = simulate(program, images, level="cl", jobs=1)
+    for mine, theirs in zip(found.chunks[0], cycle_level.chunks[0], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
