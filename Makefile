@@ -40,9 +40,8 @@ test: lint
 test-all: test
 	@echo "== RTL as Verilog once more, registers starting at ones, with five times the examples"
 	$(PYTEST) --test-verilog=ones --hypothesis-profile=more tests
-	@echo "== the netlist: units, a small accelerator, and whole images on tiny"
+	@echo "== the netlist: units, and whole images on tiny"
 	$(PYTEST) --test-netlist $(NETLIST) tests/test_netlist.py
-	$(PYTEST) --test-netlist tests/test_accelerator.py -k "chosen and c2l1 or header or stuck"
 
 fuzz: $(STAMP)
 	@echo "== property tests with many more examples, new ones every time"
