@@ -112,7 +112,8 @@ class Work:
         if done and seconds >= 0.1:
             rate = done / seconds
             left = (self.total - done) / rate
-            said += f", {rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s, {_clock(left)} left"
+            rounded = f"{rate:,.{0 if rate >= 10 else 1}f}" if rate >= 1 else f"{rate:.2g}"
+            said += f", {rounded} {self.unit}/s, {_clock(left)} left"
         return said
 
 

@@ -149,6 +149,16 @@ def test_progress_without_a_terminal(monkeypatch):
     ]
 
 
+def test_slow_rates_and_long_times(monkeypatch):
+    clock, out = Clock(), io.StringIO()
+    monkeypatch.setattr(console, "time", clock)
+    monkeypatch.setattr(console, "error_console", Console(file=out))
+    with console.working("level rtl", "images", 200) as work:
+        clock.now += 25
+        work.show(1)
+    assert out.getvalue() == "level rtl: 1 of 200 images, 0.04 images/s, 1:22:55 left\n"
+
+
 def test_progress_in_a_terminal(monkeypatch):
     clock, out = Clock(), io.StringIO()
     monkeypatch.setattr(console, "time", clock)
