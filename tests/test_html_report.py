@@ -38,6 +38,7 @@ CHARTS = {
 HOSTILE = (
     "</script><script>window.taken=1</script><img src=x onerror='window.taken=1'>\"{{7*7}}%{x}"
 )
+BOLD = "<b>x</b>"
 
 # Of the bundled test images some that the bundled network gets right, and some that it does not.
 PICKED = [0, 1, 2, 23, 42, 68, 147]
@@ -416,6 +417,7 @@ def test_text_from_a_file_is_only_text(timed: Record, show: Callable[..., Opened
         layer["name"] = layer["kind"] = tensor["name"] = HOSTILE
         layer["lost_cycles"] = {HOSTILE: 5.0}
         layer["energy"] = {HOSTILE: {HOSTILE: 3.0}}
+    raw["layers"][0]["name"] = BOLD
     names = dict.fromkeys(("command", "network", "level", "config"), HOSTILE)
     names |= {"classes": [HOSTILE] * 10, "versions": {HOSTILE: HOSTILE}}
     opened = show(changed(timed, layers=raw["layers"], tensors=raw["tensors"], **names), PHONE)
@@ -425,7 +427,9 @@ def test_text_from_a_file_is_only_text(timed: Record, show: Callable[..., Opened
     assert opened.page.locator("h1").inner_text() == f"{HOSTILE} on 72 multipliers"
     # Plotly shows some HTML in its texts: not in these, which are cut short.
     ticks = [t.text_content() for t in opened.page.locator("#cycles .ytick text").all()]
-    assert ticks == [HOSTILE[:17] + "…"] * 5
+    assert ticks == [BOLD, *[HOSTILE[:17] + "…"] * 4]
+    assert json.loads(html_report._json_for_html({"a": HOSTILE})) == {"a": HOSTILE}
+    assert not set("<>&") & set(html_report._json_for_html({"a": HOSTILE + "&"}))
     # Even if a script came in, the page's policy would not let it run.
     opened.page.evaluate(
         "s = document.createElement('script'); s.textContent = 'window.taken = 1';"
