@@ -497,3 +497,50 @@ def test_an_unwritable_place_leaves_the_old_file(tmp_path, monkeypatch):
         with pytest.raises(AccelError, match="cannot write") as e:
             network.save(place)
         assert_one_sentence(e.value)
+
+
+# Damage of any kind
+
+NUM_MUTATIONS = 10_000
+
+
+def mutated_bytes(rng: np.random.Generator, content: bytes) -> bytes:
+    """The file with one to three places overwritten, cut out, put in, repeated or exchanged."""
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        # Half of all places lie in the header, most of which is the description.
+        end = len(data) if rng.integers(2) else min(len(data), 1500)
+        at, length = int(rng.integers(end)), int(rng.integers(1, 40))
+        part = data[at : at + length]
+        match rng.integers(6):
+            case 0:
+                data[at] ^= 1 << int(rng.integers(8))
+            case 1:
+                data[at : at + length] = rng.bytes(len(part))
+            case 2:
+                del data[at : at + length]
+            case 3:
+                data[at:at] = rng.bytes(length)
+            case 4:
+                data[at:at] = part
+            case 5:
+                to = int(rng.integers(len(data)))
+                data[to : to + length] = part
+        if not data:
+            break
+    return bytes(data)
+
+
+def test_ten_thousand_damaged_files(tmp_path, content):
+    """Each is refused in one sentence, or is the file that it was."""
+    rng = np.random.default_rng(11)
+    path = tmp_path / "damaged"
+    same = 0
+    for _ in range(NUM_MUTATIONS):
+        data = mutated_bytes(rng, content)
+        path.write_bytes(data)
+        if data == content:
+            same += 1
+        else:
+            refused(path)
+    assert same < NUM_MUTATIONS // 100
