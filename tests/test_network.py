@@ -15,9 +15,13 @@ from safetensors.numpy import save as safetensors_bytes
 
 from accel import network as network_module
 from accel import numerics
+from accel.compiler import compile
+from accel.config import base
 from accel.errors import AccelError
 from accel.network import Layer, Network, Tensor, layer_output_shape
-from tests.networks import Conv, Linear, random_network
+from accel.reference import run_network
+from accel.simulation import simulate
+from tests.networks import Conv, Linear, random_images, random_network
 
 ARRAYS = ("weight", "weight_scale", "bias")
 
@@ -544,3 +548,47 @@ def test_ten_thousand_damaged_files(tmp_path, content):
         else:
             refused(path)
     assert same < NUM_MUTATIONS // 100
+
+
+def places(value: object, at: tuple = ()) -> list[tuple]:
+    """Where in a description something stands that can be replaced."""
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    else:
+        return [at]
+    found = [place for key, item in inner for place in places(item, (*at, key))]
+    return [at, *found] if at else found
+
+
+ODD_VALUES = (
+    0, 1, 2, 3, -1, 127, 255, 256, 65536, 2**31, 10**30, 0.0, 0.5, 1e-40, 1e38, -1.0,
+    float("nan"), True, False, None, "", "conv2d", "linear", "layer0", [], [1], [2, 6, 7], {},
+)  # fmt: skip
+
+
+def test_a_thousand_sealed_files_with_odd_values(tmp_path):
+    """Each has a correct checksum. It is refused in one sentence, or holds another network, of
+    which the accelerator computes what PyTorch's kernels do."""
+    rng = np.random.default_rng(12)
+    loaded = 0
+    for _ in range(1000):
+
+        def change(document):
+            where = places(document["network"])
+            place = ("network", *where[rng.integers(len(where))])
+            set_in(*place, value=ODD_VALUES[rng.integers(len(ODD_VALUES))])(document)
+
+        rewritten(tmp_path / "n", change_document=change)
+        try:
+            network = Network.load(tmp_path / "n")
+        except AccelError as e:
+            assert_one_sentence(e)
+            continue
+        loaded += 1
+        images = random_images(rng, network, 2)
+        program = compile(network, base)
+        outputs = simulate(program, images, level="fl").outputs
+        np.testing.assert_array_equal(outputs, run_network(network, images)[-1])
+    assert loaded > 20
