@@ -9,13 +9,14 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz lint bench synth clean
+.PHONY: help demo test test-all fuzz lint bench synth docs clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
 	@echo "make test-all  the same, five times the examples for the Verilog, and on the netlist"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
+	@echo "make docs      build the documentation, and run its tutorial: build/site/index.html"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
@@ -52,6 +53,10 @@ bench: $(STAMP)
 
 synth: $(STAMP)
 	$(BIN)/python -m benchmarks.synthesis
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r docs/requirements.txt
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):

@@ -1,0 +1,87 @@
+"""How Sphinx builds the site: `make docs`. Warnings are errors, and nothing is fetched."""
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import typer.main
+from typer.cli import get_docs_for_click
+
+# fl_models and its like are found whether the project is installed or not.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from accel import registers
+from accel.cli import app
+
+project = "accel"
+author = "The accel authors"
+version = release = metadata.version("accel-cnn")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+html_theme = "furo"
+html_title = "accel"
+html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["accel.css"]
+html_show_sourcelink = False
+exclude_patterns: list[str] = []
+
+
+nitpicky = True
+# Types of others, whose documentation is not at hand without a network.
+nitpick_ignore_regex = [
+    (
+        "py:.*",
+        r"(numpy|np|torch|nn|NDArray|Path|pathlib|collections|typing|Any|Callable|Mapping).*",
+    ),
+    # What a public name is made of, and is not itself for users.
+    ("py:.*", r"(accel\.\w+\.)?(Words|Progress|Chunk|Tensor\.size|Activity|LayerDescriptor)"),
+]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+# The notebook runs whenever the site is built, and an error in it is one of the build.
+nb_execution_mode = "force"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+
+
+def generated(marker: str) -> str:
+    """What takes the place of a line ``<!-- generated: marker -->``."""
+    if marker == "command line":
+        command = typer.main.get_command(app)
+        text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="accel")
+    elif marker == "registers":
+        text = registers.markdown()
+    else:
+        raise ValueError(f"nothing generates '{marker}': expected 'command line' or 'registers'")
+    # The page has a title of its own.
+    title, _, rest = text.partition("\n")
+    return rest if title.startswith("# ") else text
+
+
+def fill_in(sphinx_app: object, name: str, source: list[str]) -> None:
+    """Put generated text into a page as it is read, so that it cannot be stale."""
+    lines = source[0].split("\n")
+    for i, line in enumerate(lines):
+        if line.startswith("<!-- generated: "):
+            lines[i] = generated(line.removeprefix("<!-- generated: ").removesuffix(" -->"))
+    source[0] = "\n".join(lines)
+
+
+def plain_text(
+    sphinx_app: object, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Docstrings are plain text with roles: (N, *shape) and |w| mean what they say."""
+    for i, line in enumerate(lines):
+        parts = line.replace(":class:`AccelError`", ":class:`~accel.errors.AccelError`").split("``")
+        parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
+        lines[i] = "``".join(parts)
+
+
+def setup(sphinx_app) -> None:  # type: ignore[no-untyped-def]
+    sphinx_app.connect("source-read", fill_in)
+    sphinx_app.connect("autodoc-process-docstring", plain_text)
