@@ -36,7 +36,10 @@ nitpick_ignore_regex = [
         r"(numpy|np|torch|nn|NDArray|Path|pathlib|collections|typing|Any|Callable|Mapping).*",
     ),
     # What a public name is made of, and is not itself for users.
-    ("py:.*", r"(accel\.\w+\.)?(Words|Progress|Chunk|Tensor\.size|Activity|LayerDescriptor)"),
+    (
+        "py:.*",
+        r"(accel\.\w+\.)?(Words|Progress|Chunk|Tensor\.size|Activity|LayerDescriptor|StoredTensor)",
+    ),
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
