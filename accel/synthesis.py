@@ -132,6 +132,7 @@ def find_target(name: str) -> Target:
             f"cannot read Liberty file {path}: {e.strerror}; Debian's package qflow-tech-osu018 "
             f"has one, /usr/share/qflow/tech/osu018/osu018_stdcells.lib"
         ) from e
+    _check_braces(path, text)
     areas, flip_flops = {}, []
     for cell in re.split(r"\bcell\s*\(", text)[1:]:
         name = cell.partition(")")[0].strip(' "')
@@ -153,6 +154,26 @@ def find_target(name: str) -> Target:
         liberty=path,
         areas=areas,
     )
+
+
+def _check_braces(path: Path, text: str) -> None:
+    """Yosys would stop reading at a brace too many, and count what comes before it."""
+    opened: list[int] = []
+    line, rest = 1, "give the file as its maker provides it"
+    for part in re.finditer(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\])*"|/\*|["{}\n]', text, re.DOTALL):
+        if part[0] in ('"', "/*"):
+            raise AccelError(f"Liberty file {path}: {part[0]} of line {line} has no end: {rest}")
+        if part[0] == "{":
+            opened.append(line)
+        elif part[0] == "}":
+            if not opened:
+                raise AccelError(f"Liberty file {path}: }} of line {line} closes nothing: {rest}")
+            opened.pop()
+        line += part[0].count("\n")
+    if opened:
+        raise AccelError(
+            f"Liberty file {path}: the file ends, but {{ of line {opened[-1]} is not closed: {rest}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,9 +300,7 @@ def synthesize(
         with tempfile.TemporaryDirectory(prefix="accel-synth-") as place:
             folder = Path(place)
             versions = [_version(tool) for tool in tools]
-            (folder / "design.v").write_text(verilog)
-            if target.liberty:
-                shutil.copyfile(target.liberty, folder / "cells.lib")
+            _prepare(folder, verilog, target)
             say(0, num_stages, "synthesis, whole design")
             whole, _ = _map(folder, top, target, flat=True)
             say(1, num_stages, "synthesis, by unit")
@@ -317,13 +336,24 @@ def netlist(verilog: str, top: str, target: Target) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="accel-synth-") as place:
         folder = Path(place)
-        (folder / "design.v").write_text(verilog)
-        if target.liberty:
-            shutil.copyfile(target.liberty, folder / "cells.lib")
+        _prepare(folder, verilog, target)
         _map(folder, top, target, flat=True)
         script = "read_json flat.json; delete t:$scopeinfo; write_verilog -noattr netlist.v"
         _run("yosys", ["-p", script], folder)
         return (folder / "netlist.v").read_text()
+
+
+def _prepare(folder: Path, verilog: str, target: Target) -> None:
+    (folder / "design.v").write_text(verilog)
+    if target.liberty:
+        shutil.copyfile(target.liberty, folder / "cells.lib")
+        try:
+            _run("yosys", ["-p", "read_liberty -lib cells.lib"], folder)
+        except AccelError as e:
+            raise AccelError(
+                f"cannot use Liberty file {target.liberty}: {e}; give the file as its maker "
+                f"provides it"
+            ) from e
 
 
 def _map(
@@ -343,7 +373,15 @@ def _map(
         f"write_json {netlist}",
     ]
     (folder / "script.ys").write_text("\n".join(script))
-    _run("yosys", ["script.ys"], folder)
+    try:
+        _run("yosys", ["script.ys"], folder)
+    except AccelError as e:
+        if target.liberty and "ABC output file" in str(e):
+            raise AccelError(
+                f"cannot map to Liberty file {target.liberty}: ABC found no circuit; expected a "
+                f"library with an inverter, a buffer and a gate of two inputs"
+            ) from e
+        raise
     modules = json.loads((folder / netlist).read_text())["modules"]
     module = modules[top]
     inside = {name for name, m in modules.items() if "blackbox" not in m["attributes"]}

@@ -20,6 +20,12 @@ _ONE_FILE = """\
 /* verilator lint_off DECLFILENAME */
 """
 
+_COMBINATIONAL = re.compile(r"(?ms)^  always_comb( begin : \w+\n.*?^  end\n)")
+_CONSTANT_SELECT = re.compile(
+    r"(?m)^ .*(?:=|if \().*[a-z_]\w*(?:\[(?:\d+'d)?\d|\[\d+'\( __const__|\.\w)"
+)
+"""Bits or a member of what a line reads; PyMTL3 writes one statement a line."""
+
 AXI_TOP = "accelerator"
 """Name of the module with AXI ports, the same for every configuration."""
 
@@ -81,6 +87,12 @@ def translate_component(component: Any, name: str) -> str:
     text = re.sub(
         r"for \( int unsigned (\w+) = \d+'d(\d+); (.*); \1 \+= \d+'d(\d+) \)",
         r"for ( int unsigned \1 = \2; \3; \1 += \4 )",
+        text,
+    )
+    # Icarus Verilog complains of each constant select that an always_comb reads. Only blocks with
+    # one change: another may read no signal at all, and `always @*` would never run it.
+    text = _COMBINATIONAL.sub(
+        lambda block: f"  always @*{block[1]}" if _CONSTANT_SELECT.search(block[1]) else block[0],
         text,
     )
     # Where the sources lie is this machine's matter.

@@ -212,6 +212,30 @@ def test_liberty(tmp_path: Path) -> None:
     assert (memory["memory_bits"], memory["flip_flops"]) == (128, 0)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("area : 10;", 'area : 10; /* } " */ // {\n', None),
+        ("area : 10;", "area : 10; )", "^cannot use Liberty file small.lib: .*Syntax error"),
+        (
+            '"!A"',
+            '"A"',
+            "^cannot map to Liberty file small.lib: .*expected a library with an inverter",
+        ),
+    ],
+)
+def test_odd_liberty(
+    old: str, new: str, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.lib").write_text(LIBERTY.replace(old, new))
+    if message is None:
+        assert small(Delay(), "small.lib").whole["area"] == 40
+    else:
+        with pytest.raises(AccelError, match=message):
+            small(PoolingUnitRTL(TINY), "small.lib")
+
+
 def test_does_not_fit() -> None:
     with pytest.raises(AccelError, match=r"^small does not fit the iCE40 HX8K: it needs 33 ICE"):
         small(MemoryRTL(528, 256), "ice40", num_seeds=1)
@@ -228,6 +252,9 @@ def test_latch() -> None:
         ("virtex", r"^unknown target 'virtex': expected ecp5, ice40, generic, or a Liberty file"),
         ("missing.lib", r"^cannot read Liberty file missing.lib: No such file"),
         ("empty.lib", r"^Liberty file empty.lib describes no flip-flop"),
+        ("open.lib", r"^Liberty file open.lib: the file ends, but { of line 2 is not closed: give"),
+        ("closed.lib", r"^Liberty file closed.lib: } of line 14 closes nothing: give"),
+        ("quote.lib", r'^Liberty file quote.lib: " of line 13 has no end: give'),
     ],
 )
 def test_unusable_target(
@@ -235,6 +262,9 @@ def test_unusable_target(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty.lib").write_text("library(empty) { }")
+    Path("open.lib").write_text(LIBERTY.rstrip("}\n") + "}")
+    Path("closed.lib").write_text(LIBERTY.rstrip() + "}\n")
+    Path("quote.lib").write_text(LIBERTY.replace('"A"', 'A"'))
     with pytest.raises(AccelError, match=message):
         find_target(name)
 
