@@ -124,6 +124,7 @@ def simulate(
     level: str = "verilator",
     jobs: int | None = None,
     max_cycles: int | None = None,
+    pauses: int = 0,
     progress: Progress | None = None,
 ) -> Run:
     """Classify ``images`` on the accelerator of ``program.cfg``.
@@ -131,7 +132,9 @@ def simulate(
     images: (N, *input shape), float32 as the float network takes them, or integers already
     quantized. level: ``fl`` (functional), ``cl`` (cycle level), ``rtl`` (PyMTL3's own simulator)
     or ``verilator`` (compiled). jobs: simulations side by side; as many as cores if None.
-    max_cycles: limit of each simulation; generous if None. progress: called with 0 when building is
+    max_cycles: limit of each simulation; generous if None. pauses: seed, from 1 to 2**64 - 1, of
+    random pauses before words are offered and results taken, the same at each level that has
+    cycles; 0 for none. progress: called with 0 when building is
     done, then with the number of images done so far.
 
     Raises :class:`AccelError` for unsuitable images, an unknown level, a missing tool, or a
@@ -153,7 +156,8 @@ def simulate(
     start = time.monotonic()
     size = _chunk_size(level, len(words), jobs)
     parts = [words[i : i + size] for i in range(0, len(words), size)]
-    limit = max_cycles or default_limit(program, size)
+    # Of 256 cycles, pauses take up to 232.
+    limit = max_cycles or default_limit(program, size) * (16 if pauses else 1)
     chunks: list[Chunk] = []
 
     def done(in_chunk: int = 0) -> None:
@@ -162,13 +166,13 @@ def simulate(
 
     if jobs == 1 or len(parts) == 1:
         for part in parts:
-            chunks.append(_run_chunk(level, program, part, limit, driver, done))
+            chunks.append(_run_chunk(level, program, part, limit, driver, pauses, done))
             done()
     else:
         # Compiled simulations are processes of their own; NumPy frees the lock.
         backend = "threading" if level in ("fl", "verilator") else "loky"
         runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator")
-        work = (delayed(_run_chunk)(level, program, part, limit, driver) for part in parts)
+        work = (delayed(_run_chunk)(level, program, part, limit, driver, pauses) for part in parts)
         for chunk in runner(work):
             chunks.append(chunk)
             done()
@@ -211,6 +215,7 @@ def _run_chunk(
     images: Words,
     limit: int,
     driver: Any,
+    pauses: int,
     done: Progress | None = None,
 ) -> Chunk:
     """One simulation, from reset to the last result. done: called with the images of it that are
@@ -224,12 +229,13 @@ def _run_chunk(
         return Chunk(core.run(images), None, None, None, _traffic(core.program.traffic.get))
     if level == "verilator":
         words = np.array(program.words, np.uint64)
-        raw = verilated.run(driver, words, images, program.result_words, limit)
+        raw = verilated.run(driver, words, images, program.result_words, limit, pauses)
         if isinstance(raw, list):
             raise _stopped(program, level, limit, len(images), *raw)
         return _parse(program, raw, len(images))
     steppers: dict[str, Callable[[AccelConfig], Stepper]] = {"cl": CLStepper, "rtl": RTLStepper}
-    return _step_through(steppers[level](program.cfg), level, program, images, limit, done)
+    stepper = steppers[level](program.cfg)
+    return _step_through(stepper, level, program, images, limit, Pauses(pauses), done)
 
 
 def _parse(program: Program, raw: Words, n: int) -> Chunk:
@@ -251,6 +257,34 @@ def _traffic(counters: Callable[[int], Any]) -> Words:
     return np.array([counters(layer) or nothing for layer in range(NUM_LAYERS)], np.uint64)
 
 
+class Pauses:
+    """Which streams go on, cycle by cycle: the numbers of the class of this name in
+    csrc/driver.cpp."""
+
+    def __init__(self, seed: int) -> None:
+        if not 0 <= seed < 1 << 64:
+            raise AccelError(f"the seed of the pauses must be from 0 to 2**64 - 1, not {seed}")
+        self._state = seed
+        for _ in range(20):
+            self._step()
+        self._pause = [(0, 32, 128, 232)[self._step() >> 32 & 3] for _ in range(3)]
+
+    def go(self) -> tuple[bool, bool, bool]:
+        """Whether, in the next cycle, the program's next word may be offered, the images', and
+        whether a result is taken."""
+        random = self._step() >> 32
+        prog, image, result = (random >> 8 * i & 255 >= self._pause[i] for i in range(3))
+        return prog, image, result
+
+    def _step(self) -> int:
+        x = self._state
+        x ^= x << 13 & (1 << 64) - 1
+        x ^= x >> 7
+        x ^= x << 17 & (1 << 64) - 1
+        self._state = x
+        return x
+
+
 class Stepper(Protocol):
     """An accelerator that is simulated cycle by cycle in Python."""
 
@@ -260,9 +294,11 @@ class Stepper(Protocol):
     @property
     def streams(self) -> int: ...
 
-    def settle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+    def settle(
+        self, prog: int | None, image: int | None, rdy: bool = True
+    ) -> tuple[bool, bool, int | None]:
         """A clock cycle up to its end: whether the offered words are taken, and the result if one
-        comes. ``layer``, ``activity`` and ``streams`` are this cycle's."""
+        comes and ``rdy`` takes it. ``layer``, ``activity`` and ``streams`` are this cycle's."""
         ...
 
     def edge(self) -> None:
@@ -280,9 +316,11 @@ class CLStepper:
 
         self.core: Any = AcceleratorCore(cfg)
 
-    def settle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+    def settle(
+        self, prog: int | None, image: int | None, rdy: bool = True
+    ) -> tuple[bool, bool, int | None]:
         core = self.core
-        core.evaluate(True)
+        core.evaluate(rdy)
         self.layer, self.activity = core.layer, core.activity
         took_prog = prog is not None and core.prog_rdy
         took_image = image is not None and core.image_rdy
@@ -290,11 +328,12 @@ class CLStepper:
             prog is not None,
             prog if took_prog else None,
             image if took_image else None,
+            rdy,
         )
-        return took_prog, took_image, core.result
+        return took_prog, took_image, core.result if rdy else None
 
     def edge(self) -> None:
-        self.core.tick(*self.inputs, True)
+        self.core.tick(*self.inputs)
 
     @property
     def streams(self) -> int:
@@ -318,17 +357,19 @@ class RTLStepper:
             look(self.top)
         prepare(self.top)
         self.top.sim_reset()
-        self.top.result.rdy @= 1
 
-    def settle(self, prog: int | None, image: int | None) -> tuple[bool, bool, int | None]:
+    def settle(
+        self, prog: int | None, image: int | None, rdy: bool = True
+    ) -> tuple[bool, bool, int | None]:
         top = self.top
         for port, word in ((top.prog, prog), (top.image, image)):
             port.val @= word is not None
             if word is not None:
                 port.msg @= word
+        top.result.rdy @= rdy
         top.sim_eval_combinational()
         self.layer, self.activity = int(top.layer), int(top.activity)
-        result = int(top.result.msg) if top.result.val else None
+        result = int(top.result.msg) if top.result.val & top.result.rdy else None
         taken = bool(top.prog.val & top.prog.rdy), bool(top.image.val & top.image.rdy)
         return *taken, result
 
@@ -353,6 +394,7 @@ def _step_through(
     program: Program,
     images: Words,
     limit: int,
+    pauses: Pauses,
     done: Progress | None,
 ) -> Chunk:
     """What the compiled driver does, in Python: see csrc/driver.cpp."""
@@ -363,6 +405,8 @@ def _step_through(
     spent = np.zeros((n + 1, NUM_LAYERS, NUM_ACTIVITIES), np.uint64)
     cycle = next_word = next_pixel = 0
     at = -1
+    prog: int | None = None
+    image: int | None = None
     while len(results) < n * program.result_words:
         if cycle == limit:
             raise _stopped(
@@ -375,14 +419,22 @@ def _step_through(
                 stepper.activity,
                 stepper.streams,
             )
-        prog = words[next_word] if next_word < len(words) else None
-        image = pixels[next_pixel] if prog is None and next_pixel < len(pixels) else None
-        took_prog, took_image, result = stepper.settle(prog, image)
+        prog_goes, image_goes, result_goes = pauses.go()
+        # A word that was offered stays so until it is taken.
+        if prog is None and prog_goes and next_word < len(words):
+            prog = words[next_word]
+        loaded = next_word == len(words)
+        if image is None and image_goes and loaded and next_pixel < len(pixels):
+            image = pixels[next_pixel]
+        took_prog, took_image, result = stepper.settle(prog, image, result_goes)
+        if took_prog:
+            prog = None
         next_word += took_prog
         if took_image:
             if next_pixel % image_words == 0:
                 first_word[next_pixel // image_words] = cycle
             next_pixel += 1
+            image = None
         if result is not None:
             results.append(result)
             if len(results) % program.result_words == 0:

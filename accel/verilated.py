@@ -69,8 +69,11 @@ def run(
     images: NDArray[np.uint64],
     result_words: int,
     max_cycles: int,
+    pauses: int = 0,
 ) -> NDArray[np.uint64] | list[int]:
     """Feed ``driver`` a program and images (N, words), and return the words that it wrote.
+
+    pauses: seed of pauses at the streams, a 64-bit number; 0 for none.
 
     When it hits ``max_cycles``, returns how many result words had come, and the layer, activity
     and streams of the last cycle instead, as a list.
@@ -79,7 +82,7 @@ def run(
         paths = [Path(place) / name for name in ("program", "images", "results")]
         program.astype("<u8").tofile(paths[0])
         images.astype("<u8").tofile(paths[1])
-        numbers = (len(images), result_words, max_cycles)
+        numbers = (len(images), result_words, max_cycles, pauses)
         done = subprocess.run(
             [driver, *paths, *map(str, numbers)], capture_output=True, text=True, check=False
         )

@@ -1,11 +1,11 @@
 // The bare evaluation loop of a Verilated accelerator: the same streams as accel/csrc/driver.cpp
 // feeds, and nothing else. It counts and records nothing, and does not even look at results.
 //
-//   bare PROGRAM IMAGES RESULTS NUM_IMAGES RESULT_WORDS CYCLES
+//   bare PROGRAM IMAGES RESULTS NUM_IMAGES RESULT_WORDS CYCLES 0
 //
 // Runs exactly CYCLES cycles, all that the driver needs for the same files. RESULTS receives one
-// word: the result that comes in the last cycle, which shows that the same was computed. The two
-// numbers before CYCLES are there so that both programs are called alike.
+// word: the result that comes in the last cycle, which shows that the same was computed. The
+// numbers around CYCLES are there so that both programs are called alike.
 
 #include <cstdint>
 #include <cstdio>
@@ -34,7 +34,7 @@ static Words read_words(const char *path) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 7) return 1;
+  if (argc != 8) return 1;
   const Words program = read_words(argv[1]), images = read_words(argv[2]);
   const uint64_t cycles = std::strtoull(argv[6], nullptr, 10);
 

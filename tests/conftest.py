@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness import Simulators
+from tests.random_networks import summary
 
 # Chosen with --hypothesis-profile; "ci" is what runs without it.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -60,6 +62,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many random networks were run, on all workers together."""
+    counts: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            counts.update(dict(report.user_properties).get("random networks", {}))
+    if counts:
+        terminalreporter.write_line(summary(counts))
 
 
 @pytest.fixture(scope="session")

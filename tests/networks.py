@@ -34,11 +34,19 @@ def random_network(
     *,
     per_channel: bool = True,
     signed: bool = False,
+    weights: str = "any",
+    zero_points: str = "any",
 ) -> Network:
-    """A network of these layers with random weights, biases, scales and zero points."""
+    """A network of these layers with random weights, biases, scales and zero points.
+
+    weights: ``any``, only the ``ends``, a few that are not ``zero``, or all the ``lowest``.
+    zero_points: ``any`` but near the ends, or the ``lowest`` or the ``highest``.
+    """
 
     def tensor(shape: tuple[int, ...], scale: float) -> Tensor:
         zero_point = int(rng.integers(40, 200)) - 128 * signed
+        if zero_points != "any":
+            zero_point = {"lowest": 0, "highest": 255}[zero_points] - 128 * signed
         return Tensor(
             shape=shape, scale=float(np.float32(scale)), zero_point=zero_point, signed=signed
         )
@@ -53,6 +61,12 @@ def random_network(
         else:
             shape = (spec.features, x.size)
         weight = rng.integers(-128, 128, shape).astype(np.int8)
+        if weights == "ends":
+            weight = np.where(weight < 0, -128, 127).astype(np.int8)
+        elif weights == "zero":
+            weight[rng.random(shape) < 0.8] = 0
+        elif weights == "lowest":
+            weight[:] = -128
         weight_scale = 2 ** rng.uniform(-9, -7, shape[0] if per_channel else 1)
         spread = 70 * 74 * np.sqrt(np.prod(shape[1:]))
         bias = rng.normal(size=shape[0]) * spread * x.scale * weight_scale / 3

@@ -1,7 +1,9 @@
 // Feeds the streams of a Verilated accelerator: program, then images as fast as it takes them;
 // takes every result at once. All numbers in files are 64-bit little-endian words.
 //
-//   driver PROGRAM IMAGES RESULTS NUM_IMAGES RESULT_WORDS MAX_CYCLES
+//   driver PROGRAM IMAGES RESULTS NUM_IMAGES RESULT_WORDS MAX_CYCLES PAUSES
+//
+// With PAUSES other than 0, words are offered and results taken after pauses that it is the seed of.
 //
 // RESULTS receives the result words of all images, then for each image: the cycle in which its
 // first word was taken, the cycle in which its last result came, and the cycles that it spent in
@@ -38,8 +40,35 @@ static Words read_words(const char *path) {
   return words;
 }
 
+// Which streams go on in a cycle: bit 0 the program, 1 the image, 2 the result. The same numbers as
+// Pauses in simulation.py.
+class Pauses {
+ public:
+  explicit Pauses(uint64_t seed) : state(seed) {
+    for (int i = 0; i < 20 && seed; i++) step();
+    for (int i = 0; i < 3 && seed; i++) pause[i] = PAUSE_OF_256[step() >> 32 & 3];
+  }
+  int go() {
+    const uint64_t random = state ? step() >> 32 : 0;
+    int bits = 0;
+    for (int i = 0; i < 3; i++) bits |= (int(random >> 8 * i & 255) >= pause[i]) << i;
+    return bits;
+  }
+
+ private:
+  static constexpr int PAUSE_OF_256[] = {0, 32, 128, 232};
+  uint64_t state;
+  int pause[3] = {0, 0, 0};
+  uint64_t step() {  // xorshift64
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+  }
+};
+
 int main(int argc, char **argv) {
-  if (argc != 7) return 1;
+  if (argc != 8) return 1;
   const Words program = read_words(argv[1]), images = read_words(argv[2]);
   const uint64_t num_images = std::strtoull(argv[4], nullptr, 10);
   const uint64_t result_words = std::strtoull(argv[5], nullptr, 10);
@@ -54,8 +83,10 @@ int main(int argc, char **argv) {
   top->reset = 1;
   for (int i = 0; i < 2; i++) { settle(); edge(); }
   top->reset = 0;
-  top->PORT(result, rdy) = 1;
 
+  Pauses pauses(std::strtoull(argv[7], nullptr, 10));
+  // A word that was offered stays so until it is taken.
+  bool prog_offered = false, image_offered = false;
   Words results;
   Words first_word(num_images), last_result(num_images);
   std::vector<uint64_t> spent((num_images + 1) * NUM_LAYERS * NUM_ACTIVITIES);
@@ -71,20 +102,24 @@ int main(int argc, char **argv) {
                   int(top->streams));
       return 3;
     }
+    const int go = pauses.go();
     const bool loading = next_program < program.size();
-    top->PORT(prog, val) = loading;
-    top->PORT(prog, msg) = loading ? program[next_program] : 0;
-    const bool sending = !loading && next_image < images.size();
-    top->PORT(image, val) = sending;
-    top->PORT(image, msg) = sending ? images[next_image] : 0;
+    prog_offered = loading && (prog_offered || go & 1);
+    top->PORT(prog, val) = prog_offered;
+    top->PORT(prog, msg) = prog_offered ? program[next_program] : 0;
+    image_offered = !loading && next_image < images.size() && (image_offered || go & 2);
+    top->PORT(image, val) = image_offered;
+    top->PORT(image, msg) = image_offered ? images[next_image] : 0;
+    top->PORT(result, rdy) = go >> 2;
     settle();
 
-    if (top->PORT(prog, val) && top->PORT(prog, rdy)) next_program++;
+    if (top->PORT(prog, val) && top->PORT(prog, rdy)) { next_program++; prog_offered = false; }
     if (top->PORT(image, val) && top->PORT(image, rdy)) {
       if (next_image % image_words == 0) first_word[next_image / image_words] = cycle;
       next_image++;
+      image_offered = false;
     }
-    if (top->PORT(result, val)) {
+    if (top->PORT(result, val) && top->PORT(result, rdy)) {
       results.push_back(top->PORT(result, msg));
       if (results.size() % result_words == 0) last_result[results.size() / result_words - 1] = cycle;
     }
