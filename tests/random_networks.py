@@ -32,11 +32,11 @@ NUM_IMAGES = 3
 CONFIGS = {
     "narrow": AccelConfig(
         num_cols=2, num_lanes=1, acc_nbits=24, spad_depth=2, act_depth=128, weight_depth=200,
-        param_depth=40, max_layers=3,
+        param_depth=40, max_layers=5,
     ),
     "groups": AccelConfig(
         num_cols=8, pixel_groups=2, num_lanes=2, acc_nbits=25, spad_depth=8, act_depth=128,
-        weight_depth=160, param_depth=40, max_layers=4,
+        weight_depth=160, param_depth=40, max_layers=5,
     ),
     "tiny": dataclasses.replace(tiny, act_depth=256),
     "squares": AccelConfig(
@@ -48,7 +48,7 @@ CONFIGS = {
     ),
     "one": AccelConfig(
         num_cols=1, num_lanes=1, spad_depth=1, act_depth=256, weight_depth=1000, param_depth=60,
-        max_layers=4,
+        max_layers=5,
     ),
 }  # fmt: skip
 """Small, so that what fills their memories is soon drawn; each field has several values."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, note, settings
 
 from tests.random_networks import CONFIGS, Case, cases, check, replay
+from tests.strategies import more_examples
 
 # Each takes half a minute to build.
 FEW = ("groups",)
@@ -16,10 +17,11 @@ FEW = ("groups",)
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_random_networks(config: str, record_property: Callable[[str, object], None]) -> None:
-    if settings().derandomize and config not in FEW:
-        pytest.skip("the other configurations are run by make fuzz")
+    if settings().max_examples < 100 and config not in FEW:
+        pytest.skip("only with more examples, as in make fuzz")
     counts: Counter[str] = Counter()
 
+    @more_examples(4)
     @given(case=cases(config))
     def any_network(case: Case) -> None:
         note(f"again: {replay(case)}")
