@@ -9,14 +9,16 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz lint bench synth docs clean
+.PHONY: help demo test test-all fuzz lint bench synth docs wheel clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
-	@echo "make test-all  the same, five times the examples for the Verilog, and on the netlist"
+	@echo "make test-all  the same, five times the examples for the Verilog, and on the netlist;"
+	@echo "               then make docs and make wheel"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
 	@echo "make docs      build the documentation, and run its tutorial: build/site/index.html"
+	@echo "make wheel     build the wheel, and run it from an empty environment elsewhere"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
@@ -43,6 +45,10 @@ test-all: test
 	$(PYTEST) --test-verilog=ones --hypothesis-profile=more tests
 	@echo "== the netlist: units, and whole images on tiny"
 	$(PYTEST) --test-netlist $(NETLIST) tests/test_netlist.py
+	@echo "== the documentation, and its tutorial"
+	$(MAKE) docs
+	@echo "== the wheel, installed elsewhere"
+	$(MAKE) wheel
 
 fuzz: $(STAMP)
 	@echo "== property tests with many more examples, new ones every time"
@@ -57,6 +63,22 @@ synth: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r docs/requirements.txt
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+
+# Outside the repository, so that what the wheel lacks is not found here. setuptools would put
+# everything it finds in build/lib into the wheel, also what is long deleted.
+wheel: $(STAMP)
+	rm -rf build/lib build/wheel
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
+	$(BIN)/twine check --strict build/wheel/*.whl
+	$(BIN)/check-wheel-contents build/wheel/*.whl
+	set -e; elsewhere=$$(mktemp -d); trap 'rm -rf "$$elsewhere"' EXIT; \
+	$(BIN)/python -m venv "$$elsewhere/venv"; \
+	"$$elsewhere/venv/bin/python" -m pip install -q --disable-pip-version-check \
+	  -c requirements.txt build/wheel/*.whl; \
+	cd "$$elsewhere"; \
+	venv/bin/accel run --level fl --images 20; \
+	venv/bin/accel run --level verilator --images 5; \
+	venv/bin/accel doctor
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):
