@@ -90,9 +90,14 @@ def translate_component(component: Any, name: str) -> str:
         text,
     )
     # Icarus Verilog complains of each constant select that an always_comb reads. Only blocks with
-    # one change: another may read no signal at all, and `always @*` would never run it.
+    # one change: another may read no signal at all, and `always @*` would never run it. Yosys makes
+    # a latch of a loop's variable there, so blocks with a loop stay, and some complaints.
     text = _COMBINATIONAL.sub(
-        lambda block: f"  always @*{block[1]}" if _CONSTANT_SELECT.search(block[1]) else block[0],
+        lambda block: (
+            f"  always @*{block[1]}"
+            if _CONSTANT_SELECT.search(block[1]) and " for (" not in block[1]
+            else block[0]
+        ),
         text,
     )
     # Where the sources lie is this machine's matter.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from importlib import resources
@@ -17,7 +18,7 @@ import pytest
 from accel.compiler import compile
 from accel.config import AccelConfig
 from accel.network import Network
-from accel.program import Activity, Packet, Program, ProgramError, header
+from accel.program import TRAFFIC, Activity, Packet, Program, ProgramError, header
 from accel.pymtl import prepare
 from accel.reference import run_network
 from accel.registers import (
@@ -165,6 +166,97 @@ class Bus:
         data, resp = self.read(name)
         assert resp == OKAY
         return data
+
+
+def documented() -> tuple[dict[str, tuple[int, str]], dict[str, dict[str, int]], dict[str, int]]:
+    """As their reader finds them. Markdown: offset and access of each register, and its fields'
+    masks. The C header: its numbers."""
+    text = markdown()
+    rows = re.findall(r"(?m)^\| 0x(\w+) \| `(\w+)` \| (\w+) \|", text)
+    masks: dict[str, dict[str, int]] = {name: {} for _, name, _ in rows}
+    for name, bits, field in re.findall(r"(?m)^\| `(\w+)` \| ([\d:]+) \| `(\w+)` \|", text):
+        high, low = (int(bit) for bit in (bits.split(":") * 2)[:2])
+        masks[name][field] = (2 << high) - (1 << low)
+    defines = re.findall(r"(?m)^#define ACCEL_(\w+) (\w+)u$", c_header())
+    numbers = {name: int(number, 0) for name, number in defines}
+    assert len(numbers) == len(defines)
+    return {name: (int(offset, 16), access) for offset, name, access in rows}, masks, numbers
+
+
+def test_every_register_is_as_documented() -> None:
+    """Markdown, C header and RTL agree on each register, each field and each counter."""
+    registers, masks, c = documented()
+    assert len(registers) == len(REGISTERS)
+    for name, (offset, _) in registers.items():
+        assert c[name.upper()] == offset
+        for field, mask in masks[name].items():
+            assert c[f"{name}_{field}_MASK".upper()] == mask
+            assert mask >> c[f"{name}_{field}_SHIFT".upper()] & 1
+            assert not mask & (1 << c[f"{name}_{field}_SHIFT".upper()]) - 1
+    bus = Bus()
+
+    def read(name: str) -> int:
+        data, resp = bus.read(registers[name][0])
+        assert resp == OKAY
+        return data
+
+    # Reading changes nothing, and what is written comes back in the bits that are kept.
+    at_first = {name: read(name) for name in registers if not name.startswith(("cycles", "activ"))}
+    assert at_first == {name: read(name) for name in at_first}
+    kept = {"control": {"enable_done", "enable_error"}, "interrupt": set(), "layer": {"select"}}
+    for name, (offset, access) in registers.items():
+        for bit in range(32):
+            holds = sum(masks[name][f] for f in kept.get(name, ())) & 1 << bit
+            legal = access != "ro" and (name != "layer" or 1 << bit < SMALL.max_layers)
+            assert bus.write(offset, 1 << bit) == (OKAY if legal else SLVERR)
+            if access != "ro":
+                bus.tick(RESET_CYCLES + 2)
+                assert read(name) == (holds if legal else 4)
+                assert int(bus.top.traffic_layer) == (read("layer") if name == "layer" else 0)
+    assert bus.write(registers["layer"][0], 0) == OKAY
+    for name in at_first:
+        assert read(name) == at_first[name]
+    # Each port is seen in its own bits.
+    for field, mask in masks["status"].items():
+        port = getattr(bus.top, field)
+        port @= (1 << port.nbits) - 1
+        bus.tick(2)
+        wide = read("status") >> c[f"STATUS_{field}_SHIFT".upper()]
+        assert read("status") & ~mask == 0 and wide == (1 << port.nbits) - 1 > 0
+        port @= 0
+        bus.tick(2)
+        assert not read("status")
+    for i, name in enumerate(TRAFFIC):
+        getattr(bus.top, name).__imatmul__((i + 1) << 36 | i + 9)
+    for i, name in enumerate(TRAFFIC):
+        assert read(f"{name}_low") == i + 9
+        assert read(f"{name}_high") == (i + 1) << 4
+    for activity in Activity:
+        name = f"activity_{activity.name.lower()}"
+        assert c[f"ACTIVITY_{activity.name}_VALUE"] == activity
+        before, all_before = read(f"{name}_low"), read("cycles_low")
+        bus.top.activity @= activity
+        bus.tick(100)
+        counted = read(f"{name}_low") - before
+        assert 100 <= counted <= read("cycles_low") - all_before < 115
+    bus.top.activity @= 0
+    assert bus.write(registers["interrupt"][0], 3) == OKAY
+    # Causes, and what clears them.
+    for field, port in (("done", bus.top.done), ("error", bus.top.error)):
+        port @= 1
+        bus.tick()
+        port @= 0
+        bus.tick()
+        assert read("interrupt") == masks["interrupt"][field]
+        assert bus.write(registers["interrupt"][0], masks["interrupt"][field] ^ 3) == OKAY
+        assert read("interrupt") == masks["interrupt"][field]
+        assert not bus.top.irq
+        assert bus.write(registers["control"][0], masks["control"][f"enable_{field}"]) == OKAY
+        bus.tick(2)
+        assert bus.top.irq
+        assert bus.write(registers["interrupt"][0], masks["interrupt"][field]) == OKAY
+        assert read("interrupt") == 0
+        assert not bus.top.irq
 
 
 @pytest.mark.parametrize("pause", [0, 3])
@@ -347,10 +439,12 @@ def test_driver(program: Program, tmp_path: Path) -> None:
     results = np.array([image["words"] for image in said["images"]], np.uint64)
     outputs, _ = program.unpack_results(results)
     np.testing.assert_array_equal(outputs, run_network(_network(), images)[-1])
+    assert min(value for image in said["images"] for value in image["signed"]) < 0
     for image, row in zip(said["images"], results, strict=True):
         assert image["status"] == 0
         assert image["winner"] == int(row[-1])
-        assert image["first"] == int(row[0]) & 255
+        assert image["unsigned"][::-1] == row[:-1].view(np.uint8).tolist()
+        assert image["signed"][::-1] == row[:-1].view(np.int8).tolist()
         assert image["irq"] == 1
     cycles, *spent, done = said["counters"]
     assert done == len(images)

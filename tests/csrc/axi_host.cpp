@@ -138,11 +138,19 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < num_images; i++) {
     const uint64_t *image = images.data() + i * image_words;
     const int status = accel_run(&accel, image, image_words, result.data(), result_words);
-    const uint16_t first = 0;
-    int32_t logit;
-    accel_outputs(result.data(), &first, 1, 0, &logit);
-    std::printf("%s{\"status\": %d, \"winner\": %u, \"first\": %d, \"irq\": %d, \"words\": [",
-                i ? ", " : "", status, accel_winner(result.data(), result_words), logit, top->irq);
+    std::printf("%s{\"status\": %d, \"winner\": %u, \"irq\": %d", i ? ", " : "", status,
+                accel_winner(result.data(), result_words), top->irq);
+    // Every byte, the last one first
+    std::vector<uint16_t> places;
+    for (size_t j = 8 * (result_words - 1); j-- > 0;) places.push_back(j);
+    for (int is_signed = 0; is_signed < 2; is_signed++) {
+      std::vector<int32_t> outputs(places.size());
+      accel_outputs(result.data(), places.data(), places.size(), is_signed, outputs.data());
+      std::printf(", \"%s\": [", is_signed ? "signed" : "unsigned");
+      for (size_t j = 0; j < outputs.size(); j++) std::printf("%s%d", j ? ", " : "", outputs[j]);
+      std::printf("]");
+    }
+    std::printf(", \"words\": [");
     for (size_t j = 0; j < result_words; j++) {
       std::printf("%s%llu", j ? ", " : "", (unsigned long long)result[j]);
     }
