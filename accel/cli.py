@@ -18,6 +18,7 @@ from accel.errors import AccelError
 if TYPE_CHECKING:
     from accel.data import Images
     from accel.evaluate import Evaluation
+    from accel.network import Network
     from accel.record import Record
     from accel.training import FashionNet, Progress, Recipe
 
@@ -266,6 +267,13 @@ def run(
         int | None,
         typer.Option(min=1, metavar="N", help="End each simulation there, and say where it stood."),
     ] = None,
+    vcd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.vcd",
+            help="If an output differs, write the waveforms around the first wrong byte there.",
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Classify test images on the accelerator, and compare every logit with PyTorch's.
@@ -276,7 +284,11 @@ def run(
     check_json(json_file)
     if page is not None:
         files.check_writable(page)
-    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles)
+    if vcd is not None:
+        if level == "fl":
+            raise AccelError("--vcd needs a level with cycles: cl, rtl or verilator, not fl")
+        _check_vcd(vcd)
+    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles, vcd)
     _write_record(evaluation.record(ctx.meta[COMMAND]), json_file, page)
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
@@ -302,6 +314,15 @@ def report(
     files.check_writable(page)
     _write_record(record, None, page)
     console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _check_vcd(vcd: Path) -> None:
+    from accel.waveform import setup_path
+
+    if vcd.suffix != ".vcd":
+        raise AccelError(f"--vcd {vcd}: the file's name must end in .vcd")
+    for file in (vcd, setup_path(vcd)):
+        files.check_writable(file)
 
 
 def _write_record(record: Record, json_file: Path | None, page: Path | None) -> None:
@@ -366,16 +387,13 @@ def trace(
     from accel import evaluate
     from accel import trace as tracing
     from accel.config import load_config
-    from accel.waveform import Waveform, setup_path
+    from accel.waveform import Waveform
 
     first, last = tracing.parse_cycles(cycles)
     level = level or ("cl" if vcd is None else "rtl")
     tracing.check(level, waveform=vcd is not None)
     if vcd is not None:
-        if vcd.suffix != ".vcd":
-            raise AccelError(f"--vcd {vcd}: the file's name must end in .vcd")
-        for file in (vcd, setup_path(vcd)):
-            files.check_writable(file)
+        _check_vcd(vcd)
     program, pixels = evaluate.prepare(network, load_config(config), image + 1, data)
     found = tracing.find_layer(program, layer)
     images = tracing.images_before(pixels, image, before)
@@ -578,6 +596,7 @@ def _evaluate(
     data: Path | None,
     jobs: int | None,
     max_cycles: int | None,
+    vcd: Path | None = None,
 ) -> Evaluation:
     """Load what the options name, run it under a progress bar, and print what came out."""
     from accel import evaluate
@@ -603,7 +622,41 @@ def _evaluate(
     console.print(evaluation.energy_table())
     for line in evaluation.summary():
         console.print(line, soft_wrap=True, highlight=False)
+    if evaluation.first_wrong is not None:
+        _say_where(evaluation, quantized, vcd)
     return evaluation
+
+
+def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None) -> None:
+    """Prints the first difference, and writes the waveforms around it."""
+    from accel.difference import first_difference, write_waveform
+    from accel.training import to_input
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    image, run = evaluation.first_wrong, evaluation.run
+    assert image is not None
+    images = to_input(evaluation.images.pixels).numpy()
+    with working("looking for the first difference"):
+        found = first_difference(network, run.program, images, image, run.level)
+    if found is None:
+        level = "rtl" if run.level == "verilator" else run.level
+        say(
+            f"first difference: image {image}, but alone, at level {level}, it does not differ: "
+            f"look at the images before it"
+            + (", or at the translation to Verilog" if run.level == "verilator" else "")
+        )
+        return
+    say(str(found))
+    if vcd is None:
+        return
+    if found.cycle is None:
+        say(f"{vcd} is not written: the byte was never written, and so there is no cycle to show")
+        return
+    with working("writing the waveforms"):
+        start, stop = write_waveform(run.program, images, found, vcd)
+    say(f"waveforms of cycles {start:,} to {stop - 1:,} of the RTL: {vcd}")
 
 
 def _image_count(text: str | None, default: int) -> int | None:

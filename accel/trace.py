@@ -121,8 +121,8 @@ def locate(program: Program, images: NDArray[Any], layer: int, image: int = -1) 
     words = program.pack_images(program.quantize(images))
     image %= len(words)
     at, results, cycles, start = -1, 0, 0, None
-    with closing(_settled(CLStepper(program.cfg), program, words)) as settled:
-        for cycle, (stepper, _, result) in enumerate(settled):
+    with closing(settled(CLStepper(program.cfg), program, words)) as steps:
+        for cycle, (stepper, _, result) in enumerate(steps):
             at += stepper.activity == Activity.HANDOVER and stepper.layer == 0
             if at == image and stepper.layer == layer:
                 start = cycle if start is None else start
@@ -175,8 +175,8 @@ def trace(
     else:
         stepper = RTLStepper(program.cfg, None if waveform is None else waveform.declare)
     states: list[State] = []
-    with closing(_settled(stepper, program, words)) as settled:
-        for cycle, (_, taken, result) in enumerate(settled):
+    with closing(settled(stepper, program, words)) as steps:
+        for cycle, (_, taken, result) in enumerate(steps):
             if cycle >= stop:
                 break
             if progress is not None and (cycle % 100 == 0 or cycle == stop - 1):
@@ -196,7 +196,7 @@ def trace(
     return states
 
 
-def _settled(
+def settled(
     stepper: Stepper, program: Program, images: Words
 ) -> Generator[tuple[Stepper, str, int | None], None, None]:
     """Every cycle before its edge, to the last result: what was taken, and the result."""
