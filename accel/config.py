@@ -56,7 +56,7 @@ class AccelConfig:
     reads each weight from memory once."""
     act_depth: int = 1024
     """Rows of the activation memory, 9 bytes each."""
-    weight_depth: int = 1536
+    weight_depth: int = 2048
     """Words of the weight memory, 9 bytes per column each."""
     param_depth: int = 256
     """Words of the parameter memory: a bias and a multiplier per lane each."""

@@ -68,23 +68,34 @@ _NO_SOFT_MULTIPLIERS = (
     "-D DSP_B_MAXWIDTH=18 -D DSP_A_MINWIDTH=2 -D DSP_B_MINWIDTH=2 -D DSP_NAME=$__MUL18X18; "
     "chtype -set $mul t:$__soft_mul; alumacc"
 )
+_ECP5_CELLS = {
+    "lut4": "LUT4",
+    "carry": "CCU2C",
+    "flip_flops": "TRELLIS_FF",
+    "dsp": "MULT18X18D",
+    "block_ram": "DP16KD|PDPW16KD",
+    "distributed_ram": "TRELLIS_DPR16X4",
+}
+# The large device has block RAM to spare: even memories of a few entries go there, and save LUTs.
+_ALL_BLOCK_RAM = 'setattr -set ram_style "block" MemoryRTL__*/m:*'
 _TARGETS = {
     target.name: target
     for target in (
         Target(
             name="ecp5",
             title="ECP5-85k, speed grade 6",
-            script="synth_ecp5 -top {top}; check -assert",
-            cells={
-                "lut4": "LUT4",
-                "carry": "CCU2C",
-                "flip_flops": "TRELLIS_FF",
-                "dsp": "MULT18X18D",
-                "block_ram": "DP16KD|PDPW16KD",
-                "distributed_ram": "TRELLIS_DPR16X4",
-            },
+            script=_ALL_BLOCK_RAM + "; synth_ecp5 -top {top}; check -assert",
+            cells=_ECP5_CELLS,
             luts_per_carry=2,
             tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6"),
+        ),
+        Target(
+            name="ecp5-25k",
+            title="ECP5-25k, speed grade 6",
+            script="synth_ecp5 -top {top}; check -assert",
+            cells=_ECP5_CELLS,
+            luts_per_carry=2,
+            tool=("nextpnr-ecp5", "--25k", "--package", "CABGA381", "--speed", "6"),
         ),
         Target(
             name="ice40",

@@ -100,6 +100,18 @@ def translate_component(component: Any, name: str) -> str:
         ),
         text,
     )
+    # No one relies on what a memory reads while that entry is written (rtl_models/memory.py), and
+    # keeping a promise that block RAM does not make would cost a multiplexer behind each.
+    text = re.sub(
+        r"(?ms)^module MemoryRTL__\w+$.*?^endmodule$",
+        lambda m: re.sub(r"(?m)^  (logic \[\d+:\d+\] mem )", r"  (* no_rw_check *) \1", m[0]),
+        text,
+    )
+    # Synthesis would merge the activation registers of all PEs of a row into one, far from most.
+    text = text.replace(
+        "always_ff @(posedge clk) begin : up_activation",
+        "(* keep *) always_ff @(posedge clk) begin : up_activation",
+    )
     # Where the sources lie is this machine's matter.
     return _ONE_FILE + name_unused(
         re.sub(r"(?m)^( *// At ).*/(\w+/\w+\.py(?::\d+)?)$", r"\1\2", text)

@@ -16,7 +16,7 @@ NUM_IMAGES = 20
 SIZES: dict[int, dict[str, Any]] = {
     2: {"num_lanes": 1, "weight_depth": 4608},
     4: {"num_lanes": 2, "weight_depth": 2560},
-    8: {"num_lanes": 2, "weight_depth": 1536},
+    8: {"num_lanes": 2, "weight_depth": 2048},
     16: {"num_lanes": 4, "weight_depth": 1024},
     32: {"num_lanes": 8, "weight_depth": 512},
 }

@@ -17,6 +17,7 @@ DOC = ROOT / "docs" / "synthesis.md"
 CELLS = "/usr/share/qflow/tech/osu018/osu018_stdcells.lib"
 SECTIONS = {
     "ecp5": [("tiny", "ecp5", 1), ("base", "ecp5", 5), ("wide", "ecp5", 1)],
+    "ecp5-25k": [("tiny", "ecp5-25k", 1)],
     "ice40": [("tiny", "ice40", 1)],
     "osu018": [(config, CELLS, 0) for config in PRESETS],
 }

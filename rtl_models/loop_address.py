@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from rtl_models.address_adder import AddressAdderRTL
+from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
 
 
 class LoopAddressRTL(Component):
@@ -64,7 +64,7 @@ class LoopAddressRTL(Component):
         def up_operands():
             if s.issue:
                 s.sum.b_q <<= s.add_q
-                s.sum.b_r <<= s.add_r
+                s.sum.b_r_up <<= s.add_r + UP_TO_CARRY
                 if s.renewed:
                     s.sum.a_q <<= s.sum.q
                     s.sum.a_r <<= s.sum.r

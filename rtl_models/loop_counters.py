@@ -10,8 +10,8 @@ class LoopCountersRTL(Component):
 
     ``counts`` packs each loop's iterations minus one. When the innermost loop that is not at its
     end advances (``select``, one-hot), all loops inside it start again; ``restart`` marks it and
-    them. Both follow from the ends of the loops alone: with ``last`` as a binary number, its
-    lowest zero is the loop to advance. ``first`` and ``last`` come from registers.
+    them. Both follow from the ends of the loops alone. ``first``, ``last`` and ``done`` come from
+    registers: counters count down, so that little is left to do after them.
     """
 
     def construct(s, num_loops):
@@ -29,6 +29,7 @@ class LoopCountersRTL(Component):
         s.counter = [Wire(Count) for _ in range(num_loops)]
         s.at_start = [Wire() for _ in range(num_loops)]
         s.at_end = [Wire() for _ in range(num_loops)]
+        s.next_end = Wire(Flags)
         for i in range(num_loops):
             s.limit[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
             s.first[i] //= s.at_start[i]
@@ -36,21 +37,31 @@ class LoopCountersRTL(Component):
 
         @update
         def up_select_loop():
-            s.select @= ~s.last & (s.last + 1)
-            s.restart @= s.last ^ (s.last + 1)
-            s.done @= s.last == ~Flags(0)
+            s.restart[0] @= 1
+            for i in range(1, num_loops):
+                s.restart[i] @= s.restart[i - 1] & s.last[i - 1]
+            s.select @= s.restart & ~s.last
+            for i in range(num_loops):
+                if s.start | (s.restart[i] & s.last[i]):
+                    s.next_end[i] @= s.limit[i] == 0
+                elif s.restart[i]:
+                    s.next_end[i] @= s.counter[i] == 1
+                else:
+                    s.next_end[i] @= s.last[i]
 
         @update_ff
         def up_count():
+            if s.start | s.advance:
+                s.done <<= s.next_end == ~Flags(0)
             for i in range(num_loops):
-                if s.reset | s.start | (s.advance & s.restart[i] & s.at_end[i]):
-                    s.counter[i] <<= 0
+                if s.start | s.advance:
+                    s.at_end[i] <<= s.next_end[i]
+                if s.start | (s.advance & s.restart[i] & s.last[i]):
+                    s.counter[i] <<= s.limit[i]
                     s.at_start[i] <<= 1
-                    s.at_end[i] <<= s.limit[i] == 0
                 elif s.advance & s.restart[i]:
-                    s.counter[i] <<= s.counter[i] + 1
+                    s.counter[i] <<= s.counter[i] - 1
                     s.at_start[i] <<= 0
-                    s.at_end[i] <<= (s.counter[i] + 1) == s.limit[i]
 
     def line_trace(s):
-        return "/".join(str(c) for c in reversed(s.counter))
+        return "/".join(str(n - c) for n, c in zip(s.limit[::-1], s.counter[::-1], strict=True))

@@ -16,8 +16,8 @@ class MemoryRTL(Component):
     """One write port and one synchronous read port (block RAM).
 
     ``rdata`` is what ``raddr`` held when ``ren`` was last set, one cycle later; it keeps its value
-    otherwise. Reading an entry in the cycle in which it is written gives the old value. Contents
-    are undefined until written.
+    otherwise. What is read of an entry in the cycle in which it is written is undefined: here it is
+    the old value, but no one may rely on it. Contents are undefined until written.
     """
 
     def construct(s, nbits, depth):

@@ -92,8 +92,6 @@ class ParamSequencerRTL(Component):
             s.offer @= ~s.val | s.param.rdy
             s.go @= ~s.read_val | s.offer
             s.read @= (s.state == RUN) & s.go
-            s.at_last_group @= s.group == s.groups
-            s.at_last_vector @= s.vector == s.vectors
             s.limit @= s.beats
             if s.at_last_group:
                 s.limit @= s.last_beats
@@ -123,6 +121,8 @@ class ParamSequencerRTL(Component):
                     s.beat <<= 0
                     s.vector <<= 0
                     s.group <<= 0
+                    s.at_last_vector <<= s.vectors == 0
+                    s.at_last_group <<= s.groups == 0
                 elif s.go:
                     if ~s.at_last_beat:
                         s.beat <<= s.beat + 1
@@ -130,9 +130,12 @@ class ParamSequencerRTL(Component):
                         s.beat <<= 0
                         if ~s.at_last_vector:
                             s.vector <<= s.vector + 1
+                            s.at_last_vector <<= (s.vector + 1) == s.vectors
                         else:
                             s.vector <<= 0
+                            s.at_last_vector <<= s.vectors == 0
                             s.group <<= s.group + 1
+                            s.at_last_group <<= (s.group + 1) == s.groups
                             s.group_base <<= s.at + 1
                             if s.at_last_group:
                                 s.state <<= SETUP

@@ -22,15 +22,16 @@ class PE(Component):
         w --load--+--> scratchpad[idx]                       psum_out
                   |        |                                     ^
                   +---> [ operand ] --x-- [ product ] -- + -- [ row ] -- + <-- psum_in
-             x0 x1 x2 -------------------/
-             (registered by the array)
+             x0 x1 x2 -> [ activation ] -/
 
     With ``load`` the weights are those of ``w``, else the scratchpad's; ``keep`` writes
     them there.
-    A tap whose activation is ``zero`` switches no multiplier: the registers of its weight, here,
-    and of its activation, in the array, hold what they had, and the product becomes zero.
+    A tap whose activation is ``zero`` switches no multiplier: the registers of its weight and of
+    its activation hold what they had, and the product becomes zero. All PEs of a row have the same
+    activations, each in registers of its own, so that a multiplier's inputs come from beside it
+    (``accel/translation.py`` has synthesis keep them).
 
-    Latency: 3 cycles from ``w`` (2 from ``x``, which comes registered) to ``psum_out``; ``psum_in``
+    Latency: 3 cycles from ``x`` and ``w`` to ``psum_out``; ``psum_in``
     to ``psum_out`` is combinational. Throughput: 1 step a cycle. Each register has its own enable.
     Nothing is reset: what a register holds before its first enable is never used.
     """
@@ -60,6 +61,9 @@ class PE(Component):
         s.operand0 = Wire(8)
         s.operand1 = Wire(8)
         s.operand2 = Wire(8)
+        s.activation0 = Wire(ACT_NBITS)
+        s.activation1 = Wire(ACT_NBITS)
+        s.activation2 = Wire(ACT_NBITS)
         s.product0 = Wire(SUM_NBITS)
         s.product1 = Wire(SUM_NBITS)
         s.product2 = Wire(SUM_NBITS)
@@ -102,20 +106,29 @@ class PE(Component):
                         s.operand2 <<= s.kept[16:24]
 
         @update_ff
+        def up_activation():
+            if s.operand_en & ~s.zero[0]:
+                s.activation0 <<= s.x0
+            if s.operand_en & ~s.zero[1]:
+                s.activation1 <<= s.x1
+            if s.operand_en & ~s.zero[2]:
+                s.activation2 <<= s.x2
+
+        @update_ff
         def up_sum():
             if s.product_en:
                 if s.product_zero[0]:
                     s.product0 <<= 0
                 else:
-                    s.product0 <<= sext(s.x0, SUM_NBITS) * sext(s.operand0, SUM_NBITS)
+                    s.product0 <<= sext(s.activation0, SUM_NBITS) * sext(s.operand0, SUM_NBITS)
                 if s.product_zero[1]:
                     s.product1 <<= 0
                 else:
-                    s.product1 <<= sext(s.x1, SUM_NBITS) * sext(s.operand1, SUM_NBITS)
+                    s.product1 <<= sext(s.activation1, SUM_NBITS) * sext(s.operand1, SUM_NBITS)
                 if s.product_zero[2]:
                     s.product2 <<= 0
                 else:
-                    s.product2 <<= sext(s.x2, SUM_NBITS) * sext(s.operand2, SUM_NBITS)
+                    s.product2 <<= sext(s.activation2, SUM_NBITS) * sext(s.operand2, SUM_NBITS)
             if s.row_en:
                 s.row <<= s.product0 + s.product1 + s.product2
 

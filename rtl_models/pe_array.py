@@ -55,7 +55,6 @@ class PEArrayRTL(Component):
         s.acc_en = Wire()
 
         num_taps = cfg.pixel_groups * TAPS
-        s.x = [Wire(ACT_NBITS) for _ in range(num_taps)]
         s.tap = [Wire(ACT_NBITS) for _ in range(num_taps)]
         s.zero = Wire(num_taps)
         s.product_zero = Wire(num_taps)
@@ -82,9 +81,9 @@ class PEArrayRTL(Component):
             group_taps = c // cfg.group_cols * TAPS
             for r, pe in enumerate((s.row0[c], s.row1[c], s.row2[c])):
                 t = group_taps + 3 * r
-                pe.x0 //= s.x[t]
-                pe.x1 //= s.x[t + 1]
-                pe.x2 //= s.x[t + 2]
+                pe.x0 //= s.tap[t]
+                pe.x1 //= s.tap[t + 1]
+                pe.x2 //= s.tap[t + 2]
                 pe.zero //= s.zero[t : t + 3]
                 pe.product_zero //= s.product_zero[t : t + 3]
                 low = 8 * (TAPS * c + 3 * r)
@@ -153,9 +152,6 @@ class PEArrayRTL(Component):
         def up_operand():
             if s.operand_en:
                 s.product_zero <<= s.zero
-            for t in range(num_taps):
-                if s.operand_en & ~s.zero[t]:
-                    s.x[t] <<= s.tap[t]
 
     def line_trace(s):
         step = valrdy_to_str(s.step.msg.x, s.step.val, s.step.rdy, 21)

@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, mk_bits, update, zext
 
 from accel.program import LOOP_DX
-from rtl_models.address_adder import AddressAdderRTL
+from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
 
 
 class PixelOffsetRTL(Component):
@@ -22,12 +22,12 @@ class PixelOffsetRTL(Component):
         s.adder.a_q //= s.in_q
         s.adder.a_r //= s.in_r
         s.adder.b_q //= s.stride_q
-        s.adder.b_r //= s.stride_r
         s.adder.q //= s.q
         s.adder.r //= s.r
 
         @update
         def up_add():
+            s.adder.b_r_up @= s.stride_r + UP_TO_CARRY
             s.y @= s.in_y + zext(s.dy, offset_nbits)
             s.x @= s.in_x + zext(s.dx, offset_nbits)
 

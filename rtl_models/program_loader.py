@@ -53,7 +53,7 @@ class ProgramLoaderRTL(Component):
         s.words_left = Wire(COUNT_NBITS)
         s.last_beat = Wire(8)
         s.in_packet = Wire()
-        s.open_, s.take = Wire(), Wire()
+        s.open_, s.take_header, s.take_word = Wire(), Wire(), Wire()
         s.next_address, s.next_beat = Wire(16), Wire(8)
 
         # The two cycles in which a header is looked at
@@ -76,10 +76,9 @@ class ProgramLoaderRTL(Component):
         @update
         def up_accept():
             s.open_ @= ~s.adds & ~s.decides & ~s.failed
-            if s.running & ~s.in_packet & ~(s.close & s.idle):
-                s.open_ @= 0
-            s.take @= s.prog.val & s.open_
-            s.prog.rdy @= s.open_ | s.failed
+            s.take_word @= s.prog.val & s.open_ & s.in_packet
+            s.take_header @= s.prog.val & s.open_ & ~s.in_packet & (~s.running | (s.close & s.idle))
+            s.prog.rdy @= s.failed | (s.open_ & (s.in_packet | ~s.running | (s.close & s.idle)))
 
         @update
         def up_check():
@@ -121,10 +120,10 @@ class ProgramLoaderRTL(Component):
                 s.param_wen <<= 0
                 s.input_wen <<= 0
             else:
-                s.layer_wen <<= s.take & s.in_packet & (s.kind == LAYER)
-                s.weight_wen <<= s.take & s.in_packet & (s.kind == WEIGHTS)
-                s.param_wen <<= s.take & s.in_packet & (s.kind == PARAMS)
-                s.input_wen <<= s.take & s.in_packet & (s.kind == INPUT)
+                s.layer_wen <<= s.take_word & (s.kind == LAYER)
+                s.weight_wen <<= s.take_word & (s.kind == WEIGHTS)
+                s.param_wen <<= s.take_word & (s.kind == PARAMS)
+                s.input_wen <<= s.take_word & (s.kind == INPUT)
             s.address <<= s.next_address
             s.beat <<= s.next_beat
             s.data <<= s.prog.msg
@@ -135,8 +134,8 @@ class ProgramLoaderRTL(Component):
                 s.running <<= 0
                 s.close <<= 0
             else:
-                s.close <<= s.running & s.prog.val & ~s.in_packet & ~s.take & s.idle
-                if s.take & ~s.in_packet:
+                s.close <<= s.running & s.prog.val & ~s.in_packet & ~s.take_header & s.idle
+                if s.take_header:
                     s.running <<= 0
                 elif s.decides:
                     s.running <<= (s.kind == RUN) & (s.finding == NONE)
@@ -172,13 +171,13 @@ class ProgramLoaderRTL(Component):
                 s.adds <<= 0
                 s.decides <<= 0
             else:
-                s.adds <<= s.take & ~s.in_packet
+                s.adds <<= s.take_header
                 s.decides <<= s.adds
                 if s.decides:
                     if s.finding != NONE:
                         s.in_packet <<= 0
-                elif s.take:
-                    if s.in_packet:
+                elif s.in_packet:
+                    if s.take_word:
                         if s.next_beat == s.last_beat:
                             s.next_beat <<= 0
                             s.next_address <<= s.next_address + 1
@@ -186,30 +185,32 @@ class ProgramLoaderRTL(Component):
                             s.in_packet <<= s.words_left != 1
                         else:
                             s.next_beat <<= s.next_beat + 1
+                elif ~s.adds:
+                    # Whatever the stream offers is taken for a header, so that the path from
+                    # ``idle`` ends in two bits; without ``adds`` no one looks at the rest.
+                    s.kind <<= s.prog.msg[60:64]
+                    s.next_address <<= s.prog.msg[0:16]
+                    s.too_far <<= s.prog.msg[16:32] != 0
+                    s.too_many <<= s.prog.msg[49:60] != 0
+                    s.next_beat <<= 0
+                    s.words_left <<= 1
+                    s.limit <<= max_layers
+                    s.in_packet <<= s.take_header
+                    if s.prog.msg[60:64] == LAYER:
+                        s.last_beat <<= layer_last
+                    elif s.prog.msg[60:64] == INPUT:
+                        s.last_beat <<= input_last
+                    elif s.prog.msg[60:64] == WEIGHTS:
+                        s.last_beat <<= weight_last
+                        s.limit <<= weight_depth
+                        s.words_left <<= s.prog.msg[32:49]
+                    elif s.prog.msg[60:64] == PARAMS:
+                        s.last_beat <<= param_last
+                        s.limit <<= param_depth
+                        s.words_left <<= s.prog.msg[32:49]
                     else:
-                        s.kind <<= s.prog.msg[60:64]
-                        s.next_address <<= s.prog.msg[0:16]
-                        s.too_far <<= s.prog.msg[16:32] != 0
-                        s.too_many <<= s.prog.msg[49:60] != 0
-                        s.next_beat <<= 0
-                        s.words_left <<= 1
-                        s.limit <<= max_layers
-                        s.in_packet <<= 1
-                        if s.prog.msg[60:64] == LAYER:
-                            s.last_beat <<= layer_last
-                        elif s.prog.msg[60:64] == INPUT:
-                            s.last_beat <<= input_last
-                        elif s.prog.msg[60:64] == WEIGHTS:
-                            s.last_beat <<= weight_last
-                            s.limit <<= weight_depth
-                            s.words_left <<= s.prog.msg[32:49]
-                        elif s.prog.msg[60:64] == PARAMS:
-                            s.last_beat <<= param_last
-                            s.limit <<= param_depth
-                            s.words_left <<= s.prog.msg[32:49]
-                        else:
-                            s.words_left <<= 0
-                            s.in_packet <<= 0
+                        s.words_left <<= 0
+                        s.in_packet <<= 0
 
     def line_trace(s):
         return f"{'R' if s.running else '.'}{s.error}{s.kind}:{s.next_address}.{s.next_beat}"

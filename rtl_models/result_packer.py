@@ -10,7 +10,8 @@ CLASS_NBITS = 16
 
 class ResultPackerRTL(Component):
     """A beat of outputs a cycle; a word when eight bytes have come or the image ends, then one more
-    with the winning class: the number of the largest output, the first of equals.
+    with the winning class: the number of the largest output, the first of equals. The largest of a
+    beat is found in the cycle in which it comes, and compared with those before it in the next.
 
     Lanes from ``num_valid`` on are filling and become 0. ``en`` needs ``rdy``. ``busy`` while a
     word waits; ``at_class`` says that it is the class, an image's last one. Reset state: no word
@@ -37,10 +38,14 @@ class ResultPackerRTL(Component):
         s.place = Wire(Place)
         s.class_next, s.full = Wire(), Wire()
 
-        # The best output so far, as an unsigned number of the same order, and its number.
-        s.begun = Wire()
+        # The best output of a beat, and of all before it, as unsigned numbers of the same order,
+        # and their numbers.
+        s.begun, s.count = Wire(), Wire(Class)
+        s.top, s.next_top = Wire(8), Wire(8)
+        s.candidate, s.next_candidate = Wire(Class), Wire(Class)
+        s.top_val, s.top_first = Wire(), Wire()
         s.best, s.next_best = Wire(8), Wire(8)
-        s.winner, s.next_winner, s.count = Wire(Class), Wire(Class), Wire(Class)
+        s.winner, s.next_winner = Wire(Class), Wire(Class)
         s.lane = [Wire(8) for _ in range(lanes)]
         s.key = [Wire(8) for _ in range(lanes)]
         s.valid_lane = [Wire(8) for _ in range(lanes)]
@@ -64,13 +69,17 @@ class ResultPackerRTL(Component):
 
         @update
         def up_compare():
+            s.next_top @= s.key[0]
+            s.next_candidate @= s.count
+            for j in range(1, lanes):
+                if (s.num_valid > j) & (s.key[j] > s.next_top):
+                    s.next_top @= s.key[j]
+                    s.next_candidate @= s.count + j
             s.next_best @= s.best
             s.next_winner @= s.winner
-            for j in range(lanes):
-                if s.num_valid > j:
-                    if (s.key[j] > s.next_best) | (~s.begun & (j == 0)):
-                        s.next_best @= s.key[j]
-                        s.next_winner @= s.count + j
+            if s.top_val & (s.top_first | (s.top > s.best)):
+                s.next_best @= s.top
+                s.next_winner @= s.candidate
 
         @update
         def up_pack():
@@ -100,8 +109,6 @@ class ResultPackerRTL(Component):
                 s.result.val <<= s.full
                 s.class_next <<= s.last
                 s.at_class <<= 0
-                s.best <<= s.next_best
-                s.winner <<= s.next_winner
                 s.count <<= s.count + zext(s.num_valid, CLASS_NBITS)
                 s.word <<= s.with_beat
                 s.place <<= s.place + 1
@@ -113,9 +120,22 @@ class ResultPackerRTL(Component):
                     s.count <<= 0
             elif s.result.val & s.result.rdy:
                 s.result.val <<= s.class_next
-                s.result.msg <<= zext(s.winner, BUS_NBITS)
+                s.result.msg <<= zext(s.next_winner, BUS_NBITS)
                 s.at_class <<= s.class_next
                 s.class_next <<= 0
+
+        @update_ff
+        def up_win():
+            if s.reset:
+                s.top_val <<= 0
+            else:
+                s.top_val <<= s.en
+            if s.en:
+                s.top <<= s.next_top
+                s.candidate <<= s.next_candidate
+                s.top_first <<= ~s.begun
+            s.best <<= s.next_best
+            s.winner <<= s.next_winner
 
     def line_trace(s):
         return f"{s.place}{'C' if s.class_next else '.'}"

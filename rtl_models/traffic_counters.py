@@ -57,7 +57,7 @@ class TrafficCountersRTL(Component):
             s.count_zeros[g].in_ //= s.zero[g * TAPS : (g + 1) * TAPS]
         s.num_reads, s.num_zeros = Wire(Count), Wire(Count)
         s.sum_reads, s.sum_zeros = Wire(Count), Wire(Count)
-        s.num_out, s.layer_out = Wire(4), Wire(Layer)
+        s.num_out, s.layer_out, s.any_out = Wire(4), Wire(Layer), Wire()
 
         # One memory a counter; all but the last count steps.
         s.counters = [RegisterFileRTL(TRAFFIC_NBITS, cfg.max_layers) for _ in TRAFFIC]
@@ -100,10 +100,10 @@ class TrafficCountersRTL(Component):
             s.waddr @= s.layer3
             s.wen @= s.val[2] | s.clear
             s.out_raddr @= s.layer
-            if s.num_out != 0:
+            if s.any_out:
                 s.out_raddr @= s.layer_out
             s.out_waddr @= s.layer_out
-            s.out_wen @= (s.num_out != 0) | s.clear
+            s.out_wen @= s.any_out | s.clear
             if s.clear:
                 s.waddr @= s.clear_layer
                 s.out_waddr @= s.clear_layer
@@ -124,10 +124,11 @@ class TrafficCountersRTL(Component):
         def up_follow():
             if s.reset:
                 s.val <<= 0
-                s.num_out <<= 0
+                s.any_out <<= 0
             else:
                 s.val <<= concat(s.val[0:2], s.step)
-                s.num_out <<= s.num_taken
+                s.any_out <<= s.num_taken != 0
+            s.num_out <<= s.num_taken
             s.layer_out <<= s.out_layer
             s.loads <<= concat(s.loads[0:2], s.load)
             s.layer1 <<= s.step_layer

@@ -6,7 +6,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 from accel.config import BUS_NBITS, TAPS, AccelConfig
 from accel.messages import mk_out
 from accel.program import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS, WRITE_WORD
-from rtl_models.address_adder import AddressAdderRTL
+from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_nest import LoopNestRTL
 from rtl_models.result_packer import ResultPackerRTL
@@ -182,7 +182,8 @@ class WriteSequencerRTL(Component):
 
         @update
         def up_write():
-            s.writing @= s.take & ~s.to_result
+            # Without a word on the packer, for which only results wait.
+            s.writing @= s.queue.send.val & (s.state == RUN) & s.nest.val & ~s.to_result
             s.write_data @= zext(s.y, data_nbits)
             s.write_mask @= 0
             for j in range(lanes):
@@ -212,13 +213,13 @@ class WriteSequencerRTL(Component):
             # Columns are a byte apart, and rows a byte in bank 3.
             if s.column == s.pixel_x:
                 s.further.b_q @= s.pixel_row_q
-                s.further.b_r @= 3
+                s.further.b_r_up @= UP_TO_CARRY + 3
             elif s.row:
                 s.further.b_q @= s.pixel_row_q
-                s.further.b_r @= 4
+                s.further.b_r_up @= UP_TO_CARRY + 4
             else:
                 s.further.b_q @= 0
-                s.further.b_r @= 1
+                s.further.b_r_up @= UP_TO_CARRY + 1
 
         @update_ff
         def up_spread():

@@ -170,7 +170,7 @@ def test_zero_activations_switch_no_multiplier(data: st.DataObject) -> None:
         """Of all multipliers, by column and tap."""
         return {
             (c, 3 * r + i): (
-                int(top.x[c // cfg.group_cols * TAPS + 3 * r + i]),
+                int(getattr(row[c], f"activation{i}")),
                 int(getattr(row[c], f"operand{i}")),
             )
             for c in range(cfg.num_cols)

@@ -61,6 +61,27 @@ def no_cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
+def test_no_one_reads_what_is_being_written(
+    network, program, images, no_cache, monkeypatch
+) -> None:
+    """Block RAM may yield anything then, and the Verilog says that it may (``no_rw_check``)."""
+    read = "rdata <= mem[raddr];"
+    text = verilated.translate(SMALL)
+    assert text.count(read) == text.count("(* no_rw_check *) logic") > 0
+
+    def run(corrupted: str):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(no_cache / str(len(corrupted))))
+        monkeypatch.setattr(verilated, "translate", lambda cfg: text.replace(read, corrupted))
+        return simulate(program, images[:50], jobs=1).outputs
+
+    expected = run_network(network, images[:50])[-1].reshape(50, -1)
+    assert np.array_equal(
+        run("rdata <= mem[raddr] ^ {$bits(rdata){wen && waddr == raddr}};"), expected
+    )
+    # The same corruption where reads do happen is seen.
+    assert not np.array_equal(run("rdata <= mem[raddr] ^ {$bits(rdata){raddr == 2}};"), expected)
+
+
 def test_compiled_simulation(network, program, images, cache) -> None:
     """Equal to PyTorch in value and to the cycle-level model in every count, in one piece or in
     several side by side; built once."""
