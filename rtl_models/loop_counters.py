@@ -30,6 +30,7 @@ class LoopCountersRTL(Component):
         s.at_start = [Wire() for _ in range(num_loops)]
         s.at_end = [Wire() for _ in range(num_loops)]
         s.next_end = Wire(Flags)
+        s.inner_end = Wire()
         for i in range(num_loops):
             s.limit[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
             s.first[i] //= s.at_start[i]
@@ -37,9 +38,10 @@ class LoopCountersRTL(Component):
 
         @update
         def up_select_loop():
-            s.restart[0] @= 1
-            for i in range(1, num_loops):
-                s.restart[i] @= s.restart[i - 1] & s.last[i - 1]
+            s.inner_end @= 1
+            for i in range(num_loops):
+                s.restart[i] @= s.inner_end
+                s.inner_end @= s.inner_end & s.last[i]
             s.select @= s.restart & ~s.last
             for i in range(num_loops):
                 if s.start | (s.restart[i] & s.last[i]):
