@@ -497,8 +497,9 @@ def synth(
         str,
         typer.Option(
             metavar="NAME|FILE",
-            autocompletion=lambda: ["ecp5", "ice40", "generic"],
-            help="ecp5: Lattice ECP5-85k; ice40: Lattice iCE40 HX8K; generic: no device; or a "
+            autocompletion=lambda: ["ecp5", "ecp5-25k", "ice40", "generic"],
+            help="ecp5: Lattice ECP5-85k; ecp5-25k: a smaller one; ice40: Lattice iCE40 HX8K; "
+            "generic: no device; or a "
             "Liberty file of standard cells.",
         ),
     ] = "ecp5",

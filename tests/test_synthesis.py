@@ -249,7 +249,10 @@ def test_latch() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("virtex", r"^unknown target 'virtex': expected ecp5, ice40, generic, or a Liberty file"),
+        (
+            "virtex",
+            r"^unknown target 'virtex': expected ecp5, ecp5-25k, ice40, generic, or a Liberty file",
+        ),
         ("missing.lib", r"^cannot read Liberty file missing.lib: No such file"),
         ("empty.lib", r"^Liberty file empty.lib describes no flip-flop"),
         ("open.lib", r"^Liberty file open.lib: the file ends, but { of line 2 is not closed: give"),
