@@ -7,8 +7,10 @@ exactly which cells belong to which unit.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,8 +18,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -318,12 +322,13 @@ def synthesize(
             units, owners = _map(folder, top, target, flat=False)
             if num_seeds:
                 _remove_pads(folder / "flat.json", top)
-            for seed in range(1, num_seeds + 1):
-                what = f"place and route, seed {seed} of {num_seeds}"
-                if runs:
-                    what += f" (so far {', '.join(f'{r.fmax_mhz:.1f}' for r in runs)} MHz)"
-                say(1 + seed, num_stages, what)
-                runs.append(_place(folder, top, target, owners, seed))
+            if num_seeds:
+                say(2, num_stages, _placing(num_seeds, runs))
+            for run in _place_all(folder, top, target, owners, num_seeds):
+                runs.append(run)
+                if len(runs) < num_seeds:
+                    say(2 + len(runs), num_stages, _placing(num_seeds, runs))
+            runs.sort(key=lambda run: run.seed)
     except OSError as e:
         raise AccelError(
             f"cannot work in the folder for temporary files: {e}; set TMPDIR to one with some "
@@ -437,13 +442,47 @@ def _figures(module: dict[str, Any], target: Target) -> dict[str, float]:
     return figures
 
 
-def _place(folder: Path, top: str, target: Target, owners: dict[str, str], seed: int) -> Placed:
+def _placing(num_seeds: int, runs: list[Placed]) -> str:
+    done = f", so far {', '.join(f'{r.fmax_mhz:.1f}' for r in runs)} MHz" if runs else ""
+    return f"place and route, {num_seeds} seed{'s' * (num_seeds > 1)}{done}"
+
+
+def _place_all(
+    folder: Path, top: str, target: Target, owners: dict[str, str], num_seeds: int
+) -> Iterator[Placed]:
+    """Place and route with all seeds, one on each core at a time; yields them as they finish."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            waiting = [
+                pool.submit(_place, folder, top, target, owners, seed, stop)
+                for seed in range(1, num_seeds + 1)
+            ]
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            # Whatever ended this, an interrupt or a design that does not fit, ends all of them.
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _place(
+    place: Path,
+    top: str,
+    target: Target,
+    owners: dict[str, str],
+    seed: int,
+    stop: threading.Event,
+) -> Placed:
     """Place and route once; raises :class:`AccelError` if the design does not fit."""
     tool, *device = target.tool
+    folder = place / f"seed{seed}"
+    folder.mkdir()
+    shutil.copyfile(place / "flat.json", folder / "flat.json")
     options = ["--json", "flat.json", "--top", top, "--seed", str(seed), "--freq", "130"]
     options += ["--timing-allow-fail", "--report", "report.json", "--sdf", "timing.sdf"]
     try:
-        _run(tool, [*device, *options], folder)
+        _run(tool, [*device, *options], folder, stop)
     except AccelError as e:
         excess = over_capacity(folder / f"{tool}.log")
         if not excess:
@@ -491,9 +530,11 @@ def _version(tool: str) -> str:
     return found[0] if found else answer.strip()
 
 
-def _run(tool: str, arguments: list[str], folder: Path) -> None:
+def _run(
+    tool: str, arguments: list[str], folder: Path, stop: threading.Event | None = None
+) -> None:
     """Run ``tool`` in ``folder``, where it writes what it says to a log of its name. It never
-    outlives this function.
+    outlives this function. Once ``stop`` is set, it is ended.
 
     Raises :class:`AccelError` if it is missing, or with its own message if it fails.
     """
@@ -511,7 +552,11 @@ def _run(tool: str, arguments: list[str], folder: Path) -> None:
             start_new_session=True,
         )
         try:
-            status = process.wait()
+            while (status := process.poll()) is None:
+                if stop and stop.is_set():
+                    raise AccelError(f"{tool} was stopped")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)

@@ -15,7 +15,7 @@ import pytest
 from pymtl3 import Component, InPort, OutPort, update, update_ff
 from typer.testing import CliRunner
 
-from accel import cli
+from accel import cli, synthesis
 from accel.config import PRESETS
 from accel.errors import AccelError
 from accel.synthesis import (
@@ -393,6 +393,18 @@ def test_interrupted(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert not working_in(scratch)
     assert not list(scratch.iterdir()) and not file.exists()
+
+
+def test_one_seed_that_fails_ends_the_others(tmp_path: Path, monkeypatch) -> None:
+    """Also those that would run for minutes yet."""
+    code = (
+        "import os, sys, time; time.sleep(0 if os.getcwd().endswith('seed2') else 60); sys.exit(3)"
+    )
+    monkeypatch.setattr(synthesis, "_command", lambda tool: [sys.executable, "-c", code])
+    (tmp_path / "flat.json").write_text("{}")
+    with pytest.raises(AccelError, match=r"^nextpnr-ecp5 failed with status 3: no message$"):
+        list(synthesis._place_all(tmp_path, "top", find_target("ecp5"), {}, 2))
+    assert not working_in(tmp_path)
 
 
 def working_in(folder: Path) -> list[int]:
