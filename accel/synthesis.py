@@ -80,6 +80,8 @@ _ECP5_CELLS = {
     "block_ram": "DP16KD|PDPW16KD",
     "distributed_ram": "TRELLIS_DPR16X4",
 }
+# More weight on slow paths than nextpnr gives by itself: multipliers' operands end up beside them.
+_PLACER = ("--placer-heap-timingweight", "40", "--placer-heap-critexp", "5")
 # The large device has block RAM to spare: even memories of a few entries go there, and save LUTs.
 _ALL_BLOCK_RAM = 'setattr -set ram_style "block" MemoryRTL__*/m:*'
 _TARGETS = {
@@ -91,7 +93,7 @@ _TARGETS = {
             script=_ALL_BLOCK_RAM + "; synth_ecp5 -top {top}; check -assert",
             cells=_ECP5_CELLS,
             luts_per_carry=2,
-            tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6"),
+            tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6", *_PLACER),
         ),
         Target(
             name="ecp5-25k",
@@ -99,7 +101,7 @@ _TARGETS = {
             script="synth_ecp5 -top {top}; check -assert",
             cells=_ECP5_CELLS,
             luts_per_carry=2,
-            tool=("nextpnr-ecp5", "--25k", "--package", "CABGA381", "--speed", "6"),
+            tool=("nextpnr-ecp5", "--25k", "--package", "CABGA381", "--speed", "6", *_PLACER),
         ),
         Target(
             name="ice40",
