@@ -84,10 +84,11 @@ def _measure(config: str, target: str, seeds: int) -> Record:
 
 
 def _write(records: dict[str, Record]) -> None:
-    """Fill in what is between the markers of each section that was measured."""
+    """Fill in what is between the markers of each section, for the presets that were measured."""
     text = DOC.read_text(encoding="utf-8")
     for section, runs in SECTIONS.items():
-        if all(_key(config, target) in records for config, target, _ in runs):
+        runs = [run for run in runs if _key(run[0], run[1]) in records]
+        if runs:
             marker, end = f"<!-- {section} -->\n", "<!-- end -->"
             before, _, rest = text.partition(marker)
             _, _, after = rest.partition(end)
