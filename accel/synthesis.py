@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ _ECP5_CELLS = {
 # More weight on slow paths than nextpnr gives by itself: multipliers' operands end up beside them.
 _PLACER = ("--placer-heap-timingweight", "40", "--placer-heap-critexp", "5")
 # The large device has block RAM to spare: even memories of a few entries go there, and save LUTs.
+_ECP5_MULTIPLIER = "techmap -map ecp5_multiplier.v"
 _ALL_BLOCK_RAM = 'setattr -set ram_style "block" MemoryRTL__*/m:*'
 _TARGETS = {
     target.name: target
@@ -90,7 +92,7 @@ _TARGETS = {
         Target(
             name="ecp5",
             title="ECP5-85k, speed grade 6",
-            script=_ALL_BLOCK_RAM + "; synth_ecp5 -top {top}; check -assert",
+            script=f"{_ALL_BLOCK_RAM}; {_ECP5_MULTIPLIER}; synth_ecp5 -top {{top}}; check -assert",
             cells=_ECP5_CELLS,
             luts_per_carry=2,
             tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6", *_PLACER),
@@ -98,7 +100,7 @@ _TARGETS = {
         Target(
             name="ecp5-25k",
             title="ECP5-25k, speed grade 6",
-            script="synth_ecp5 -top {top}; check -assert",
+            script=f"{_ECP5_MULTIPLIER}; synth_ecp5 -top {{top}}; check -assert",
             cells=_ECP5_CELLS,
             luts_per_carry=2,
             tool=("nextpnr-ecp5", "--25k", "--package", "CABGA381", "--speed", "6", *_PLACER),
@@ -363,6 +365,8 @@ def netlist(verilog: str, top: str, target: Target) -> str:
 
 def _prepare(folder: Path, verilog: str, target: Target) -> None:
     (folder / "design.v").write_text(verilog)
+    csrc = resources.files("accel") / "csrc"
+    (folder / "ecp5_multiplier.v").write_text((csrc / "ecp5_multiplier.v").read_text())
     if target.liberty:
         shutil.copyfile(target.liberty, folder / "cells.lib")
         try:

@@ -107,10 +107,11 @@ def translate_component(component: Any, name: str) -> str:
         lambda m: re.sub(r"(?m)^  (logic \[\d+:\d+\] mem )", r"  (* no_rw_check *) \1", m[0]),
         text,
     )
-    # Synthesis would merge the activation registers of all PEs of a row into one, far from most.
+    # Synthesis would merge the activation registers of all multipliers of a tap into one, far from
+    # most of them.
     text = text.replace(
-        "always_ff @(posedge clk) begin : up_activation",
-        "(* keep *) always_ff @(posedge clk) begin : up_activation",
+        "always_ff @(posedge clk) begin : up_factors",
+        "(* keep *) always_ff @(posedge clk) begin : up_factors",
     )
     # Where the sources lie is this machine's matter.
     return _ONE_FILE + name_unused(

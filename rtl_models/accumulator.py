@@ -4,7 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, sext, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.config import AccelConfig
-from rtl_models.pe import SUM_NBITS
+from rtl_models.multiplier import SUM_NBITS
 
 
 class Accumulator(Component):

@@ -1,17 +1,11 @@
 """One processing element: a filter row of three taps, and its weight scratchpad."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, sext, update, update_ff
+from pymtl3 import Component, InPort, OutPort, Wire, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.config import ACT_NBITS, AccelConfig
 from rtl_models.memory import RegisterFileRTL
-
-SUM_NBITS = 20
-"""Holds the sum of nine products of 9-bit by 8-bit signed numbers: |sum| <= 9 * 2**15 < 2**19.
-
-Operands are extended to this width before the multiplication, and everything up to the column sum
-keeps it; synthesis drops the copies of the sign bit and finds 9-bit by 8-bit signed multipliers.
-"""
+from rtl_models.multiplier import SUM_NBITS, Multiplier
 
 
 class PE(Component):
@@ -21,18 +15,17 @@ class PE(Component):
 
         w --load--+--> scratchpad[idx]                       psum_out
                   |        |                                     ^
-                  +---> [ operand ] --x-- [ product ] -- + -- [ row ] -- + <-- psum_in
-             x0 x1 x2 -> [ activation ] -/
+                  +--> [ multiplier ] --> [ product ] -- + -- [ row ] -- + <-- psum_in
+         x0 x1 x2 ---> [            ]
 
     With ``load`` the weights are those of ``w``, else the scratchpad's; ``keep`` writes
     them there.
-    A tap whose activation is ``zero`` switches no multiplier: the registers of its weight and of
-    its activation hold what they had, and the product becomes zero. All PEs of a row have the same
-    activations, each in registers of its own, so that a multiplier's inputs come from beside it
-    (``accel/translation.py`` has synthesis keep them).
+    A tap whose activation is ``zero`` switches no multiplier: the registers at its inputs hold what
+    they had, and the product becomes zero. All PEs of a row have the same activations, each in
+    registers of its own, so that a multiplier's inputs come from beside it.
 
-    Latency: 3 cycles from ``x`` and ``w`` to ``psum_out``; ``psum_in``
-    to ``psum_out`` is combinational. Throughput: 1 step a cycle. Each register has its own enable.
+    Latency: 3 cycles from ``x`` and ``w`` to ``psum_out``; ``psum_in`` to ``psum_out`` is
+    combinational. Throughput: 1 step a cycle. Each register has its own enable.
     Nothing is reset: what a register holds before its first enable is never used.
     """
 
@@ -58,12 +51,6 @@ class PE(Component):
 
         # Wires
         s.kept = Wire(24)
-        s.operand0 = Wire(8)
-        s.operand1 = Wire(8)
-        s.operand2 = Wire(8)
-        s.activation0 = Wire(ACT_NBITS)
-        s.activation1 = Wire(ACT_NBITS)
-        s.activation2 = Wire(ACT_NBITS)
         s.product0 = Wire(SUM_NBITS)
         s.product1 = Wire(SUM_NBITS)
         s.product2 = Wire(SUM_NBITS)
@@ -76,6 +63,12 @@ class PE(Component):
         s.scratchpad.rdata //= s.kept
         s.scratchpad.waddr //= s.idx
         s.scratchpad.wdata //= s.w
+        s.multiplier0 = Multiplier()
+        s.multiplier1 = Multiplier()
+        s.multiplier2 = Multiplier()
+        s.multiplier0.x //= s.x0
+        s.multiplier1.x //= s.x1
+        s.multiplier2.x //= s.x2
 
         # Combinational
         @update
@@ -83,54 +76,41 @@ class PE(Component):
             s.scratchpad.wen @= s.operand_en & s.keep
 
         @update
+        def up_operand():
+            s.multiplier0.en @= s.operand_en & ~s.zero[0]
+            s.multiplier1.en @= s.operand_en & ~s.zero[1]
+            s.multiplier2.en @= s.operand_en & ~s.zero[2]
+            if s.load:
+                s.multiplier0.w @= s.w[0:8]
+                s.multiplier1.w @= s.w[8:16]
+                s.multiplier2.w @= s.w[16:24]
+            else:
+                s.multiplier0.w @= s.kept[0:8]
+                s.multiplier1.w @= s.kept[8:16]
+                s.multiplier2.w @= s.kept[16:24]
+
+        @update
         def up_psum():
             s.psum_out @= s.psum_in + s.row
 
         # Sequential
-        @update_ff
-        def up_operand():
-            if s.operand_en:
-                if s.load:
-                    if ~s.zero[0]:
-                        s.operand0 <<= s.w[0:8]
-                    if ~s.zero[1]:
-                        s.operand1 <<= s.w[8:16]
-                    if ~s.zero[2]:
-                        s.operand2 <<= s.w[16:24]
-                else:
-                    if ~s.zero[0]:
-                        s.operand0 <<= s.kept[0:8]
-                    if ~s.zero[1]:
-                        s.operand1 <<= s.kept[8:16]
-                    if ~s.zero[2]:
-                        s.operand2 <<= s.kept[16:24]
-
-        @update_ff
-        def up_activation():
-            if s.operand_en & ~s.zero[0]:
-                s.activation0 <<= s.x0
-            if s.operand_en & ~s.zero[1]:
-                s.activation1 <<= s.x1
-            if s.operand_en & ~s.zero[2]:
-                s.activation2 <<= s.x2
-
         @update_ff
         def up_sum():
             if s.product_en:
                 if s.product_zero[0]:
                     s.product0 <<= 0
                 else:
-                    s.product0 <<= sext(s.activation0, SUM_NBITS) * sext(s.operand0, SUM_NBITS)
+                    s.product0 <<= s.multiplier0.product
                 if s.product_zero[1]:
                     s.product1 <<= 0
                 else:
-                    s.product1 <<= sext(s.activation1, SUM_NBITS) * sext(s.operand1, SUM_NBITS)
+                    s.product1 <<= s.multiplier1.product
                 if s.product_zero[2]:
                     s.product2 <<= 0
                 else:
-                    s.product2 <<= sext(s.activation2, SUM_NBITS) * sext(s.operand2, SUM_NBITS)
+                    s.product2 <<= s.multiplier2.product
             if s.row_en:
                 s.row <<= s.product0 + s.product1 + s.product2
 
     def line_trace(s):
-        return f"{s.operand2}{s.operand1}{s.operand0}:{s.row}"
+        return f"{s.multiplier2.weight}{s.multiplier1.weight}{s.multiplier0.weight}:{s.row}"

@@ -170,8 +170,8 @@ def test_zero_activations_switch_no_multiplier(data: st.DataObject) -> None:
         """Of all multipliers, by column and tap."""
         return {
             (c, 3 * r + i): (
-                int(getattr(row[c], f"activation{i}")),
-                int(getattr(row[c], f"operand{i}")),
+                int(getattr(row[c], f"multiplier{i}").activation),
+                int(getattr(row[c], f"multiplier{i}").weight),
             )
             for c in range(cfg.num_cols)
             for r, row in enumerate((top.row0, top.row1, top.row2))
