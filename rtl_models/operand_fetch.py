@@ -48,7 +48,7 @@ class OperandFetchRTL(Component):
         groups, num_taps = cfg.pixel_groups, cfg.pixel_groups * TAPS
         s.at_read, s.at_data, s.at_step = Wire(Command), Wire(Command), Wire(Command)
         s.read_val, s.data_val, s.step_val = Wire(), Wire(), Wire()
-        s.weight_ren = Wire()
+        s.weight_ren, s.read_loads = Wire(), Wire()
         s.read_mask = Wire(num_taps)
 
         s.go //= s.step.rdy
@@ -99,7 +99,8 @@ class OperandFetchRTL(Component):
             s.read_mask @= 0
             if s.command_val:
                 s.read_mask @= s.command.reads
-            s.weight_ren @= s.go & s.read_val & s.at_read.load
+            # Many memories hang on it: but for the stall, it was decided a move before.
+            s.weight_ren @= s.go & s.read_loads
             # The image's last bytes are read in this cycle, or wait to be.
             s.reading_input @= s.command_val & s.command.frees_input & ~s.go
 
@@ -123,10 +124,12 @@ class OperandFetchRTL(Component):
         def up_advance():
             if s.reset:
                 s.read_val <<= 0
+                s.read_loads <<= 0
                 s.data_val <<= 0
                 s.step_val <<= 0
             elif s.go:
                 s.read_val <<= s.command_val
+                s.read_loads <<= s.command_val & s.command.load
                 s.data_val <<= s.read_val
                 s.step_val <<= s.data_val
             if s.go:
