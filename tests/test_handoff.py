@@ -147,6 +147,21 @@ def test_driver_compiles(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_driver_reads_counters_of_64_bits(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "use.c").write_text(
+        '#include "accel.h"\n#include <stdio.h>\n'
+        "static uint32_t registers[1024];\n"
+        "int main(void) {\n"
+        "  const accel_t accel = {(uintptr_t)registers, 0, 0, 0};\n"
+        "  registers[ACCEL_CYCLES_LOW / 4] = 0x89ABCDEFu;\n"
+        "  registers[ACCEL_CYCLES_LOW / 4 + 1] = 0x01234567u;\n"
+        '  printf("%llx", (unsigned long long)accel_counter(&accel, ACCEL_CYCLES_LOW));\n'
+        "  return 0;\n}\n"
+    )
+    done = run(f"gcc -std=c99 -I{folder} {folder}/accel.c use.c -o use && ./use", tmp_path)
+    assert done.stdout == "123456789abcdef", done.stderr
+
+
 def test_command_line(network: Network, tmp_path: Path) -> None:
     network.save(tmp_path / "int8.safetensors")
     options = ["translate", "--network", str(tmp_path / "int8.safetensors"), "--config", "tiny"]
