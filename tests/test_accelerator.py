@@ -178,6 +178,21 @@ def test_chosen_networks(simulators: Simulators, level: str, cfg: AccelConfig, n
     drive(simulators, level, program, images, outputs, [0, 0, 3, 0, 1], [4, 0, 30])
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cfg", CONFIGS, ids=str)
+def test_first_of_equal_outputs_wins(simulators: Simulators, level: str, cfg: AccelConfig) -> None:
+    """Those that are equal lie in one beat of the requantizer, and in a later one."""
+    network = random_network(np.random.default_rng(6), (9,), [Linear(6, relu=False)])
+    layer = network.layers[0]
+    bias = np.float32(layer.output.scale) * np.array([-9, -9, 9, 9, -9, 9], np.float32)
+    layer = dataclasses.replace(layer, weight=np.zeros_like(layer.weight), bias=bias)
+    network = dataclasses.replace(network, layers=(layer,))
+    images = random_images(np.random.default_rng(7), network, 2)
+    outputs = reference(network, images)
+    assert (outputs[:, [3, 5]] == outputs[:, [2]]).all() and (outputs.argmax(1) == 2).all()
+    drive(simulators, level, compile(network, cfg), images, outputs)
+
+
 @pytest.mark.parametrize("level", ["fl", "cl"])
 @given(data=st.data())
 def test_any_network(simulators: Simulators, level: str, data: st.DataObject) -> None:
