@@ -109,7 +109,7 @@ def main() -> None:
 @app.command(
     epilog=examples(
         "accel train --out float.safetensors",
-        "accel train --epochs 3 --seed 1 --data ~/fashion-mnist",
+        "accel train --epochs 3 --seed 1 --data ~/fashion-mnist --json train.json",
     )
 )
 def train(
@@ -123,6 +123,7 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of start weights and augmentation, instead of the recipe's.")
     ] = None,
+    json_file: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train the Fashion-MNIST network on the training images."""
@@ -132,6 +133,7 @@ def train(
     given = {"epochs": epochs, "seed": seed}
     recipe = training.Recipe(**{k: v for k, v in given.items() if v is not None})
     files.check_writable(out)
+    check_json(json_file)
     train_images, test_images = load("train", data), load("test", data)
     error_console.print(
         f"training on {len(train_images) - recipe.held_out:,} images, {recipe.held_out:,} held out"
@@ -143,6 +145,7 @@ def train(
         f"accuracy on {len(test_images):,} test images, which chose nothing: "
         f"{record['test_accuracy']:.2%}; network written to {out}"
     )
+    write_json(json_file, record)
 
 
 @app.command(
@@ -172,6 +175,7 @@ def quantize(
     every_channel: Annotated[
         bool, typer.Option("--every-channel", help="Leave no channel out of the tables.")
     ] = False,
+    json_file: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Quantize the Fashion-MNIST network to int8, calibrated on training images."""
@@ -179,6 +183,7 @@ def quantize(
     from accel import reference, report, training
 
     files.check_writable(out)
+    check_json(json_file)
     model = training.load(network or fashion_mnist.FLOAT_NETWORK)
     with working("finding the images") as work:
         calibration = fashion_mnist.calibration_images(data)
@@ -193,11 +198,12 @@ def quantize(
         )
         quantized.save(out)
         work.show(0, what=f"classifying {len(test_images):,} images, before and after")
-        table = report.before_and_after(model, quantized, out, test_images)
-    console.print(table)
+        figures = report.before_and_after(model, quantized, out, test_images)
+    console.print(report.before_and_after_table(figures))
     console.print(report.scales(quantized))
     console.print(report.channels(quantized, every_channel))
     console.print(f"calibrated on {len(calibration):,} training images; network written to {out}")
+    write_json(json_file, figures | {"layers": report.layer_figures(quantized)})
 
 
 def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, dict[str, Any]]:
@@ -381,6 +387,7 @@ def trace(
             help="Write the waveforms of these cycles there, and a set-up for GTKWave beside it.",
         ),
     ] = None,
+    json_file: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Print what each unit holds, cycle by cycle, and who stalls whom."""
@@ -394,6 +401,7 @@ def trace(
     tracing.check(level, waveform=vcd is not None)
     if vcd is not None:
         _check_vcd(vcd)
+    check_json(json_file)
     program, pixels = evaluate.prepare(network, load_config(config), image + 1, data)
     found = tracing.find_layer(program, layer)
     images = tracing.images_before(pixels, image, before)
@@ -428,6 +436,17 @@ def trace(
             highlight=False,
             markup=False,
         )
+    write_json(
+        json_file,
+        {
+            "layer": program.layers[found].name,
+            "image": image,
+            "level": level,
+            "layer_cycles": place.cycles,
+            "layer_start": place.start,
+            "cycles": tracing.record(program, states, first),
+        },
+    )
 
 
 @app.command(

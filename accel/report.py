@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,24 +23,34 @@ MANY_CHANNELS = 16
 FIRST, LAST = 4, 1
 
 
-def before_and_after(model: nn.Module, network: Network, file: Path, test_images: Images) -> Table:
-    """Model size and accuracy, before quantization and after.
+def before_and_after(
+    model: nn.Module, network: Network, file: Path, test_images: Images
+) -> dict[str, Any]:
+    """Size and accuracy of ``model``, and of ``network``, which ``file`` holds.
 
-    Sizes are of files: PyTorch's own with the state dict of ``model``, and ``file``, which holds
-    ``network``.
+    Sizes are of files, in bytes: PyTorch's own with the state dict of ``model``, and ``file``.
     """
     state = io.BytesIO()
     torch.save(model.state_dict(), state)
-    float_nbytes, quantized_nbytes = len(state.getvalue()), file.stat().st_size
     float_accuracy = accuracy(model, test_images)
     int8_accuracy = quantized_accuracy(network, test_images)
+    return {
+        "test_images": len(test_images),
+        "float": {"bytes": len(state.getvalue()), "accuracy": float_accuracy},
+        "int8": {"bytes": file.stat().st_size, "accuracy": int8_accuracy},
+    }
+
+
+def before_and_after_table(figures: dict[str, Any]) -> Table:
+    """What :func:`before_and_after` found."""
+    before, after = figures["float"], figures["int8"]
     table = new_table("before and after quantization", "")
     table.caption = "Sizes: state dict and network as saved; 1 MB is 1,000,000 bytes."
-    add_numbers(table, "model size (MB)", f"accuracy on {len(test_images):,} test images")
-    table.add_row("float", f"{float_nbytes / 1e6:.6f}", f"{float_accuracy:.2%}")
-    table.add_row("int8", f"{quantized_nbytes / 1e6:.6f}", f"{int8_accuracy:.2%}")
-    change = f"{100 * (int8_accuracy - float_accuracy):+.2f} points"
-    table.add_row("change", f"to {quantized_nbytes / float_nbytes:.1%}", change)
+    add_numbers(table, "model size (MB)", f"accuracy on {figures['test_images']:,} test images")
+    for name, found in (("float", before), ("int8", after)):
+        table.add_row(name, f"{found['bytes'] / 1e6:.6f}", f"{found['accuracy']:.2%}")
+    change = f"{100 * (after['accuracy'] - before['accuracy']):+.2f} points"
+    table.add_row("change", f"to {after['bytes'] / before['bytes']:.1%}", change)
     return table
 
 
@@ -49,6 +60,22 @@ def quantized_accuracy(network: Network, images: Images) -> float:
     q = numerics.quantize(x, tensor.scale, tensor.zero_point, tensor.signed)
     logits = reference.run_network(network, q)[-1]
     return float((logits.argmax(axis=1) == images.labels).mean())
+
+
+def layer_figures(network: Network) -> list[dict[str, Any]]:
+    """What :func:`scales` and :func:`channels` show, of every channel."""
+    return [
+        {
+            "layer": layer.name,
+            "input": {"scale": layer.input.scale, "zero_point": layer.input.zero_point},
+            "output": {"scale": layer.output.scale, "zero_point": layer.output.zero_point},
+            "weight_scale": np.broadcast_to(layer.weight_scale, layer.bias_q.shape).tolist(),
+            "bias": layer.bias_q.tolist(),
+            "folded_bias": layer.folded_bias.tolist(),
+            "multiplier": layer.multiplier.tolist(),
+        }
+        for layer in network.layers
+    ]
 
 
 def scales(network: Network) -> Table:

@@ -392,6 +392,24 @@ def lines(program: Program, states: list[State], first: int) -> Iterator[Text]:
         yield line
 
 
+def record(program: Program, states: list[State], first: int) -> list[dict[str, Any]]:
+    """For ``--json``: the fields of each state, and in words what the issue stage does and who
+    stalls whom; ``first``: the number of the first one's cycle."""
+    records = []
+    for cycle, state in enumerate(states, first):
+        streams = {
+            name: {"val": val, "rdy": rdy}
+            for name, (val, rdy) in zip(STREAMS, state.streams, strict=True)
+        }
+        fields = state._asdict() | waveform_names(program, state) | {"streams": streams}
+        idle = fields.pop("activity") == Activity.IDLE
+        fields["written_layer"] = "-" if idle else program.layers[state.written_layer].name
+        # Too large for the numbers of many readers of JSON.
+        fields["result"] = None if state.result is None else f"{state.result:016x}"
+        records.append({"cycle": cycle} | fields)
+    return records
+
+
 def _cells(program: Program, state: State, cycle: int) -> list[Text]:
     stream = {name: _stream(*pair) for name, pair in zip(STREAMS, state.streams, strict=True)}
     idle = state.activity == Activity.IDLE

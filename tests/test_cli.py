@@ -75,10 +75,21 @@ def test_train_then_quantize(tmp_path):
     result = run("train", "--epochs", 1, "--seed", 9, "--out", float_file)
     assert result.exit_code == 0, result.output
     assert "accuracy on 100 test images" in result.stdout
+    result = run("train", "--epochs", 1, "--seed", 9, "--out", float_file, "--json", "-")
+    figures = json.loads(result.stdout)
+    assert figures["recipe"]["seed"] == 9
+    assert 0 <= figures["test_accuracy"] <= 1
     result = run("quantize", "--network", float_file, "--out", int8_file)
     assert result.exit_code == 0, result.output
     assert f"network written to {int8_file}" in result.stdout.replace("\n", "")
-    assert Network.load(int8_file).layers[0].name == "conv1"
+    network = Network.load(int8_file)
+    result = run("quantize", "--network", float_file, "--out", int8_file, "--json", "-")
+    figures = json.loads(result.stdout)
+    assert figures["int8"]["bytes"] == int8_file.stat().st_size < figures["float"]["bytes"]
+    for layer, said in zip(network.layers, figures["layers"], strict=True):
+        assert said["layer"] == layer.name
+        assert said["folded_bias"] == layer.folded_bias.tolist()
+        assert np.array_equal(np.float32(said["multiplier"]), layer.multiplier)
     assert sorted(os.listdir(tmp_path)) == ["float.safetensors", "int8.safetensors"]
 
 

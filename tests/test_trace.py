@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import Counter
 
@@ -233,6 +234,20 @@ def test_the_last_cycle_can_be_asked_for():
         )
     ]
     assert 3600 < starts[1] - starts[0] < 3800
+
+
+def test_json():
+    """The cycles that are printed, and what is printed of them."""
+    options = ("--layer", "fc2", "--cycles", "3:30")
+    record = json.loads(command(*options, "--json", "-").stdout)
+    lines = command(*options).stdout.splitlines()[-27:]
+    assert (record["layer"], record["level"], record["image"]) == ("fc2", "cl", 0)
+    assert [cycle["cycle"] for cycle in record["cycles"]] == list(range(3, 30))
+    for cycle, line in zip(record["cycles"], lines, strict=True):
+        assert f"{cycle['cycle']}  {cycle['layer']}" in line
+        assert cycle["issue"] in line
+        assert cycle["stalls"] == "-" or line.endswith(cycle["stalls"])
+        assert ("!" in line) == any(s["val"] and not s["rdy"] for s in cycle["streams"].values())
 
 
 def test_vcd_of_a_network_of_the_users(tmp_path):
