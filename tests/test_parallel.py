@@ -1,0 +1,241 @@
+"""Tasks side by side: local processes, and a Dask cluster of real processes on the loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from accel import parallel
+from accel.errors import AccelError
+from accel.parallel import run_tasks
+
+ROOT = Path(__file__).parents[1]
+NUM_WORKERS = 3
+
+
+def wait_for(what, condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A Dask scheduler, and workers that a nanny starts anew when they die."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.processes = []
+        file = folder / "scheduler.json"
+        self._start(
+            *("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0"),
+            *("--scheduler-file", str(file)),
+        )
+        wait_for("the scheduler", lambda: file.exists() and file.read_text().endswith("}"))
+        self.address = json.loads(file.read_text())["address"]
+
+    def start_workers(self, number=NUM_WORKERS):
+        self._start(
+            *("worker", self.address, "--nthreads", "1", "--nworkers", str(number)),
+            *("--no-dashboard", "--local-directory", str(self.folder)),
+        )
+        client = parallel._connect(self.address)
+        client.wait_for_workers(number, timeout=60)
+        client.close()
+
+    def _start(self, *arguments):
+        # One dead worker does not fail a task, two do.
+        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        with (self.folder / "log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                cwd=ROOT,
+                env=environment | {"PYTHONPATH": str(ROOT)},
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+
+    def stop(self):
+        # A worker process ends when its nanny is gone.
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    started = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        started.start_workers()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def empty_cluster(tmp_path):
+    started = Cluster(tmp_path)
+    yield started
+    started.stop()
+
+
+def square(x):
+    return x * x
+
+
+def refuse_three(x):
+    if x == 3:
+        raise AccelError("three is too much: give two")
+    return x
+
+
+def divide(x):
+    return 1 // x
+
+
+def die(x):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note_and_wait(task):
+    """Leaves a file at each begin; the process that ran it to its end."""
+    folder, number = task
+    (folder / f"{number}-{os.getpid()}").touch()
+    time.sleep(0.3)
+    return os.getpid()
+
+
+def kill_in_its_next_task(pid, folder):
+    wait_for("its next task", lambda: len([*folder.glob(f"*-{pid}")]) > 1)
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(params=["jobs=1", "jobs=2", "cluster"])
+def where(request):
+    """The options of run_tasks."""
+    if request.param == "cluster":
+        return {"cluster": request.getfixturevalue("cluster").address}
+    return {"jobs": int(request.param[-1])}
+
+
+def test_each_result_comes_once_with_its_index(where):
+    results = list(run_tasks(square, iter(range(30)), **where))
+    assert sorted(results) == [(n, n * n) for n in range(30)]
+
+
+def test_no_tasks(where):
+    assert list(run_tasks(square, [], **where)) == []
+
+
+def test_an_error_comes_out_as_it_is(where):
+    with pytest.raises(AccelError, match=r"^three is too much: give two$"):
+        list(run_tasks(refuse_three, range(8), **where))
+
+
+def test_a_bug_is_not_hidden(where):
+    with pytest.raises(ZeroDivisionError):
+        list(run_tasks(divide, range(8), **where))
+
+
+def test_who_has_seen_enough_may_stop(where):
+    """Without a warning, and what has not begun is dropped."""
+    start = time.monotonic()
+    results = run_tasks(time.sleep, [0.1] * 500, **where)
+    next(results)
+    results.close()
+    assert time.monotonic() - start < 15
+
+
+def test_a_killed_local_process_is_an_error():
+    with pytest.raises(AccelError, match=r"a process was killed .* give fewer --jobs"):
+        list(run_tasks(die, range(4), jobs=2))
+
+
+def test_a_worker_killed_in_mid_run_loses_nothing(cluster, tmp_path):
+    """It is killed when the first result is there and it has begun another task, as the files show:
+    that one is begun twice, and ends once."""
+    tasks = [(tmp_path, n) for n in range(20)]
+    results, killed = {}, None
+    for index, pid in run_tasks(note_and_wait, tasks, cluster=cluster.address):
+        assert index not in results
+        results[index] = pid
+        if killed is None:
+            killed = pid
+            kill_in_its_next_task(pid, tmp_path)
+    assert sorted(results) == list(range(20))
+    assert len(set(results.values()) - {killed}) >= NUM_WORKERS - 1
+    begun = [file.name.partition("-")[0] for file in tmp_path.iterdir()]
+    assert len(set(begun)) == 20 and len(begun) > 20
+
+
+def test_a_task_that_kills_its_workers_is_given_up(cluster):
+    with pytest.raises(AccelError, match="a task killed 2 workers, one after another"):
+        list(run_tasks(die, range(1), cluster=cluster.address))
+
+
+def test_a_scheduler_without_workers(empty_cluster, monkeypatch):
+    monkeypatch.setattr(parallel, "PATIENCE", 1.0)
+    message = (
+        f"has had no worker for 1 seconds: start some with dask worker {empty_cluster.address} "
+    )
+    with pytest.raises(AccelError, match=message):
+        list(run_tasks(square, range(3), cluster=empty_cluster.address))
+
+
+def test_a_scheduler_that_dies(empty_cluster):
+    """In mid-run: it is killed while results are awaited."""
+    results = run_tasks(square, range(3), cluster=empty_cluster.address)
+    scheduler = empty_cluster.processes[0]
+    threading.Timer(1, scheduler.kill).start()
+    with pytest.raises(AccelError, match=r"the connection to the Dask scheduler .* is lost"):
+        list(results)
+    assert scheduler.wait(10) == -signal.SIGKILL
+
+
+def test_a_worker_with_other_sources_is_refused(cluster, monkeypatch):
+    mine = parallel._versions() | {"accel": "0.0.1 (sources 01234567)"}
+    monkeypatch.setattr(parallel, "_versions", lambda: mine)
+    with pytest.raises(AccelError, match=r"has accel .*, and this machine 0\.0\.1 \(sources 01234"):
+        list(run_tasks(square, range(3), cluster=cluster.address))
+
+
+def test_a_worker_without_a_module_is_refused(cluster, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def double(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from only_here import double
+
+    with pytest.raises(AccelError, match="has no module 'only_here': install there"):
+        list(run_tasks(double, range(3), cluster=cluster.address))
+
+
+@pytest.mark.parametrize("address", ["", "here", "tcp://127.0.0.1", "http://[::1", "tcp://x:port"])
+def test_an_address_that_is_none(address):
+    with pytest.raises(AccelError, match=r"like tcp://127.0.0.1:8786, not '"):
+        next(run_tasks(square, range(3), cluster=address))
+
+
+def test_nobody_at_the_address(monkeypatch):
+    monkeypatch.setattr(parallel, "CONNECT_SECONDS", 0.5)
+    message = "there is no Dask scheduler at tcp://127.0.0.1:1: start one with dask scheduler"
+    with pytest.raises(AccelError, match=message):
+        next(run_tasks(square, range(3), cluster="tcp://127.0.0.1:1"))
+
+
+def test_without_dask(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(AccelError, match=r"pip install 'accel-cnn\[cluster\]'"):
+        next(run_tasks(square, range(3), cluster="tcp://127.0.0.1:8786"))
+
+
+def test_jobs_are_not_of_a_cluster():
+    with pytest.raises(AccelError, match="leave out --jobs, or --cluster"):
+        next(run_tasks(square, range(3), jobs=2, cluster="tcp://127.0.0.1:8786"))
