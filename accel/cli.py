@@ -236,6 +236,13 @@ JobsOption = Annotated[
     int | None,
     typer.Option(min=1, metavar="J", help="Simulations side by side. Without it: one a core."),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Run on the workers of a Dask cluster, whose scheduler is there: tcp://HOST:PORT.",
+    ),
+]
 
 
 @app.command(
@@ -245,6 +252,7 @@ JobsOption = Annotated[
         "accel run --network int8.safetensors --images all --json run.json",
         "accel run --report out",
         "accel run --quiet --images 100 --json - | python3 -m json.tool",
+        "accel run --images all --cluster tcp://10.0.0.5:8786",
     )
 )
 def run(
@@ -264,6 +272,7 @@ def run(
     ] = None,
     data: DataFolder = None,
     jobs: JobsOption = None,
+    cluster: ClusterOption = None,
     json_file: JsonOption = None,
     report_folder: Annotated[
         Path | None,
@@ -294,7 +303,7 @@ def run(
         if level == "fl":
             raise AccelError("--vcd needs a level with cycles: cl, rtl or verilator, not fl")
         _check_vcd(vcd)
-    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles, vcd)
+    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles, vcd, cluster)
     _write_record(evaluation.record(ctx.meta[COMMAND]), json_file, page)
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
@@ -617,6 +626,7 @@ def _evaluate(
     jobs: int | None,
     max_cycles: int | None,
     vcd: Path | None = None,
+    cluster: str | None = None,
 ) -> Evaluation:
     """Load what the options name, run it under a progress bar, and print what came out."""
     from accel import evaluate
@@ -636,7 +646,14 @@ def _evaluate(
             work.show(done, what=f"level {level}")
 
         evaluation = evaluate.evaluate(
-            quantized, cfg, found, level=level, jobs=jobs, max_cycles=max_cycles, progress=show
+            quantized,
+            cfg,
+            found,
+            level=level,
+            jobs=jobs,
+            cluster=cluster,
+            max_cycles=max_cycles,
+            progress=show,
         )
     console.print(evaluation.table())
     console.print(evaluation.energy_table())

@@ -313,6 +313,7 @@ def evaluate(
     *,
     level: str,
     jobs: int | None = None,
+    cluster: str | None = None,
     max_cycles: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -324,7 +325,13 @@ def evaluate(
     program = _compile(network, cfg)
     pixels = to_input(images.pixels).numpy()
     run = simulate(
-        program, pixels, level=level, jobs=jobs, max_cycles=max_cycles, progress=progress
+        program,
+        pixels,
+        level=level,
+        jobs=jobs,
+        cluster=cluster,
+        max_cycles=max_cycles,
+        progress=progress,
     )
     expected = run_network(network, program.quantize(pixels))[-1].astype(np.int64)
     return Evaluation(run, images, expected, network.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
@@ -12,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from functools import cache, partial
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,7 +57,7 @@ def run_tasks(
         if jobs == 1:
             yield from ((index, function(task)) for index, task in enumerate(tasks))
             return
-        yield from _through_joblib("loky", jobs, function, tasks)
+        yield from _through_joblib("loky", jobs, partial(_call, function), tasks)
         return
     if jobs is not None:
         raise AccelError(
@@ -65,7 +65,9 @@ def run_tasks(
         )
     client = _connect(cluster)
     try:
-        yield from _through_joblib(_DaskBackend(client, cluster), -1, function, tasks)
+        backend = _DaskBackend(client, cluster)
+        call = partial(_call_there, _versions(), function)
+        yield from _through_joblib(backend, -1, call, tasks)
     finally:
         client.close()
 
@@ -73,7 +75,7 @@ def run_tasks(
 def _through_joblib(
     backend: str | ParallelBackendBase,
     jobs: int,
-    function: Callable[[Task], Result],
+    call: Callable[[int, Task], tuple[int, Result | AccelError]],
     tasks: Iterable[Task],
 ) -> Iterator[tuple[int, Result]]:
     begun = ended = 0
@@ -82,7 +84,7 @@ def _through_joblib(
         nonlocal begun
         for index, task in enumerate(tasks):
             begun += 1
-            yield delayed(_call)(_versions(), function, index, task)
+            yield delayed(call)(index, task)
 
     # One task a batch: it takes seconds, and a batch would be lost as a whole.
     runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1)
@@ -109,23 +111,30 @@ def _through_joblib(
 
 
 def _call(
-    versions: dict[str, str], function: Callable[[Task], Result], index: int, task: Task
+    function: Callable[[Task], Result], index: int, task: Task
 ) -> tuple[int, Result | AccelError]:
     """In the process that runs the task. An error is returned, not raised, because joblib might
     lose it."""
     try:
-        for name, mine in _versions().items():
-            if mine != versions[name]:
-                raise AccelError(
-                    f"a worker on {platform.node()} has {name} {mine}, and this machine "
-                    f"{versions[name]}: install the same in both places, and start the worker anew"
-                )
         return index, function(task)
     except AccelError as e:
         return index, e
 
 
-@functools.cache
+def _call_there(
+    versions: dict[str, str], function: Callable[[Task], Result], index: int, task: Task
+) -> tuple[int, Result | AccelError]:
+    """The same on a worker, if it has these versions."""
+    for name, version in _versions().items():
+        if version != versions[name]:
+            return index, AccelError(
+                f"a worker on {platform.node()} has {name} {version}, and this machine "
+                f"{versions[name]}: install the same in both places, and start the worker anew"
+            )
+    return _call(function, index, task)
+
+
+@cache
 def _versions() -> dict[str, str]:
     """Of all that the bytes of a result depend on; of accel what the files say, not only what they
     are called."""

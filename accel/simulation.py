@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from accel import verilated
 from accel.config import AccelConfig
 from accel.errors import AccelError
+from accel.parallel import run_tasks
 from accel.program import STREAMS, TRAFFIC, Activity, Program
 
 LEVELS = ("fl", "cl", "rtl", "verilator")
@@ -123,6 +124,7 @@ def simulate(
     *,
     level: str = "verilator",
     jobs: int | None = None,
+    cluster: str | None = None,
     max_cycles: int | None = None,
     pauses: int = 0,
     progress: Progress | None = None,
@@ -132,6 +134,8 @@ def simulate(
     images: (N, *input shape), float32 as the float network takes them, or integers already
     quantized. level: ``fl`` (functional), ``cl`` (cycle level), ``rtl`` (PyMTL3's own simulator)
     or ``verilator`` (compiled). jobs: simulations side by side; as many as cores if None.
+    cluster: address of a Dask scheduler, whose workers simulate instead, as
+    :func:`accel.parallel.run_tasks` says; each builds what it needs. The results are the same.
     max_cycles: limit of each simulation; generous if None. pauses: seed, from 1 to 2**64 - 1, of
     random pauses before words are offered and results taken, the same at each level that has
     cycles; 0 for none. progress: called with 0 when building is
@@ -144,45 +148,38 @@ def simulate(
     quantized = program.quantize(images)
     if not len(quantized):
         raise AccelError("there are no images: give at least one")
-    jobs = max(1, min(jobs or os.cpu_count() or 1, len(quantized)))
     words = program.pack_images(quantized)
+    size = _chunk_size(level, len(words))
+    parts = [words[i : i + size] for i in range(0, len(words), size)]
+    # Of 256 cycles, pauses take up to 232.
+    limit = max_cycles or default_limit(program, size) * (16 if pauses else 1)
+    simulation = partial(_run_chunk, level, program, limit, pauses)
 
     start = time.monotonic()
-    driver = verilated.build(program.cfg) if level == "verilator" else None
+    if level == "verilator" and cluster is None:
+        verilated.build(program.cfg)
     build_seconds = time.monotonic() - start
 
     if progress is not None:
         progress(0)
     start = time.monotonic()
-    size = _chunk_size(level, len(words), jobs)
-    parts = [words[i : i + size] for i in range(0, len(words), size)]
-    # Of 256 cycles, pauses take up to 232.
-    limit = max_cycles or default_limit(program, size) * (16 if pauses else 1)
-    chunks: list[Chunk] = []
+    chunks: dict[int, Chunk] = {}
 
     def done(in_chunk: int = 0) -> None:
         if progress is not None:
-            progress(sum(len(c.results) for c in chunks) + in_chunk)
+            progress(sum(len(c.results) for c in chunks.values()) + in_chunk)
 
-    if jobs == 1 or len(parts) == 1:
-        for part in parts:
-            chunks.append(_run_chunk(level, program, part, limit, driver, pauses, done))
-            done()
-    else:
-        # Compiled simulations are processes of their own; NumPy frees the lock.
-        backend = "threading" if level in ("fl", "verilator") else "loky"
-        runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator")
-        work = (delayed(_run_chunk)(level, program, part, limit, driver, pauses) for part in parts)
-        for chunk in runner(work):
-            chunks.append(chunk)
-            done()
-    outputs, winners = program.unpack_results(np.concatenate([c.results for c in chunks]))
+    for index, chunk in _run_chunks(level, simulation, parts, jobs, cluster, done):
+        chunks[index] = chunk
+        done()
+    ordered = tuple(chunks[index] for index in range(len(parts)))
+    outputs, winners = program.unpack_results(np.concatenate([c.results for c in ordered]))
     return Run(
         level=level,
         program=program,
         outputs=outputs,
         winners=winners,
-        chunks=tuple(chunks),
+        chunks=ordered,
         seconds=time.monotonic() - start,
         build_seconds=build_seconds,
     )
@@ -194,11 +191,34 @@ def check_level(level: str) -> None:
         raise AccelError(f"unknown level '{level}': expected one of {', '.join(LEVELS)}")
 
 
-def _chunk_size(level: str, num_images: int, jobs: int) -> int:
+def _chunk_size(level: str, num_images: int) -> int:
     """Images of one simulation: enough to outweigh loading the program, few enough for progress
-    to show."""
+    to show. The same wherever they run, and so are all numbers that come out."""
     least = {"fl": 100, "cl": 10, "rtl": 3, "verilator": 100}[level]
-    return max(least, min(500, -(-num_images // (8 * jobs))))
+    return max(least, min(500, -(-num_images // 16)))
+
+
+def _run_chunks(
+    level: str,
+    simulation: Callable[..., Chunk],
+    parts: list[Words],
+    jobs: int | None,
+    cluster: str | None,
+    done: Progress,
+) -> Iterator[tuple[int, Chunk]]:
+    """Each part's index and what came out of it, in any order."""
+    if cluster is not None:
+        yield from run_tasks(simulation, parts, jobs=jobs, cluster=cluster)
+        return
+    jobs = min(jobs or os.cpu_count() or 1, len(parts))
+    if jobs == 1:
+        yield from ((index, simulation(part, done)) for index, part in enumerate(parts))
+    elif level in ("fl", "verilator"):
+        # Compiled simulations are processes of their own; NumPy frees the lock.
+        runner = Parallel(n_jobs=jobs, backend="threading", return_as="generator")
+        yield from enumerate(runner(delayed(simulation)(part) for part in parts))
+    else:
+        yield from run_tasks(simulation, parts, jobs=jobs)
 
 
 def default_limit(program: Program, num_images: int) -> int:
@@ -212,10 +232,9 @@ def default_limit(program: Program, num_images: int) -> int:
 def _run_chunk(
     level: str,
     program: Program,
-    images: Words,
     limit: int,
-    driver: Any,
     pauses: int,
+    images: Words,
     done: Progress | None = None,
 ) -> Chunk:
     """One simulation, from reset to the last result. done: called with the images of it that are
@@ -228,6 +247,7 @@ def _run_chunk(
         core.load(program.words)
         return Chunk(core.run(images), None, None, None, _traffic(core.program.traffic.get))
     if level == "verilator":
+        driver = verilated.build(program.cfg)
         words = np.array(program.words, np.uint64)
         raw = verilated.run(driver, words, images, program.result_words, limit, pauses)
         if isinstance(raw, list):

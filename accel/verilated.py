@@ -11,6 +11,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from accel.config import AccelConfig
@@ -46,14 +47,10 @@ def build(cfg: AccelConfig, main: Path | None = None) -> Path:
     if not (folder / "driver").exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
-                compile_driver(translate(cfg), cfg, toolchain, main, Path(place))
-                keep = Path(place) / "keep"
-                keep.mkdir()
-                shutil.move(Path(place) / "obj" / "driver", keep / "driver")
-                # Whoever comes first wins: both have built the same.
-                if not folder.exists():
-                    os.rename(keep, folder)
+            # Who comes second, in another thread or process, waits and finds it built.
+            with FileLock(folder.with_name(f"{folder.name}.lock")):
+                if not (folder / "driver").exists():
+                    _build_there(folder, cfg, toolchain, main)
         except OSError as e:
             if not (folder / "driver").exists():
                 raise AccelError(
@@ -61,6 +58,16 @@ def build(cfg: AccelConfig, main: Path | None = None) -> Path:
                     f"XDG_CACHE_HOME to a folder that can be written"
                 ) from e
     return folder / "driver"
+
+
+def _build_there(folder: Path, cfg: AccelConfig, toolchain: Toolchain, main: Path) -> None:
+    """``folder`` is there with the driver in it, or not at all."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
+        compile_driver(translate(cfg), cfg, toolchain, main, Path(place))
+        keep = Path(place) / "keep"
+        keep.mkdir()
+        shutil.move(Path(place) / "obj" / "driver", keep / "driver")
+        os.rename(keep, folder)
 
 
 def run(

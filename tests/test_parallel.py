@@ -11,11 +11,16 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from accel import parallel
+from accel import parallel, verilated
+from accel.compiler import compile
 from accel.errors import AccelError
 from accel.parallel import run_tasks
+from accel.simulation import simulate
+from tests.networks import Conv, Linear, random_images, random_network
+from tests.random_networks import CONFIGS
 
 ROOT = Path(__file__).parents[1]
 NUM_WORKERS = 3
@@ -33,6 +38,8 @@ class Cluster:
 
     def __init__(self, folder):
         self.folder = folder
+        self.cache = folder / "cache"
+        """Of the workers, for compiled simulations."""
         self.processes = []
         file = folder / "scheduler.json"
         self._start(
@@ -54,11 +61,12 @@ class Cluster:
     def _start(self, *arguments):
         # One dead worker does not fail a task, two do.
         environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        environment |= {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(self.cache)}
         with (self.folder / "log").open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments],
                 cwd=ROOT,
-                env=environment | {"PYTHONPATH": str(ROOT)},
+                env=environment,
                 stdout=log,
                 stderr=log,
             )
@@ -239,3 +247,84 @@ def test_without_dask(monkeypatch):
 def test_jobs_are_not_of_a_cluster():
     with pytest.raises(AccelError, match="leave out --jobs, or --cluster"):
         next(run_tasks(square, range(3), jobs=2, cluster="tcp://127.0.0.1:8786"))
+
+
+def assert_same(run, other):
+    """Byte for byte, in all that comes out."""
+    for mine, theirs in zip(run.chunks, other.chunks, strict=True):
+        for name, a, b in zip(mine._fields, mine, theirs, strict=True):
+            assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), name
+    assert run.outputs.tobytes() == other.outputs.tobytes()
+    assert run.winners.tobytes() == other.winners.tobytes()
+
+
+@pytest.fixture(scope="module")
+def program():
+    specs = [Conv(5, (3, 3), 1, 1, True, True), Linear(7, relu=False)]
+    network = random_network(np.random.default_rng(2), (2, 6, 5), specs, signed=True)
+    return compile(network, CONFIGS["narrow"])
+
+
+@pytest.fixture(scope="module")
+def images(program):
+    return random_images(np.random.default_rng(3), program, 250)
+
+
+def test_a_cluster_builds_and_simulates_as_this_machine(cluster, program, images, monkeypatch):
+    """The workers build once, in their own cache, however many they are. The run here, which finds
+    that build, gives the same bytes with one process and with two."""
+    seen = []
+    there = simulate(program, images, cluster=cluster.address, progress=seen.append)
+    assert seen == [0, *sorted(seen[1:])] and seen[-1] == len(images) and len(seen) == 4
+    (driver,) = cluster.cache.rglob("driver")
+    made = driver.stat().st_mtime_ns
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cluster.cache))
+    for jobs in (1, 2):
+        assert_same(there, simulate(program, images, jobs=jobs))
+    assert driver.stat().st_mtime_ns == made
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(cluster, program, images):
+    """It is killed when the first images are done, and the others under way."""
+    client = parallel._connect(cluster.address)
+    pid, *_ = client.run(os.getpid).values()
+    client.close()
+    seen = []
+
+    def kill_at_the_first(done):
+        seen.append(done)
+        if len(seen) == 2:
+            os.kill(pid, signal.SIGKILL)
+
+    options = {"level": "cl", "pauses": 5}
+    there = simulate(
+        program, images, cluster=cluster.address, progress=kill_at_the_first, **options
+    )
+    assert len(seen) == 1 + len(there.chunks) and seen[1] < len(images) / 10
+    assert_same(there, simulate(program, images, jobs=1, **options))
+
+
+def test_a_build_is_made_once(program, tmp_path, monkeypatch):
+    """Also when several ask for it at once."""
+    built = []
+
+    def compile_driver(verilog, cfg, toolchain, main, place):
+        built.append(place)
+        time.sleep(0.5)
+        (place / "obj").mkdir()
+        (place / "obj" / "driver").touch()
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(verilated, "translate", str)
+    monkeypatch.setattr(verilated, "compile_driver", compile_driver)
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(verilated.build(program.cfg)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1 and len(found) == 3
+    assert len(set(found)) == 1 and found[0].exists()
