@@ -51,8 +51,13 @@ test-all: test
 	$(MAKE) wheel
 
 fuzz: $(STAMP)
+ifdef CLUSTER
+	@echo "== random networks on the workers of $(CLUSTER), new ones every time"
+	$(BIN)/python -m tests.fuzz --cluster $(CLUSTER)
+else
 	@echo "== property tests with many more examples, new ones every time"
 	$(PYTEST) --hypothesis-profile=night tests
+endif
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

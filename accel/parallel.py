@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import platform
 import threading
 import time
@@ -42,11 +43,11 @@ def run_tasks(
 ) -> Iterator[tuple[int, Result]]:
     """Yields (index of the task, ``function(task)``) as tasks are done, in any order, each once.
 
-    function: found by its module and name, as pickle does. tasks: taken as they are needed, maybe
-    by another thread; each goes to its process with all that it holds, so large things that all
-    share are better in files. jobs: processes side by side; as many as cores if None, and this one
-    alone if 1. cluster: address of a Dask scheduler, as ``tcp://host:8786``, whose workers run the
-    tasks instead. There a task may be begun more than once, when a worker dies.
+    function: of a module that the other processes have too, or of the script itself. tasks: taken
+    as they are needed, maybe by another thread; each travels with all that it holds. jobs:
+    processes side by side; as many as cores if None, and this one alone if 1. cluster: address of
+    a Dask scheduler, as ``tcp://host:8786``, whose workers run the tasks instead. There a task may
+    be begun more than once, when a worker dies.
 
     Raises :class:`AccelError` if a task does, if processes die of a task, if the cluster cannot be
     reached, loses all its workers, or has other versions than this machine. Tasks that have not
@@ -75,25 +76,15 @@ def run_tasks(
 def _through_joblib(
     backend: str | ParallelBackendBase,
     jobs: int,
-    call: Callable[[int, Task], tuple[int, Result | AccelError]],
+    call: Callable[[int, Task], tuple[int, Result]],
     tasks: Iterable[Task],
 ) -> Iterator[tuple[int, Result]]:
-    begun = ended = 0
-
-    def calls() -> Iterator[Any]:
-        nonlocal begun
-        for index, task in enumerate(tasks):
-            begun += 1
-            yield delayed(call)(index, task)
-
     # One task a batch: it takes seconds, and a batch would be lost as a whole.
     runner = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1)
-    results = runner(calls())
+    results = runner(delayed(call)(index, task) for index, task in enumerate(tasks))
     try:
-        for index, result in results:
-            ended += 1
-            if isinstance(result, AccelError):
-                raise result
+        # Not "yield from", which would close it before the warning is taken care of.
+        for index, result in results:  # noqa: UP028
             yield index, result
     except TerminatedWorkerError as e:
         raise AccelError(
@@ -105,33 +96,24 @@ def _through_joblib(
             # joblib finds it remarkable that what has not begun is dropped.
             warnings.simplefilter("ignore")
             results.close()
-    # joblib notes that a task has failed before it notes how, and in between ends in silence.
-    if ended < begun:
-        raise AccelError(f"{begun - ended} of {begun} tasks failed without a word: run it again")
 
 
-def _call(
-    function: Callable[[Task], Result], index: int, task: Task
-) -> tuple[int, Result | AccelError]:
-    """In the process that runs the task. An error is returned, not raised, because joblib might
-    lose it."""
-    try:
-        return index, function(task)
-    except AccelError as e:
-        return index, e
+def _call(function: Callable[[Task], Result], index: int, task: Task) -> tuple[int, Result]:
+    """In the process that runs the task."""
+    return index, function(task)
 
 
 def _call_there(
     versions: dict[str, str], function: Callable[[Task], Result], index: int, task: Task
-) -> tuple[int, Result | AccelError]:
+) -> tuple[int, Result]:
     """The same on a worker, if it has these versions."""
     for name, version in _versions().items():
         if version != versions[name]:
-            return index, AccelError(
+            raise AccelError(
                 f"a worker on {platform.node()} has {name} {version}, and this machine "
                 f"{versions[name]}: install the same in both places, and start the worker anew"
             )
-    return _call(function, index, task)
+    return index, function(task)
 
 
 @cache
@@ -208,8 +190,13 @@ class _DaskBackend(ParallelBackendBase):  # type: ignore[misc]
         self._stop.set()
 
     def submit(self, func: Any, callback: Any = None) -> Any:
-        # The arguments travel in func: Dask keeps it until it has the result.
-        future = self._client.submit(func, key=f"accel-{uuid4().hex}")
+        import cloudpickle
+
+        # As bytes, which the scheduler hands on: else it would have to know all that is in them.
+        # They stay with it until the result is there, so that a worker may die.
+        future = self._client.submit(
+            lambda task: pickle.loads(task)(), cloudpickle.dumps(func), key=f"accel-{uuid4().hex}"
+        )
         self._futures.add(future)
         future.add_done_callback(callback)
         return future
@@ -222,24 +209,19 @@ class _DaskBackend(ParallelBackendBase):  # type: ignore[misc]
         try:
             return out.result()
         except KilledWorker as e:
-            error = AccelError(
+            raise AccelError(
                 f"a task killed {e.allowed_failures + 1} workers, one after another, perhaps for "
                 f"want of memory: start fewer on a machine, or run it without --cluster to see why"
-            )
-        except (ModuleNotFoundError, RuntimeError) as e:
-            # The scheduler looks into tasks as well, and wraps what it stumbles over.
-            missing = e if isinstance(e, ModuleNotFoundError) else e.__cause__
-            if not isinstance(missing, ModuleNotFoundError):
-                raise
-            error = AccelError(
-                f"the scheduler, or a worker, has no module '{missing.name}': install there what "
-                f"is installed here, and start it anew"
-            )
-        except CancelledError:
-            error = AccelError(
+            ) from e
+        except ModuleNotFoundError as e:
+            raise AccelError(
+                f"a worker has no module '{e.name}': install there what is installed here, and "
+                f"start it anew"
+            ) from e
+        except CancelledError as e:
+            raise AccelError(
                 self._reason or f"the connection to the Dask scheduler at {self._address} is lost"
-            )
-        return [(-1, error)]
+            ) from e
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         self._stop.set()

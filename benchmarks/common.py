@@ -50,9 +50,18 @@ def images(count: int) -> Images:
     return different_images()[np.arange(count) % len(different_images())]
 
 
-def run(level: str, count: int, *, cfg: AccelConfig = base, jobs: int | None = None) -> Run:
+def run(
+    level: str,
+    count: int,
+    *,
+    cfg: AccelConfig = base,
+    jobs: int | None = None,
+    cluster: str | None = None,
+) -> Run:
     """``count`` images through the bundled network. Raises :class:`AccelError` as :func:`check`."""
-    evaluation = evaluate.evaluate(network(), cfg, images(count), level=level, jobs=jobs)
+    evaluation = evaluate.evaluate(
+        network(), cfg, images(count), level=level, jobs=jobs, cluster=cluster
+    )
     check(evaluation.mismatched_outputs, f"level {level}, configuration {cfg}")
     return evaluation.run
 
