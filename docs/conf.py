@@ -38,7 +38,7 @@ nitpick_ignore_regex = [
     # What a public name is made of, and is not itself for users.
     (
         "py:.*",
-        r"(accel\.\w+\.)?(Words|Progress|Chunk|Tensor\.size|Activity|LayerDescriptor|StoredTensor)",
+        r"(accel\.\w+\.)?(Words|Progress|Chunk|Task|Result|Tensor\.size|Activity|LayerDescriptor|StoredTensor)",
     ),
 ]
 autodoc_member_order = "bysource"
