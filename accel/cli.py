@@ -48,7 +48,8 @@ class Commands(TyperGroup):
 EXIT_STATUS = " ".join(
     (
         "Exit status: 0 done, and all is well; 1 the work was done and says no: an output differs",
-        "from PyTorch's, or doctor misses something that is needed; 2 it could not be done: a",
+        "from PyTorch's, levels differ in a sweep, or doctor misses something that is needed; 2 it",
+        "could not be done: a",
         "wrong option, a missing file or tool, something that does not fit; 130 interrupted.",
         "Errors are one line on the standard error. NO_COLOR=1 keeps colours away.",
     )
@@ -567,6 +568,165 @@ def synth(
     for line in synthesis.summary():
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     write_json(json_file, synthesis.record())
+
+
+@app.command(
+    epilog=examples(
+        "accel explore --sweep num_cols=4,8,16 --sweep num_lanes=1,2,4 --fit --plot front.png",
+        "accel explore --sweep num_cols=8,16 --sweep pixel_groups=1,2 --synth generic --jobs 2",
+        "accel explore --config wide --sweep spad_depth=8,16,32 --network a.safetensors "
+        "--network b.safetensors",
+    )
+)
+def explore(
+    ctx: typer.Context,
+    sweep: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FIELD=V,V,...",
+            help="Values of a field of the configuration; once for each field. All combinations "
+            "are tried.",
+        ),
+    ],
+    config: ConfigOption = "base",
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit",
+            help="Make activation, weight and parameter memory of each configuration as small as "
+            "the networks allow.",
+        ),
+    ] = False,
+    network: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Of accel quantize; once for each. Without it: the bundled one."
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Images for each point. Cycles are the same for all; energy is not, since zeros "
+            "save some.",
+        ),
+    ] = 2,
+    data: DataFolder = None,
+    synth_target: Annotated[
+        str | None,
+        typer.Option(
+            "--synth",
+            metavar="NAME|FILE",
+            autocompletion=lambda: ["ecp5", "ecp5-25k", "ice40", "generic"],
+            help="Synthesize each configuration too, for a target of accel synth: minutes each.",
+        ),
+    ] = None,
+    pnr: Annotated[
+        bool, typer.Option("--pnr", help="With --synth: place and route, for clock frequency.")
+    ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Place and route N times, not once; the median."),
+    ] = None,
+    check: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Points that run on Verilated RTL too, which must be equal in cycles and outputs.",
+        ),
+    ] = 2,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="What the front minimises: the first two are the plot's axes, the third its "
+            "colour. Without it: cycles, multipliers, energy; time_us with --pnr; LUTs or area "
+            "with --synth.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE.csv",
+            help="Where the points go, a line each; a sweep goes on with what is there.",
+        ),
+    ] = Path("explore.csv"),
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw the points and the front: png, svg or pdf."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="J", help="Points side by side. Without it: one a core."),
+    ] = None,
+    cluster: ClusterOption = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Try combinations of a configuration's fields: cycles, energy, area, and which are best.
+
+    What was interrupted goes on where it was, by the same command. A point that cannot be is noted
+    with its reason. Exit status 1 if an output or Verilated RTL differs, or nothing was measured.
+    """
+    from accel import data as fashion_mnist
+    from accel import exploration, pareto
+    from accel.config import load_config
+    from accel.synthesis import find_target
+
+    values = exploration.parse_sweep(sweep)
+    base = load_config(config)
+    target = None if synth_target is None else find_target(synth_target)
+    if pnr and target is None:
+        raise AccelError("--pnr places and routes what was synthesized: add --synth TARGET")
+    if seeds is not None and not pnr:
+        raise AccelError("--seeds is a number of runs of place and route: add --pnr")
+    chosen = pareto.choose(objectives, target, pnr)
+    check_json(json_file)
+    if plot is not None:
+        pareto.plot_format(plot)
+        files.check_writable(plot)
+    paths = network or [fashion_mnist.QUANTIZED_NETWORK]
+    with exploration.Results(out) as results:
+        try:
+            with working("reading the networks", "configurations") as work:
+
+                def show(done: int, total: int, what: str) -> None:
+                    work.show(done, total=total, what=what)
+
+                subjects = exploration.load_subjects(paths, images, data)
+                designs = exploration.plan(base, values, subjects, fit=fit)
+                found = exploration.run(
+                    *(designs, subjects, results),
+                    target=synth_target,
+                    seeds=(seeds or 1) if pnr else 0,
+                    checks=check,
+                    jobs=jobs,
+                    cluster=cluster,
+                    progress=show,
+                )
+        except KeyboardInterrupt:
+            error_console.print(
+                f"{out} keeps what was done: the same command goes on from there",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
+            raise
+    outcome = pareto.Outcome(found, chosen, values)
+    if outcome.front:
+        console.print(outcome.table())
+        if plot is not None:
+            files.write(plot, outcome.draw(pareto.plot_format(plot)))
+    for line in outcome.summary(out):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if plot is not None and outcome.front:
+        console.print(f"plot: {plot}", soft_wrap=True, highlight=False, markup=False)
+    write_json(json_file, outcome.record(ctx.meta[COMMAND], out))
+    if not outcome.good:
+        raise typer.Exit(1)
 
 
 @app.command(epilog=examples("accel demo", "accel demo --out pictures --jobs 1"))

@@ -195,6 +195,8 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
         output=network.output,
         output_bytes=_output_bytes(mappings[-1], cfg),
         act_rows=act_rows,
+        weight_words=weight_base,
+        param_words=param_base,
         tensors=tuple(
             StoredTensor(
                 name=f"{mappings[i - 1].layer.name} output" if i else "image",

@@ -84,21 +84,13 @@ class Evaluation:
     @property
     def mismatched_outputs(self) -> int:
         """Logits that differ, and winning classes that are not the first largest logit's."""
-        return int((self.run.outputs != self.expected).sum() + self._wrong_winners.sum())
-
-    @property
-    def _wrong_winners(self) -> NDArray[np.bool_]:
-        # The first largest in the order in which the hardware yields them.
-        order = np.argsort(self.run.program.output_bytes)
-        logits = self.expected.reshape(len(self.expected), -1)[:, order]
-        wrong: NDArray[np.bool_] = self.run.winners != order[logits.argmax(axis=1)]
-        return wrong
+        return self.run.mismatches(self.expected)
 
     @property
     def first_wrong(self) -> int | None:
         """The first image of which anything differs."""
         different = (self.run.outputs != self.expected).reshape(len(self.expected), -1).any(axis=1)
-        images = np.flatnonzero(different | self._wrong_winners)
+        images = np.flatnonzero(different | self.run.wrong_winners(self.expected))
         return int(images[0]) if images.size else None
 
     @property

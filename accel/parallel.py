@@ -67,7 +67,7 @@ def run_tasks(
     client = _connect(cluster)
     try:
         backend = _DaskBackend(client, cluster)
-        call = partial(_call_there, _versions(), function)
+        call = partial(_call_there, versions(), function)
         yield from _through_joblib(backend, -1, call, tasks)
     finally:
         client.close()
@@ -104,25 +104,26 @@ def _call(function: Callable[[Task], Result], index: int, task: Task) -> tuple[i
 
 
 def _call_there(
-    versions: dict[str, str], function: Callable[[Task], Result], index: int, task: Task
+    theirs: dict[str, str], function: Callable[[Task], Result], index: int, task: Task
 ) -> tuple[int, Result]:
     """The same on a worker, if it has these versions."""
-    for name, version in _versions().items():
-        if version != versions[name]:
+    for name, version in versions().items():
+        if version != theirs[name]:
             raise AccelError(
                 f"a worker on {platform.node()} has {name} {version}, and this machine "
-                f"{versions[name]}: install the same in both places, and start the worker anew"
+                f"{theirs[name]}: install the same in both places, and start the worker anew"
             )
     return index, function(task)
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Of all that the bytes of a result depend on; of accel what the files say, not only what they
     are called."""
     digest = hashlib.sha256()
     for package in ("accel", "cl_models", "fl_models", "rtl_models"):
-        for file in sorted(Path(str(resources.files(package))).glob("*.py")):
+        folder = Path(str(resources.files(package)))
+        for file in sorted([*folder.glob("*.py"), *folder.glob("csrc/*")]):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),

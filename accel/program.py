@@ -566,6 +566,10 @@ class Program:
     """For each output element in C order, its byte among those of the result words."""
     act_rows: int
     """Rows of the activation memory in use."""
+    weight_words: int
+    """Words of the weight memory in use."""
+    param_words: int
+    """Words of the parameter memory in use."""
     tensors: tuple[StoredTensor, ...]
     """The input of each layer."""
     max_accumulator: int

@@ -57,6 +57,19 @@ class Run:
     build_seconds: float
     chunks: tuple[Chunk, ...]
 
+    def wrong_winners(self, expected: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether an image's winning class is not that of the first largest of its outputs in
+        ``expected``, (N, *output shape): (N,)."""
+        # The first in the order in which the hardware yields them.
+        order = np.argsort(self.program.output_bytes)
+        logits = expected.reshape(len(expected), -1)[:, order]
+        wrong: NDArray[np.bool_] = self.winners != order[logits.argmax(axis=1)]
+        return wrong
+
+    def mismatches(self, expected: NDArray[np.int64]) -> int:
+        """Outputs that differ from ``expected``, (N, *output shape), and wrong winners."""
+        return int((self.outputs != expected).sum() + self.wrong_winners(expected).sum())
+
     @property
     def logits(self) -> NDArray[np.float64]:
         """The outputs as real numbers."""

@@ -214,8 +214,8 @@ def test_a_scheduler_that_dies(empty_cluster):
 
 
 def test_a_worker_with_other_sources_is_refused(cluster, monkeypatch):
-    mine = parallel._versions() | {"accel": "0.0.1 (sources 01234567)"}
-    monkeypatch.setattr(parallel, "_versions", lambda: mine)
+    mine = parallel.versions() | {"accel": "0.0.1 (sources 01234567)"}
+    monkeypatch.setattr(parallel, "versions", lambda: mine)
     with pytest.raises(AccelError, match=r"has accel .*, and this machine 0\.0\.1 \(sources 01234"):
         list(run_tasks(square, range(3), cluster=cluster.address))
 
