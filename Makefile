@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz lint bench synth docs wheel clean
+.PHONY: help demo test test-all fuzz lint bench synth formal docs wheel clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -17,6 +17,7 @@ help:
 	@echo "               then make docs and make wheel"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
+	@echo "make formal    prove properties of the units, and write the table of docs/verification.md"
 	@echo "make docs      build the documentation, and run its tutorial: build/site/index.html"
 	@echo "make wheel     build the wheel, and run it from an empty environment elsewhere"
 	@echo "make clean     remove what the targets wrote, .venv included"
@@ -65,6 +66,9 @@ bench: $(STAMP)
 synth: $(STAMP)
 	$(BIN)/python -m benchmarks.synthesis
 
+formal: $(STAMP)
+	$(BIN)/python -m formal
+
 docs: $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r docs/requirements.txt
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
@@ -110,4 +114,4 @@ $(STAMP):
 
 clean:
 	rm -rf .venv build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find accel fl_models cl_models rtl_models tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find accel fl_models cl_models rtl_models tests examples benchmarks formal -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Formal proofs about the RTL: ``python -m formal``."""

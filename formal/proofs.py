@@ -1,0 +1,141 @@
+"""What is proven, unit by unit."""
+
+from accel.messages import mk_out
+from formal.prove import Fault, Proof
+from rtl_models.activation_memory import ActivationMemoryRTL
+from rtl_models.image_loader import ImageLoaderRTL
+from rtl_models.operand_fetch import OperandFetchRTL
+from rtl_models.param_sequencer import ParamSequencerRTL
+from rtl_models.pe_array import PEArrayRTL
+from rtl_models.pooling_unit import PoolingUnitRTL
+from rtl_models.program_loader import ProgramLoaderRTL
+from rtl_models.requantizer import RequantizerRTL
+from rtl_models.result_packer import ResultPackerRTL
+from rtl_models.skid_buffer import SkidBufferRTL
+from rtl_models.write_sequencer import WriteSequencerRTL
+
+PROOFS = (
+    Proof(
+        unit="queue of two",
+        what="what is offered stays; none lost, none invented, in order; no third message",
+        make=lambda cfg: SkidBufferRTL(mk_out(cfg)),
+        properties={"top": "skid_buffer.sv"},
+        depth=8,
+        faults=(
+            Fault("takes a third", "recv__rdy = ~tail_val", "recv__rdy = 1'd1"),
+            Fault("forgets the second", "head <= tail", "head <= recv__msg"),
+        ),
+    ),
+    Proof(
+        unit="operand fetch",
+        what="stream rule; a step for each command, in order, with its flags, in 3 cycles",
+        make=OperandFetchRTL,
+        properties={"top": "operand_fetch.sv"},
+        depth=5,
+        faults=(
+            Fault(
+                "moves while it waits",
+                "else if ( go ) begin\n      read_val",
+                "else begin\n      read_val",
+            ),
+        ),
+    ),
+    Proof(
+        unit="PE array",
+        what="stream rule; sums for each last step, in order, with its flags, in 5 cycles",
+        make=PEArrayRTL,
+        properties={"top": "pe_array.sv"},
+        depth=8,
+        faults=(Fault("every step is the last", "valid[2'd3] & last[2'd3]", "valid[2'd3]"),),
+    ),
+    Proof(
+        unit="pooling unit",
+        what="stream rule; a message for each window: the maximum of each column",
+        make=PoolingUnitRTL,
+        properties={"top": "pooling_unit.sv"},
+        depth=4,
+        faults=(Fault("unsigned", "( acc ^ 25'( __const__sign_at_up_best ) ) >", "acc >"),),
+    ),
+    Proof(
+        unit="parameter sequencer",
+        what="while a program runs: stream rule; a message a word read, in order, in 2 cycles",
+        make=ParamSequencerRTL,
+        properties={"top": "param_sequencer.sv"},
+        until={"param": "running"},
+        depth=8,
+        faults=(Fault("forgets", "go = ( ~read_val ) | offer", "go = 1'd1"),),
+    ),
+    Proof(
+        unit="requantizer",
+        what="stream rule",
+        make=RequantizerRTL,
+        depth=16,
+        faults=(
+            Fault("moves while it waits", "advance = ( ~out__val ) | out__rdy", "advance = 1'd1"),
+        ),
+    ),
+    Proof(
+        unit="requantizer control",
+        what="an output for each beat, in 11 cycles; each beat has its columns of its vector",
+        make=RequantizerRTL,
+        properties={"top": "requantizer.sv"},
+        cut=("RequantizerLane",),
+        rule=False,
+        configs=("tiny", "base"),
+        depth=6,
+        faults=(
+            Fault("held too long", "next_val <= ~moves_up", "next_val <= 1'd1"),
+            Fault("no shift", "held <= held >>", "held <= held >> 2 >>"),
+        ),
+    ),
+    Proof(
+        unit="write sequencer",
+        what="stream rule; each output is written, packed, or dropped, and counted",
+        make=WriteSequencerRTL,
+        properties={"top": "write_sequencer.sv", "SkidBufferRTL": "skid_buffer.sv"},
+        depth=8,
+        faults=(Fault("writes what it drops", "( writing & ( ~dropped ) )", "writing"),),
+    ),
+    Proof(
+        unit="result packer",
+        what="stream rule; each output in its word and place; the winning class",
+        make=ResultPackerRTL,
+        properties={"top": "result_packer.sv"},
+        depth=12,
+        faults=(
+            Fault("the last of equals", "( top > best )", "( top >= best )"),
+            Fault("a place too far", "place <= place + 3'd1", "place <= place + 3'd2"),
+        ),
+    ),
+    Proof(
+        unit="image loader",
+        what="each word is written once, in order, while its place is free",
+        make=ImageLoaderRTL,
+        properties={"top": "image_loader.sv", "SkidBufferRTL": "skid_buffer.sv"},
+        depth=8,
+        faults=(Fault("ignores hold", "( ~full ) ) & ( ~hold )", "( ~full ) )"),),
+    ),
+    Proof(
+        unit="program loader",
+        what="each word is a header, or written once within its memory, or dropped after an error",
+        make=ProgramLoaderRTL,
+        properties={"top": "program_loader.sv"},
+        depth=10,
+        faults=(Fault("one word too many", "( past > limit )", "( past > limit + 18'd1 )"),),
+    ),
+    Proof(
+        unit="activation memory",
+        what="bank rule: one request a bank at most, at the tap's row; for all taps and banks",
+        make=ActivationMemoryRTL,
+        properties={"top": "activation_memory.sv"},
+        cut=("MemoryRTL",),
+        depth=2,
+        faults=(
+            Fault(
+                "a rotation too short",
+                "__const__right2_at_up_rotate  = 6'd56",
+                "__const__right2_at_up_rotate  = 6'd55",
+            ),
+        ),
+    ),
+)
