@@ -12,7 +12,7 @@ from typing import Any
 
 from accel import files
 from accel.errors import AccelError
-from benchmarks import columns, drivers, images, levels, same_network, scalesim
+from benchmarks import cluster, columns, drivers, images, levels, same_network, scalesim
 from benchmarks.common import ROOT, error_console, machine, png
 
 SECTIONS = {
@@ -21,6 +21,7 @@ SECTIONS = {
     "drivers": drivers,
     "images": images,
     "columns": columns,
+    "cluster": cluster,
 }
 TEMPLATE = Path(__file__).with_name("template.md")
 DOCS = ROOT / "docs"

@@ -14,7 +14,7 @@ from accel.errors import AccelError
 from accel.evaluate import bundled_network
 from accel.simulation import simulate
 from benchmarks import __main__ as document
-from benchmarks import columns, drivers, same_network, scalesim
+from benchmarks import cluster, columns, drivers, same_network, scalesim
 from benchmarks.common import Spread, Table, check
 from tests.networks import Conv, Linear, random_images, random_network
 
@@ -109,6 +109,17 @@ def test_columns_over_their_mapping() -> None:
     assert [list(line.get_ydata()) for line in left.get_lines()] == [
         [100, 50], [110, 90], [121, 99], [110, 60], [121, 62],
     ]  # fmt: skip
+
+
+def test_two_workers_beside_one() -> None:
+    rates = {
+        "1 local": [90.0, 100.0, 110.0], "1 on a cluster": [80.0, 70.0, 90.0],
+        "2 local": [200.0] * 3, "2 on a cluster": [140.0, 120.0, 150.0],
+    }  # fmt: skip
+    places = cluster.fill({"images": 1000, "rates": rates})
+    assert places["cluster"].rows[1] == ["1 on a cluster", "80 (70 to 90)"]
+    assert (places["cluster_two"], places["cluster_local"]) == ("1.75", "0.80")
+    assert places["cluster_images"] == "1,000"
 
 
 def test_repeated_measurements() -> None:

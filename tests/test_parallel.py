@@ -257,7 +257,10 @@ def assert_same(run, other):
     """Byte for byte, in all that comes out."""
     for mine, theirs in zip(run.chunks, other.chunks, strict=True):
         for name, a, b in zip(mine._fields, mine, theirs, strict=True):
-            assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), name
+            if a is None:
+                assert b is None, name
+            else:
+                assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), name
     assert run.outputs.tobytes() == other.outputs.tobytes()
     assert run.winners.tobytes() == other.winners.tobytes()
 
@@ -286,6 +289,12 @@ def test_a_cluster_builds_and_simulates_as_this_machine(cluster, program, images
     for jobs in (1, 2):
         assert_same(there, simulate(program, images, jobs=jobs))
     assert driver.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("level", ["fl", "rtl"])
+def test_other_levels_run_on_a_cluster(cluster, program, images, level):
+    there = simulate(program, images[:2], level=level, cluster=cluster.address)
+    assert_same(there, simulate(program, images[:2], level=level, jobs=1))
 
 
 def test_accel_run_on_a_cluster(cluster, tmp_path):
