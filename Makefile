@@ -9,12 +9,14 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz lint bench synth formal docs wheel clean
+.PHONY: help demo test test-all fuzz exhaustive stress lint bench synth formal docs wheel clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
 	@echo "make test-all  the same, five times the examples for the Verilog, and on the netlist;"
 	@echo "               then make docs and make wheel"
+	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
+	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
 	@echo "make formal    prove properties of the units, and write the table of docs/verification.md"
@@ -59,6 +61,14 @@ else
 	@echo "== property tests with many more examples, new ones every time"
 	$(PYTEST) --hypothesis-profile=night tests
 endif
+
+exhaustive: $(STAMP)
+	@echo "== every accumulator through the Verilated requantizer, and through PyTorch's kernels"
+	$(BIN)/python -m tests.exhaustive
+
+stress: $(STAMP)
+	@echo "== Verilated accelerators: resets in every cycle, random states, long streams"
+	$(BIN)/python -m tests.rough
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -35,22 +36,25 @@ def cache_folder() -> Path:
     return Path(base) / "accel" / "verilated"
 
 
-def build(cfg: AccelConfig, main: Path | None = None) -> Path:
+def build(
+    cfg: AccelConfig, main: Path | None = None, options: Sequence[str] = VERILATOR_OPTIONS
+) -> Path:
     """The compiled simulation of ``cfg``, from the cache if nothing it was made from has changed.
 
-    main: C++ source of the program around the model, instead of accel's own driver.
+    main: C++ source of the program around the model, instead of accel's own driver. options: of
+    Verilator.
 
     Raises :class:`AccelError` if a tool is missing or fails, or the cache cannot be written.
     """
     toolchain, main = find_toolchain(), main or driver_source()
-    folder = cache_folder() / _key(cfg, toolchain, main)
+    folder = cache_folder() / _key(cfg, toolchain, main, options)
     if not (folder / "driver").exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             # Who comes second, in another thread or process, waits and finds it built.
             with FileLock(folder.with_name(f"{folder.name}.lock")):
                 if not (folder / "driver").exists():
-                    _build_there(folder, cfg, toolchain, main)
+                    _build_there(folder, cfg, toolchain, main, options)
         except OSError as e:
             if not (folder / "driver").exists():
                 raise AccelError(
@@ -60,10 +64,12 @@ def build(cfg: AccelConfig, main: Path | None = None) -> Path:
     return folder / "driver"
 
 
-def _build_there(folder: Path, cfg: AccelConfig, toolchain: Toolchain, main: Path) -> None:
+def _build_there(
+    folder: Path, cfg: AccelConfig, toolchain: Toolchain, main: Path, options: Sequence[str]
+) -> None:
     """``folder`` is there with the driver in it, or not at all."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
-        compile_driver(translate(cfg), cfg, toolchain, main, Path(place))
+        compile_driver(translate(cfg), cfg, toolchain, main, Path(place), options)
         keep = Path(place) / "keep"
         keep.mkdir()
         shutil.move(Path(place) / "obj" / "driver", keep / "driver")
@@ -104,12 +110,17 @@ def run(
         return np.fromfile(paths[2], "<u8")
 
 
-def _key(cfg: AccelConfig, toolchain: Toolchain, main: Path) -> str:
+def _key(
+    cfg: AccelConfig,
+    toolchain: Toolchain,
+    main: Path,
+    options: Sequence[str] = VERILATOR_OPTIONS,
+) -> str:
     """A hash over all that a build depends on: sources, configuration, tools."""
     digest = hashlib.sha256()
     compiler = subprocess.run(["g++", "-v"], capture_output=True, text=True, check=False).stderr
     versions = toolchain.version, metadata.version("pymtl3"), compiler
-    for part in (str(cfg), *versions, *VERILATOR_OPTIONS, *MAKE_OPTIONS):
+    for part in (str(cfg), *versions, *options, *MAKE_OPTIONS):
         digest.update(part.encode() + b"\0")
     for file in (*_sources(), main):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -129,9 +140,15 @@ def driver_source() -> Path:
 
 
 def compile_driver(
-    verilog: str, cfg: AccelConfig, toolchain: Toolchain, main: Path, place: Path
+    verilog: str,
+    cfg: AccelConfig,
+    toolchain: Toolchain,
+    main: Path,
+    place: Path,
+    options: Sequence[str] = VERILATOR_OPTIONS,
 ) -> None:
-    """Compile ``verilog``, the accelerator of ``cfg``, with ``main`` to ``place/obj/driver``.
+    """Compile ``verilog``, whose top module is :func:`accel.translation.module_name`, with ``main``
+    to ``place/obj/driver``.
 
     Raises :class:`AccelError` if a tool fails.
     """
@@ -144,7 +161,7 @@ def compile_driver(
         "--build",
         "-j",
         str(os.cpu_count() or 1),
-        *VERILATOR_OPTIONS,
+        *options,
         "--top-module",
         module_name(cfg),
         "--prefix",

@@ -146,6 +146,7 @@ def run(
     *,
     patience: int = PATIENCE,
     watch: Sequence[str] = (),
+    cycles: int | None = None,
 ) -> Transfers:
     """Resets the component and runs it until all is done, and then for ``DRAIN`` cycles.
 
@@ -153,7 +154,7 @@ def run(
     expected: for each output port the messages that must come, and no others. stalls: for each
     output port, for each message the cycles that it is kept waiting. A message is one of
     accel.messages, or what the port carries (a bitstruct, Bits or an int). watch: names of output
-    ports that are no streams, to be recorded in every cycle.
+    ports that are no streams, to be recorded in every cycle. cycles: to run, whatever is left then.
 
     Raises HarnessError, with the last line traces, if an output differs from what is expected, a
     message comes after the last, a message that waits is withdrawn or changes, or nothing moves
@@ -161,11 +162,11 @@ def run(
     """
     stalls = stalls or {}
     try:
-        return _Run(sim, inputs, expected, stalls, watch).go(patience)
+        return _Run(sim, inputs, expected, stalls, watch).go(patience, cycles)
     except HarnessError as e:
         lines: list[str] = []
         with contextlib.suppress(HarnessError):
-            _Run(sim, inputs, expected, stalls, watch).go(patience, lines)
+            _Run(sim, inputs, expected, stalls, watch).go(patience, cycles, lines)
         raise HarnessError("\n".join([str(e), *lines[-30:]])) from None
 
 
@@ -185,14 +186,14 @@ class _Run:
             _Output(sim, name, items, stalls.get(name, ())) for name, items in expected.items()
         ]
 
-    def go(self, patience: int, trace: list[str] | None = None) -> Transfers:
+    def go(self, patience: int, cycles: int | None, trace: list[str] | None = None) -> Transfers:
         sim, ports = self.sim, [*self.inputs, *self.outputs]
         sim.reset()
         for port in ports:
             port.drive()
         cycle = last_moved = 0
         drain_from: int | None = None
-        while drain_from is None or cycle < drain_from + DRAIN:
+        while cycle != cycles and (drain_from is None or cycle < drain_from + DRAIN):
             sim.eval_combinational()
             if trace is not None and cycle < last_moved + 10:
                 trace.append(f"{cycle:5}: {sim.top.line_trace()}")

@@ -472,6 +472,26 @@ def test_random_stalls_lose_nothing(simulators: Simulators) -> None:
     assert cl.watched == rtl.watched
 
 
+@pytest.mark.parametrize(("level", "step"), [("cl", 3), ("rtl", 31)])
+def test_reset_in_any_cycle(simulators: Simulators, level: str, step: int) -> None:
+    """Wherever a reset cuts a run off, the next one is as the first in every cycle. All cycles, and
+    random states, are in :mod:`tests.rough`."""
+    rng = np.random.default_rng(9)
+    network = random_network(rng, *VARIED["one linear layer"])
+    program = compile(network, SMALL)
+    images = random_images(rng, network, 2)
+    inputs = {
+        "prog": [(word, 0) for word in program.words],
+        "image": [(word, 0) for word in pack(program, images)],
+    }
+    expected = {"result": result_words(program, reference(network, images))}
+    sim = simulators(LEVELS[level], SMALL)
+    first = run(sim, inputs, expected, watch=PORTS)
+    for cycles in range(1, first.timing["result"][-1] + 2, step):
+        run(sim, inputs, expected, cycles=cycles)
+        assert run(sim, inputs, expected, watch=PORTS) == first
+
+
 FASHION = [
     Conv(6, (3, 3), 1, 1, True, True), Conv(16, (3, 3), 1, 0, True, True), Linear(120),
     Linear(84), Linear(10, relu=False),

@@ -457,6 +457,9 @@ def test_driver(program: Program, tmp_path: Path) -> None:
     core.load(program.words)
     core.run(words)
     assert said["traffic"] == [core.program.traffic[i] for i in range(len(program.layers))]
+    # A reset in any cycle, soft or hard, leaves nothing that the next run would show.
+    assert said["resets"] > len(program.words) + program.steps
+    assert said["wrong_after_reset"] == 0
 
 
 def cocotb_case(program: Program) -> dict[str, Any]:

@@ -378,7 +378,7 @@ def test_a_build_is_made_once(program, tmp_path, monkeypatch):
     """Also when several ask for it at once."""
     built = []
 
-    def compile_driver(verilog, cfg, toolchain, main, place):
+    def compile_driver(verilog, cfg, toolchain, main, place, options):
         built.append(place)
         time.sleep(0.5)
         (place / "obj").mkdir()

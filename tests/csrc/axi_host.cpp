@@ -99,6 +99,26 @@ static int fifo_receive(void *, uint64_t *words, size_t count) {
   return !came;
 }
 
+// The streams go on for so many cycles, whatever they have come to then: whether all results have.
+static bool cut_off(const Words &program, const uint64_t *image, size_t image_words,
+                    size_t result_words, uint64_t num_cycles) {
+  size_t next_program = 0, next_image = 0, results = 0;
+  top->m_axis_result_tready = 1;
+  for (uint64_t i = 0; i < num_cycles; i++) {
+    top->s_axis_prog_tvalid = next_program < program.size();
+    top->s_axis_image_tvalid = !top->s_axis_prog_tvalid && next_image < image_words;
+    if (top->s_axis_prog_tvalid) top->s_axis_prog_tdata = program[next_program];
+    if (top->s_axis_image_tvalid) top->s_axis_image_tdata = image[next_image];
+    settle();
+    next_program += top->s_axis_prog_tvalid && top->s_axis_prog_tready;
+    next_image += top->s_axis_image_tvalid && top->s_axis_image_tready;
+    results += top->m_axis_result_tvalid;
+    edge();
+  }
+  top->m_axis_result_tready = top->s_axis_prog_tvalid = top->s_axis_image_tvalid = 0;
+  return results == result_words;
+}
+
 static Words read_words(const char *path) {
   std::FILE *file = std::fopen(path, "rb");
   if (!file) fail(path);
@@ -127,7 +147,7 @@ int main(int argc, char **argv) {
   std::printf("{\"nowhere\": %d, ", accel_open(&nowhere));
   std::printf("\"open\": %d, ", accel_open(&accel));
   std::printf("\"wrong\": %d, ", accel_load(&accel, wrong.data(), wrong.size()));
-  Words result(result_words);
+  Words result(result_words), first_result;
   std::printf("\"run_without\": %d, ",
               accel_run(&accel, images.data(), image_words, result.data(), result_words));
   std::printf("\"load\": %d, ", accel_load(&accel, program.data(), program.size()));
@@ -138,6 +158,7 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < num_images; i++) {
     const uint64_t *image = images.data() + i * image_words;
     const int status = accel_run(&accel, image, image_words, result.data(), result_words);
+    if (!i) first_result = result;
     std::printf("%s{\"status\": %d, \"winner\": %u, \"irq\": %d", i ? ", " : "", status,
                 accel_winner(result.data(), result_words), top->irq);
     // Every byte, the last one first
@@ -172,7 +193,27 @@ int main(int argc, char **argv) {
     }
     std::printf("]");
   }
-  std::printf("]}\n");
+  std::printf("], ");
+  // A reset in every cycle, of one cycle or the driver's own, and then an image.
+  uint64_t resets = 0, failures = 0;
+  Words again(result_words);
+  for (bool all = false; !all; resets++) {
+    for (int hard = 0; hard < 2; hard++) {
+      all = cut_off(program, images.data(), image_words, result_words, resets);
+      if (hard) {
+        top->aresetn = 0;
+        within(1, [] { return false; });
+        top->aresetn = 1;
+      }
+      failures += (hard ? fifo_send(nullptr, ACCEL_STREAM_PROGRAM, program.data(), program.size())
+                        : accel_load(&accel, program.data(), program.size())) != ACCEL_OK ||
+               accel_run(&accel, images.data(), image_words, again.data(), result_words) !=
+                   ACCEL_OK ||
+               again != first_result;
+    }
+  }
+  std::printf("\"resets\": %llu, \"wrong_after_reset\": %llu}\n", (unsigned long long)resets,
+              (unsigned long long)failures);
   delete top;
   return 0;
 }
