@@ -584,8 +584,8 @@ def explore(
         list[str],
         typer.Option(
             metavar="FIELD=V,V,...",
-            help="Values of a field of the configuration; once for each field. All combinations "
-            "are tried.",
+            help="Values of a field of the configuration, as num_cols, pixel_groups, num_lanes or "
+            "spad_depth; once for each field. All combinations are tried.",
         ),
     ],
     config: ConfigOption = "base",
@@ -668,8 +668,9 @@ def explore(
 ) -> None:
     """Try combinations of a configuration's fields: cycles, energy, area, and which are best.
 
-    What was interrupted goes on where it was, by the same command. A point that cannot be is noted
-    with its reason. Exit status 1 if an output or Verilated RTL differs, or nothing was measured.
+    What was interrupted goes on where it was, by the same command.
+
+    Exit status 1 if an output or Verilated RTL differs, or nothing was measured.
     """
     from accel import data as fashion_mnist
     from accel import exploration, pareto

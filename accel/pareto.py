@@ -241,9 +241,11 @@ class Outcome:
         if others:
             colors = {"c": others[0], "cmap": "viridis_r"}
         dots = axis.scatter(
-            x, y, s=60, edgecolors=INK, linewidths=0.8, zorder=3,
-            label=f"Pareto front, {len(best)}", **colors,
+            x, y, s=60, edgecolors=INK, linewidths=0.8, zorder=3, **colors,
         )  # fmt: skip
+        # In the legend without a colour, which there is one of for each dot.
+        axis.scatter([], [], s=60, color="white" if others else FRONT, edgecolors=INK,
+                     linewidths=0.8, label=f"Pareto front, {len(best)}")  # fmt: skip
         if others:
             bar = figure.colorbar(dots, ax=axis, pad=0.02, format=_PLAIN)
             bar.set_label(OBJECTIVES[objectives[2]], color=INK)
