@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -121,6 +122,16 @@ def test_fit_is_the_least_that_holds_all_networks(networks):
                 with pytest.raises(AccelError, match=f"more than {name} = {less}"):
                     compile(subjects[1].network, dataclasses.replace(cfg, **{name: less}))
         assert cfg.act_depth > 16 and cfg.weight_depth > 16
+
+
+@pytest.mark.parametrize(("rows", "depth"), [(1, 16), (16, 16), (17, 32), (64, 64), (65, 128)])
+def test_fit_rounds_activation_memory_up_to_a_power_of_two(networks, monkeypatch, rows, depth):
+    subjects = exploration.load_subjects(networks[:1], 2, None)
+    found = SimpleNamespace(act_rows=rows, weight_words=rows, param_words=rows)
+    monkeypatch.setattr(exploration, "compile", lambda network, cfg: found)
+    (design,) = exploration.plan(base, {"num_cols": (2,)}, subjects, fit=True)
+    assert design.fields["act_depth"] == depth
+    assert design.fields["weight_depth"] == design.fields["param_depth"] == max(rows, 16)
 
 
 def test_fit_leaves_to_each_network_to_say_why_it_cannot_be(networks, out):
