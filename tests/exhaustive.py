@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from accel import numerics, reference, verilated
 from accel.config import AccelConfig, base
 from accel.console import console, working
+from accel.errors import AccelError
 from accel.evaluate import bundled_network
 from accel.toolchain import find_toolchain
 from accel.translation import module_name, translate_component
@@ -322,4 +323,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (AccelError, RuntimeError) as e:
+        sys.exit(f"error: {e}")
