@@ -7,9 +7,9 @@ NETLIST := $(addprefix tests/test_,pe_array.py pooling_unit.py requantizer.py)
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
-test test-all fuzz: export OMP_NUM_THREADS := 1
+test test-all fuzz mutate coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz exhaustive stress lint bench synth formal docs wheel clean
+.PHONY: help demo test test-all fuzz exhaustive stress mutate coverage lint bench synth formal docs wheel clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -17,6 +17,8 @@ help:
 	@echo "               then make docs and make wheel"
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
+	@echo "make mutate    plant faults in the RTL, see that the tests find them: docs/mutants.md"
+	@echo "make coverage  what the tests reach of the Verilated RTL: lines, branches, toggles"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
 	@echo "make formal    prove properties of the units, and write the table of docs/verification.md"
@@ -69,6 +71,15 @@ exhaustive: $(STAMP)
 stress: $(STAMP)
 	@echo "== Verilated accelerators: resets in every cycle, random states, long streams"
 	$(BIN)/python -m tests.rough
+
+mutate: $(STAMP)
+	$(BIN)/python -m tests.mutation
+
+coverage: $(STAMP)
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(PYTEST) --test-verilog=zeros --rtl-coverage=build/coverage tests
+	$(BIN)/python -m tests.coverage build/coverage
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

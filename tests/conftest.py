@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--test-netlist",
         action="store_true",
         help="run RTL tests on the netlist that Yosys makes for an ECP5, in Verilator",
+    )
+    parser.addoption(
+        "--rtl-coverage",
+        type=Path,
+        metavar="FOLDER",
+        help="with --test-verilog: have Verilator count lines and toggles, into files there",
     )
 
 
@@ -78,9 +85,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def cmdline_opts(request: pytest.FixtureRequest) -> dict[str, Any]:
     """PyMTL3's options. Its own fixture of this name has function scope, which Hypothesis rejects,
     and would not let simulators live longer than a test."""
+    coverage = request.config.getoption("rtl_coverage")
     return {
         "test_verilog": request.config.getoption("test_verilog"),
         "test_netlist": request.config.getoption("test_netlist"),
+        "rtl_coverage": coverage and coverage.resolve(),
         "dump_vcd": bool(request.config.getoption("dump_vcd")),
     }
 

@@ -11,6 +11,8 @@ import contextlib
 import fcntl
 import gc
 import hashlib
+import os
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +69,7 @@ class Simulators:
     def __init__(self, opts: Mapping[str, Any], cache: Path) -> None:
         self.opts, self.cache = opts, cache
         self._built: dict[tuple[type, AccelConfig], Simulator] = {}
-        self._imported: list[Any] = []
+        self._imported: list[tuple[Any, Path]] = []
 
     @property
     def verilated(self) -> bool:
@@ -87,8 +89,16 @@ class Simulators:
         return self._built[key]
 
     def close(self) -> None:
-        for component in self._imported:
-            component.finalize()
+        for number, (component, folder) in enumerate(self._imported):
+            place = self.opts["rtl_coverage"]
+            if place:
+                # Verilator leaves coverage.dat in the current folder; the Verilog goes beside it.
+                place = place / f"{os.getpid()}-{number}"
+                place.mkdir()
+                for verilog in folder.glob("*__pickled.v"):
+                    shutil.copy(verilog, place)
+            with contextlib.chdir(place or "."):
+                component.finalize()
         self._built, self._imported = {}, []
         with warnings.catch_warnings():
             # PyMTL3 writes every cycle of a VCD file out at once, but never closes the file.
@@ -101,7 +111,8 @@ class Simulators:
         xinit = self.opts["test_verilog"]
         component.elaborate()
         tag = hashlib.sha256(
-            f"{use_toolchain().version} {xinit} {self.opts['test_netlist']}".encode()
+            f"{use_toolchain().version} {xinit} {self.opts['test_netlist']}"
+            f"{' coverage' if self.opts['rtl_coverage'] else ''}".encode()
         ).hexdigest()[:12]
         name = f"{type(component).__name__}_{component._dsl.args[0]}"
         folder = self.cache / tag / name
@@ -112,10 +123,13 @@ class Simulators:
         ):
             fcntl.flock(lock, fcntl.LOCK_EX)
             imported = self._import(component)
-        self._imported.append(imported)
+        self._imported.append((imported, folder))
         return imported
 
     def _import(self, component: Any) -> Any:
+        if self.opts["rtl_coverage"]:
+            component.set_metadata(VerilogVerilatorImportPass.vl_line_coverage, True)
+            component.set_metadata(VerilogVerilatorImportPass.vl_toggle_coverage, True)
         if not self.opts["test_netlist"]:
             return config_model_with_cmdline_opts(component, dict(self.opts), duts=None)
         component.set_metadata(NetlistImportPass.enable, True)

@@ -14,6 +14,7 @@ from accel.config import AccelConfig, base, wide
 from accel.messages import Ints
 from accel.network import Network
 from accel.program import (
+    INPUT_WORDS,
     TRAFFIC,
     WATCHDOG_CYCLES,
     WORDS_PER_LAYER,
@@ -405,6 +406,47 @@ def test_contradictory_descriptors(simulators: Simulators, name: str) -> None:
     assert found[0].watched == found[1].watched
 
 
+@pytest.mark.parametrize("cfg", CONFIGS, ids=str)
+def test_reset_ends_any_program(simulators: Simulators, cfg: AccelConfig) -> None:
+    """Descriptors, weights and parameters of random bits start whatever they start; after a reset,
+    the next program is exact."""
+    if not simulators.verilated:
+        pytest.skip("Python has no memory beyond its last word; Verilog reads something there")
+    rng = np.random.default_rng(9)
+    network = random_network(rng, *VARIED["one convolution"])
+    images = random_images(rng, network, 2)
+    program = compile(network, cfg)
+    sim = simulators(AcceleratorRTL, cfg)
+    prog, image, result = (sim.port(name) for name in ("prog", "image", "result"))
+    for _ in range(12):
+        contents = {
+            **{header(Packet.LAYER, i): WORDS_PER_LAYER for i in range(cfg.max_layers)},
+            header(Packet.INPUT): INPUT_WORDS,
+            header(Packet.WEIGHTS, 0, 4): 4 * cfg.weight_word_beats,
+            header(Packet.PARAMS, 0, 4): 4 * cfg.num_lanes,
+            header(Packet.RUN, cfg.max_layers): 0,
+        }
+        words = [
+            word
+            for first, count in contents.items()
+            for word in [first, *rng.integers(0, 2**64, count, np.uint64).tolist()]
+        ]
+        sim.reset()
+        for _ in range(len(words) + 600):
+            prog.val @= bool(words)
+            prog.msg @= words[0] if words else 0
+            image.val @= 1
+            image.msg @= int(rng.integers(0, 2**64, dtype=np.uint64))
+            result.rdy @= bool(rng.integers(0, 4))
+            sim.eval_combinational()
+            if words and prog.rdy:
+                words.pop(0)
+            sim.edge()
+        assert not words
+        assert sim.port("running") or sim.port("error")
+        drive(simulators, "rtl", program, images, reference(network, images))
+
+
 @pytest.mark.parametrize("level", ["cl", "rtl"])
 def test_patience_with_the_host(simulators: Simulators, level: str) -> None:
     """A host that is slow with images, or with results, is no error."""
@@ -548,6 +590,31 @@ def test_zero_gating_changes_nothing_else() -> None:
     assert gated.traffic[:, taps].min() > 0
     assert other.traffic[:, taps].max() == 0
     np.testing.assert_array_equal(gated.traffic[:, :taps], other.traffic[:, :taps])
+
+
+def test_nothing_is_read_in_vain(simulators: Simulators, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memories are enabled for the bytes and the words that are counted, and for no others."""
+    if simulators.verilated:
+        pytest.skip("looks at signals within")
+    rng = np.random.default_rng(4)
+    network = random_network(rng, *VARIED["one convolution"])
+    images = random_images(rng, network, 1)
+    program = compile(network, CONFIGS[2])
+    sim = simulators(AcceleratorRTL, program.cfg)
+    fetch, edge = sim.top.operand_fetch, sim.edge
+    reads = [0, 0]
+
+    def counted_edge() -> None:
+        reads[0] += int(fetch.weights.ren)
+        reads[1] += sum(int(memory.ren).bit_count() for memory in fetch.activations)
+        edge()
+
+    monkeypatch.setattr(sim, "edge", counted_edge)
+    drive(simulators, "rtl", program, images, reference(network, images))
+    counts = np.sum(traffic(sim, program), axis=0)
+    assert reads == [counts[TRAFFIC.index(name)] for name in ("weight_words", "activation_bytes")]
+    # Taps beyond the feature map, and beyond the kernel, are not read.
+    assert 0 < reads[1] < 9 * program.cfg.pixel_groups * program.steps
 
 
 def test_levels_agree_through_the_runner() -> None:
