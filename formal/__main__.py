@@ -83,7 +83,8 @@ def _print(results: Results) -> bool:
             said = f"fault '{fault.what}' {said}"
         if wrong and outcome.trace:
             said += f"\n{outcome.trace}"
-        table.add_row(proof.unit, config, str(proof.depth), f"{outcome.seconds:.1f}", said)
+        unit = proof.unit if fault is None else ""
+        table.add_row(unit, config, str(proof.depth), f"{outcome.seconds:.1f}", said)
     console.print(table)
     return any_wrong
 
@@ -94,21 +95,26 @@ def _method(proof: Proof) -> str:
 
 def _write(results: Results) -> None:
     """The table between the markers of docs/verification.md."""
+    before, marker, rest = DOC.read_text(encoding="utf-8").partition(MARKER)
+    _, end, after = rest.partition(END)
+    if not (marker and end):
+        raise AccelError(f"{DOC} has no place for the table: a line {MARKER.strip()}, and {END}")
+    files.write(DOC, "\n".join([before + marker, *_lines(results), "", end + after]))
+
+
+def _lines(results: Results) -> list[str]:
+    """A row for each proof."""
     lines = [
         "| unit | proven | for | how | seconds | planted faults, found in cycle |",
         "|---|---|---|---|---|---|",
     ]
-    for proof in PROOFS:
+    for proof in dict.fromkeys(proof for proof, _, _ in results):
         seconds = [f"{results[proof, config, None].seconds:.0f}" for config in proof.configs]
         how = f"{proof.depth} cycles from reset" if proof.bounded else f"induction, {proof.depth}"
         faults = [f"{f.what}: {results[proof, proof.configs[0], f].step}" for f in proof.faults]
         cells = [proof.unit, proof.what, ", ".join(proof.configs), how, ", ".join(seconds)]
         lines.append(f"| {' | '.join([*cells, '; '.join(faults)])} |")
-    before, marker, rest = DOC.read_text(encoding="utf-8").partition(MARKER)
-    _, end, after = rest.partition(END)
-    if not (marker and end):
-        raise AccelError(f"{DOC} has no place for the table: a line {MARKER.strip()}, and {END}")
-    files.write(DOC, "\n".join([before + marker, *lines, "", end + after]))
+    return lines
 
 
 if __name__ == "__main__":

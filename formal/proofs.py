@@ -1,9 +1,15 @@
 """What is proven, unit by unit."""
 
+from accel.config import TAPS
 from accel.messages import mk_out
+from accel.program import READ_LOOPS
 from formal.prove import Fault, Proof
+from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.activation_memory import ActivationMemoryRTL
+from rtl_models.address_adder import AddressAdderRTL
+from rtl_models.axi_registers import AxiRegistersRTL
 from rtl_models.image_loader import ImageLoaderRTL
+from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.operand_fetch import OperandFetchRTL
 from rtl_models.param_sequencer import ParamSequencerRTL
 from rtl_models.pe_array import PEArrayRTL
@@ -12,6 +18,8 @@ from rtl_models.program_loader import ProgramLoaderRTL
 from rtl_models.requantizer import RequantizerRTL
 from rtl_models.result_packer import ResultPackerRTL
 from rtl_models.skid_buffer import SkidBufferRTL
+from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.tap_rows import TapRowsRTL
 from rtl_models.write_sequencer import WriteSequencerRTL
 
 PROOFS = (
@@ -137,5 +145,112 @@ PROOFS = (
                 "__const__right2_at_up_rotate  = 6'd55",
             ),
         ),
+    ),
+    Proof(
+        unit="tap rows",
+        what="where the nine taps of an address lie, each in a bank of its own",
+        make=lambda cfg: TapRowsRTL(TAPS, cfg.act_addr_nbits),
+        properties={"top": "tap_rows.sv"},
+        depth=2,
+        faults=(
+            Fault(
+                "wraps a tap late",
+                "( 4'( __const__TAPS ) - 4'd1 ) - 4'(t)",
+                "4'( __const__TAPS ) - 4'(t)",
+            ),
+        ),
+    ),
+    Proof(
+        unit="address adder",
+        what="adds bytes' addresses, row and bank",
+        make=lambda cfg: AddressAdderRTL(cfg.act_addr_nbits),
+        properties={"top": "address_adder.sv"},
+        depth=2,
+        faults=(
+            Fault(
+                "carries at ten",
+                "{ a_q, a_r } + { b_q, b_r_up }",
+                "{ a_q, a_r } + { b_q, b_r_up - 4'd1 }",
+            ),
+        ),
+    ),
+    Proof(
+        unit="loop address",
+        what="the bank is 0 to 8, as the bank rule needs it",
+        make=lambda cfg: LoopAddressRTL(len(READ_LOOPS), cfg.act_addr_nbits),
+        properties={"top": "loop_address.sv"},
+        depth=4,
+        faults=(Fault("a stride of nine", "sum__b_r_up <= add_r", "sum__b_r_up <= 4'd1 + add_r"),),
+    ),
+    Proof(
+        unit="progress of the step sequencer",
+        what="issues a step in at most 3 cycles with nothing in its way",
+        make=StepSequencerRTL,
+        properties={"top": "step_sequencer.sv"},
+        cut=("AddressGeneratorRTL",),
+        depth=6,
+        faults=(Fault("waits for good", "any_safe_left | ( written == phase )", "any_safe_left"),),
+    ),
+    Proof(
+        unit="progress of the parameter sequencer",
+        what="a message in at most 5 cycles with nothing in its way",
+        make=ParamSequencerRTL,
+        properties={"top": "param_sequencer_progress.sv"},
+        until={"param": "running"},
+        rule=False,
+        depth=8,
+        faults=(
+            Fault("waits for itself", "offer = ( ~val ) | param__rdy", "offer = val & param__rdy"),
+        ),
+    ),
+    Proof(
+        unit="progress of the write sequencer",
+        what="takes outputs in at most 6 cycles with nothing in its way",
+        make=WriteSequencerRTL,
+        properties={"top": "write_sequencer_progress.sv"},
+        bounded=True,
+        depth=24,
+        faults=(Fault("takes no results", "( packer__rdy | ( ~to_result ) )", "( ~to_result )"),),
+    ),
+    Proof(
+        unit="progress of the image loader",
+        what="takes a word in at most 5 cycles with nothing in its way",
+        make=ImageLoaderRTL,
+        properties={"top": "image_loader_progress.sv"},
+        bounded=True,
+        depth=24,
+        faults=(
+            Fault(
+                "never starts",
+                "start = ( running & ( ~begun ) ) | ends_image",
+                "start = ends_image",
+            ),
+        ),
+    ),
+    Proof(
+        unit="progress of the program loader",
+        what="takes a word in at most 4 cycles with nothing in its way",
+        make=ProgramLoaderRTL,
+        properties={"top": "program_loader_progress.sv"},
+        depth=8,
+        faults=(Fault("looks for good", "adds <= take_header", "adds <= adds | take_header"),),
+    ),
+    Proof(
+        unit="AXI registers",
+        what="responses stay; one for each access, the cycle after it is whole",
+        make=AxiRegistersRTL,
+        properties={"top": "axi_registers.sv"},
+        depth=5,
+        faults=(Fault("does not wait", "else if ( bready ) begin", "else begin"),),
+    ),
+    Proof(
+        unit="accelerator",
+        what="stream rule of all streams in their place, results with their last word's mark",
+        make=AcceleratorRTL,
+        properties={"top": "accelerator.sv"},
+        cut=("MemoryRTL", "ProgramLoaderRTL"),
+        configs=("tiny",),
+        depth=8,
+        faults=(Fault("moves while it waits", "offer = ( ~val ) | param__rdy", "offer = 1'd1"),),
     ),
 )

@@ -77,3 +77,17 @@ module formal_queue #(
       end
     end
 endmodule
+
+// Something moves in the N-th cycle on end, at the latest, in which it can.
+module formal_progress #(
+  parameter N = 4
+) (
+  input clk,
+  input reset,
+  input can,
+  input moves
+);
+  reg [7:0] f_quiet = 0;
+  always @(posedge clk) f_quiet <= ~reset & can & ~moves ? f_quiet + 1 : 0;
+  always @(*) if (~reset & can & ~moves) assert (f_quiet < N - 1);
+endmodule
