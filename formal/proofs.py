@@ -3,6 +3,7 @@
 from accel.config import TAPS
 from accel.messages import mk_out
 from accel.program import READ_LOOPS
+from formal import program
 from formal.prove import Fault, Proof
 from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.activation_memory import ActivationMemoryRTL
@@ -252,5 +253,27 @@ PROOFS = (
         configs=("tiny",),
         depth=8,
         faults=(Fault("moves while it waits", "offer = ( ~val ) | param__rdy", "offer = 1'd1"),),
+    ),
+    Proof(
+        unit="progress of the accelerator",
+        what="no deadlock: two layers, any data, images and results at any time: in 16 cycles some "
+        "message between units moves, or the host is waited for",
+        make=AcceleratorRTL,
+        properties={"top": "accelerator_progress.sv"},
+        cut=(
+            "MemoryRTL",
+            "ProgramLoaderRTL",
+            "Multiplier",
+            "RequantizerLane",
+            "TrafficCountersRTL",
+        ),
+        assumed=program.assumptions,
+        rule=False,
+        bounded=True,
+        configs=("tiny",),
+        depth=48,
+        faults=(
+            Fault("no parameters", "offer = ( ~val ) | param__rdy", "offer = val & param__rdy"),
+        ),
     ),
 )

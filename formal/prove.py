@@ -54,8 +54,9 @@ class Proof:
     a counterexample, and of the induction. bounded: without the induction. rule: also that the
     streams which the component sends obey theirs. until: a signal by whose fall a message that
     waits is withdrawn, of the streams that have one. cut: modules whose outputs are anything at any
-    time, so that more is proven than is asked. configs: presets that it is proven for. faults: each
-    is found in the first of these.
+    time, so that more is proven than is asked. assumed: Verilog for modules, by the names of their
+    classes, of assumptions that depend on the configuration. configs: presets that it is proven
+    for. faults: each is found in the first of these.
     """
 
     unit: str
@@ -67,6 +68,7 @@ class Proof:
     rule: bool = True
     until: dict[str, str] = field(default_factory=dict)
     cut: tuple[str, ...] = ()
+    assumed: Callable[[AccelConfig], dict[str, str]] = lambda cfg: {}
     configs: tuple[str, ...] = ("tiny", "wide")
     faults: tuple[Fault, ...]
 
@@ -172,6 +174,8 @@ def _design(proof: Proof, cfg: AccelConfig, fault: Fault | None) -> str:
     known |= {"WEIGHT_DEPTH": cfg.weight_depth, "WEIGHT_BEATS": cfg.weight_word_beats}
     known |= {"PARAM_DEPTH": cfg.param_depth}
     constants = "".join(f"  localparam {name} = {value};\n" for name, value in known.items())
+    for name, lines in proof.assumed(cfg).items():
+        text = _append(text, name, lines)
     for name, file in proof.properties.items():
         text = _append(text, name, f'{constants}`include "{Path(file).name}"\n')
     return text
