@@ -324,12 +324,15 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[[Record, int], Opened]]:
+def show(browser: Any, tmp_path: Path) -> Iterator[Callable[[Record | Path, int], Opened]]:
     opened = []
 
-    def show(record: Record, width: int) -> Opened:
+    def show(record: Record | Path, width: int) -> Opened:
         file = tmp_path / "report.html"
-        file.write_text(html_report.page(record), encoding="utf-8")
+        if isinstance(record, Path):
+            file = record
+        else:
+            file.write_text(html_report.page(record), encoding="utf-8")
         page = browser.new_page(viewport={"width": width, "height": 800}, is_mobile=width < 500)
         opened.append(page)
         said: list[str] = []
@@ -399,6 +402,18 @@ def test_page(timed: Record, show: Callable[..., Opened], width: int) -> None:
     size = "Math.min(...[...document.querySelectorAll('body *')].map(e => " \
            "parseFloat(getComputedStyle(e).fontSize)))"  # fmt: skip
     assert opened.page.evaluate(size) >= 11
+
+
+def test_the_page_of_the_demo(show: Callable[..., Opened], tmp_path: Path) -> None:
+    """As ``make demo`` writes it, of a run in Verilator."""
+    result = CliRunner().invoke(cli.app, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    for width in (DESKTOP, PHONE):
+        opened = show(tmp_path / "report.html", width)
+        check(opened, CHARTS)
+        text = opened.page.inner_text("body")
+        for words in ("1,000", "93.00%", "0\nof 11,000 outputs differ", "3,697", "accel demo"):
+            assert words in text, words
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
