@@ -51,7 +51,7 @@ EXIT_STATUS = " ".join(
         "from PyTorch's, levels differ in a sweep, or doctor misses something that is needed; 2 it",
         "could not be done: a",
         "wrong option, a missing file or tool, something that does not fit; 130 interrupted.",
-        "Errors are one line on the standard error. NO_COLOR=1 keeps colours away.",
+        "Errors are on the standard error, in one sentence. NO_COLOR=1 keeps colours away.",
     )
 )
 
@@ -358,7 +358,11 @@ def _write_record(record: Record, json_file: Path | None, page: Path | None) -> 
 )
 def trace(
     layer: Annotated[
-        str, typer.Option(metavar="NAME|NUMBER", help="The layer to look at; the first is 0.")
+        str,
+        typer.Option(
+            metavar="NAME|NUMBER",
+            help="The layer to look at, by name or else by number; the first is 0.",
+        ),
     ],
     cycles: Annotated[
         str,
@@ -572,10 +576,9 @@ def synth(
 
 @app.command(
     epilog=examples(
-        "accel explore --sweep num_cols=4,8,16 --sweep num_lanes=1,2,4 --fit --plot front.png",
-        "accel explore --sweep num_cols=8,16 --sweep pixel_groups=1,2 --synth generic --jobs 2",
-        "accel explore --config wide --sweep spad_depth=8,16,32 --network a.safetensors "
-        "--network b.safetensors",
+        "accel explore --sweep num_cols=4,8,16 --fit --plot front.png",
+        "accel explore --sweep num_cols=8,16 --sweep pixel_groups=1,2 --synth generic",
+        "accel explore --sweep spad_depth=8,16 --network a.safetensors",
     )
 )
 def explore(

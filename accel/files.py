@@ -65,4 +65,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _not_writable(path: Path, error: OSError) -> AccelError:
-    return AccelError(f"cannot write {path}: {error.strerror}; name a file that can be written")
+    # Of a file in a folder's place the system says "File exists", or "Not a directory".
+    folder = next(parent for parent in path.parents if os.path.exists(parent))
+    reason = error.strerror if os.path.isdir(folder) else f"{folder} is not a folder"
+    return AccelError(f"cannot write {path}: {reason}; name a file that can be written")

@@ -177,8 +177,9 @@ class Outcome:
         """How many points there are, which failed and why, and what the checks say, a line each."""
         rows, checks = self.sweep.rows, self.sweep.checks
         measured = sum(row["state"] == MEASURED for row in rows)
+        points = "point" if len(rows) == 1 else "points"
         lines = [
-            f"{len(rows):,} points in {file}, {self.sweep.kept:,} of them from before: "
+            f"{len(rows):,} {points} in {file}, {self.sweep.kept:,} of them from before: "
             f"{measured:,} measured, {sum(row['state'] == FAILED for row in rows):,} failed"
         ]
         lines += [self._why(row) for row in self.failed[:FEW]]

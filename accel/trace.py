@@ -81,7 +81,7 @@ def check(level: str, *, waveform: bool) -> None:
 
 
 def find_layer(program: Program, layer: str) -> int:
-    """The layer called ``layer``, or of that number, counted from 0.
+    """The layer called ``layer``, else that of this number, counted from 0.
 
     Raises :class:`AccelError` if there is none.
     """
@@ -90,8 +90,8 @@ def find_layer(program: Program, layer: str) -> int:
         return names.index(layer)
     if layer.isdecimal() and int(layer) < len(names):
         return int(layer)
-    known = ", ".join(f"{i} {name}" for i, name in enumerate(names))
-    raise AccelError(f"there is no layer '{layer}': expected a name or number of {known}")
+    known = ", ".join(f"{name} (number {i})" for i, name in enumerate(names))
+    raise AccelError(f"there is no layer '{layer}': expected one of {known}")
 
 
 def parse_cycles(text: str) -> tuple[int, int]:

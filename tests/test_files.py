@@ -58,6 +58,7 @@ def test_what_cannot_be_written(tmp_path, action, name):
     ) as e:
         action(tmp_path / name)
     assert "None" not in str(e.value)
+    assert ("a_file is not a folder" in str(e.value)) == (name == "a_file/below")
     assert sorted(os.listdir(tmp_path)) == ["a_file", "a_folder"]
 
 

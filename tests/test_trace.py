@@ -192,7 +192,7 @@ def command(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--layer", "conv9"), "there is no layer 'conv9': expected a name or number of 0 conv1"),
+        (("--layer", "conv9"), "there is no layer 'conv9': expected one of conv1 (number 0), "),
         (("--layer", "5"), "there is no layer '5'"),
         (("--layer", "fc3", "--cycles", "3"), "'3' is no range of cycles"),
         (
