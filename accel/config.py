@@ -206,4 +206,7 @@ def load_config(name_or_path: str) -> AccelConfig:
                 f"configuration {path}: unknown field '{name}'; expected preset, "
                 f"{', '.join(sorted(known))}"
             )
-    return dataclasses.replace(PRESETS[preset], **table)
+    try:
+        return dataclasses.replace(PRESETS[preset], **table)
+    except AccelError as e:
+        raise AccelError(f"configuration {path}{str(e).removeprefix('configuration')}") from e

@@ -74,7 +74,7 @@ def test_toml_file(tmp_path) -> None:
 def test_wrong_toml_files_are_named(tmp_path, text: str, message: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
-    with pytest.raises(AccelError, match=message):
+    with pytest.raises(AccelError, match=f"^configuration {file}[: ].*{message}"):
         load_config(str(file))
 
 
