@@ -66,6 +66,6 @@ def _temporary(path: Path) -> Path:
 
 def _not_writable(path: Path, error: OSError) -> AccelError:
     # Of a file in a folder's place the system says "File exists", or "Not a directory".
-    folder = next(parent for parent in path.parents if os.path.exists(parent))
+    folder = next((parent for parent in path.parents if os.path.exists(parent)), path)
     reason = error.strerror if os.path.isdir(folder) else f"{folder} is not a folder"
     return AccelError(f"cannot write {path}: {reason}; name a file that can be written")
