@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -234,6 +235,23 @@ def test_doctor_says_what_is_missing(monkeypatch, tmp_path):
     result = run("doctor", "--json", "-")
     assert result.exit_code == 1
     assert not json.loads(result.stdout)["ok"]
+
+
+def test_doctor_names_an_extra_once(monkeypatch):
+    """Where its packages are not there, but for one that another package brings along."""
+    version = doctor.metadata.version
+    there = ("pytest", *(r.name for r in map(Requirement, doctor.metadata.requires("accel-cnn"))
+                         if r.marker is None))  # fmt: skip
+
+    def some(name):
+        if name not in there:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", some)
+    lines = doctor.advice(doctor.examine())
+    assert "extra dev (optional): pip install 'accel-cnn[dev]'" in lines
+    assert not any(name in line for line in lines for name in ("ruff", "pytest", "mypy"))
 
 
 def test_a_program_serves_instead_of_a_package(monkeypatch, tmp_path):
