@@ -181,6 +181,19 @@ def test_chosen_networks(simulators: Simulators, level: str, cfg: AccelConfig, n
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("cfg", CONFIGS, ids=str)
+def test_as_many_layers_as_there_can_be(
+    simulators: Simulators, level: str, cfg: AccelConfig
+) -> None:
+    """Each with outputs, and so traffic, of its own."""
+    rng = np.random.default_rng(8)
+    layers = [Linear(2 + i % 5, relu=False) for i in range(cfg.max_layers)]
+    network = random_network(rng, (4,), layers)
+    images = random_images(rng, network, 2)
+    drive(simulators, level, compile(network, cfg), images, reference(network, images))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cfg", CONFIGS, ids=str)
 def test_first_of_equal_outputs_wins(simulators: Simulators, level: str, cfg: AccelConfig) -> None:
     """Those that are equal lie in one beat of the requantizer, and in a later one."""
     network = random_network(np.random.default_rng(6), (9,), [Linear(6, relu=False)])
