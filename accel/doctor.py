@@ -145,7 +145,7 @@ def _packages() -> Iterator[Finding]:
             and requirement.name != DISTRIBUTION
         ]
         # Others may bring a few of an extra's packages along, as PyMTL3 does pytest.
-        if 2 * sum(finding.found is not None for finding in found) > len(found):
+        if 4 * sum(finding.found is not None for finding in found) > len(found):
             yield from found
         else:
             command = f"pip install '{DISTRIBUTION}[{extra}]'"
