@@ -48,6 +48,8 @@ test: lint
 test-all: test
 	@echo "== RTL as Verilog once more, registers starting at ones, with five times the examples"
 	$(PYTEST) --test-verilog=ones --hypothesis-profile=more tests
+	@echo "== and starting at other random values, three times"
+	for seed in 1 2 3; do $(PYTEST) --test-verilog=rand --rand-seed=$$seed tests || exit 1; done
 	@echo "== the netlist: units, and whole images on tiny"
 	$(PYTEST) --test-netlist $(NETLIST) tests/test_netlist.py
 	@echo "== the documentation, and its tutorial"

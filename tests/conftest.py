@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pymtl3.passes.backends.verilog.import_.VerilogVerilatorImportConfigs import (
+    VerilogVerilatorImportConfigs,
+)
 
 from tests.harness import Simulators
 from tests.random_networks import summary
@@ -30,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run RTL tests on the netlist that Yosys makes for an ECP5, in Verilator",
     )
     parser.addoption(
+        "--rand-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --test-verilog=rand: other values that registers and memories start with",
+    )
+    parser.addoption(
         "--rtl-coverage",
         type=Path,
         metavar="FOLDER",
@@ -49,6 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
             f"--test-verilog={test_verilog}: expected zeros, ones or rand; write "
             f"--test-verilog=zeros, since without a value the option swallows the next word"
         )
+    seed = config.getoption("rand_seed")
+    if seed and test_verilog != "rand":
+        raise pytest.UsageError("--rand-seed is of --test-verilog=rand: give both")
+    # PyMTL3 takes a seed in the place of "rand", but as text only, which then is none.
+    VerilogVerilatorImportConfigs.get_vl_xinit_seed = lambda _: seed
     for option in UNSUPPORTED:
         if config.getoption(option):
             raise pytest.UsageError(f"--{option.replace('_', '-')} is not supported by these tests")
@@ -89,6 +104,7 @@ def cmdline_opts(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {
         "test_verilog": request.config.getoption("test_verilog"),
         "test_netlist": request.config.getoption("test_netlist"),
+        "rand_seed": request.config.getoption("rand_seed"),
         "rtl_coverage": coverage and coverage.resolve(),
         "dump_vcd": bool(request.config.getoption("dump_vcd")),
     }

@@ -111,7 +111,8 @@ class Simulators:
         xinit = self.opts["test_verilog"]
         component.elaborate()
         tag = hashlib.sha256(
-            f"{use_toolchain().version} {xinit} {self.opts['test_netlist']}"
+            f"{use_toolchain().version} {xinit} {self.opts['rand_seed']} "
+            f"{self.opts['test_netlist']}"
             f"{' coverage' if self.opts['rtl_coverage'] else ''}".encode()
         ).hexdigest()[:12]
         name = f"{type(component).__name__}_{component._dsl.args[0]}"
