@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accel.compiler import compile
-    from accel.config import AccelConfig, load_config
+    from accel.compiler.compile import compile
     from accel.errors import AccelError
-    from accel.network import Network
-    from accel.reference import quantize, run_network
-    from accel.simulation import simulate
-    from accel.translation import translate
+    from accel.frontends.pytorch import quantize
+    from accel.hardware.config import AccelConfig, load_config
+    from accel.network.network import Network
+    from accel.runtimes.qnnpack import run_network
+    from accel.simulation.runner import simulate
+    from accel.verilog.translation import translate
 
 __all__ = [
     "AccelConfig",
@@ -30,15 +31,15 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AccelConfig": "config",
+    "AccelConfig": "hardware.config",
     "AccelError": "errors",
-    "Network": "network",
-    "compile": "compiler",
-    "load_config": "config",
-    "quantize": "reference",
-    "run_network": "reference",
-    "simulate": "simulation",
-    "translate": "translation",
+    "Network": "network.network",
+    "compile": "compiler.compile",
+    "load_config": "hardware.config",
+    "quantize": "frontends.pytorch",
+    "run_network": "runtimes.qnnpack",
+    "simulate": "simulation.runner",
+    "translate": "verilog.translation",
 }
 
 

@@ -16,11 +16,11 @@ from accel.errors import AccelError
 
 # What imports torch is imported by the command that needs it: the others start at once.
 if TYPE_CHECKING:
-    from accel.data import Images
-    from accel.evaluate import Evaluation
-    from accel.network import Network
-    from accel.record import Record
-    from accel.training import FashionNet, Progress, Recipe
+    from accel.fashion_mnist.data import Images
+    from accel.fashion_mnist.training import FashionNet, Progress, Recipe
+    from accel.network.network import Network
+    from accel.reports.record import Record
+    from accel.simulation.evaluate import Evaluation
 
 REPORT = "report.html"
 COMMAND = "accel.command"
@@ -128,8 +128,8 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train the Fashion-MNIST network on the training images."""
-    from accel import training
-    from accel.data import load
+    from accel.fashion_mnist import training
+    from accel.fashion_mnist.data import load
 
     given = {"epochs": epochs, "seed": seed}
     recipe = training.Recipe(**{k: v for k, v in given.items() if v is not None})
@@ -180,8 +180,10 @@ def quantize(
     quiet: QuietOption = False,
 ) -> None:
     """Quantize the Fashion-MNIST network to int8, calibrated on training images."""
-    from accel import data as fashion_mnist
-    from accel import reference, report, training
+    from accel.fashion_mnist import data as fashion_mnist
+    from accel.fashion_mnist import training
+    from accel.frontends import pytorch as reference
+    from accel.reports import tables as report
 
     files.check_writable(out)
     check_json(json_file)
@@ -208,7 +210,7 @@ def quantize(
 
 
 def _train_with_progress(images: Images, recipe: Recipe) -> tuple[FashionNet, dict[str, Any]]:
-    from accel import training
+    from accel.fashion_mnist import training
 
     with working("training", "images") as work:
 
@@ -323,7 +325,7 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Write the page of a run: one HTML file that loads nothing."""
-    from accel.record import load
+    from accel.reports.record import load
 
     page = out / REPORT
     record = load(json_file)
@@ -333,7 +335,7 @@ def report(
 
 
 def _check_vcd(vcd: Path) -> None:
-    from accel.waveform import setup_path
+    from accel.simulation.waveform import setup_path
 
     if vcd.suffix != ".vcd":
         raise AccelError(f"--vcd {vcd}: the file's name must end in .vcd")
@@ -344,7 +346,7 @@ def _check_vcd(vcd: Path) -> None:
 def _write_record(record: Record, json_file: Path | None, page: Path | None) -> None:
     write_json(json_file, record.model_dump(mode="json"))
     if page is not None:
-        from accel.html_report import page as html_page
+        from accel.reports.html_report import page as html_page
 
         files.write(page, html_page(record))
 
@@ -405,10 +407,10 @@ def trace(
     quiet: QuietOption = False,
 ) -> None:
     """Print what each unit holds, cycle by cycle, and who stalls whom."""
-    from accel import evaluate
-    from accel import trace as tracing
-    from accel.config import load_config
-    from accel.waveform import Waveform
+    from accel.hardware.config import load_config
+    from accel.simulation import evaluate
+    from accel.simulation import trace as tracing
+    from accel.simulation.waveform import Waveform
 
     first, last = tracing.parse_cycles(cycles)
     level = level or ("cl" if vcd is None else "rtl")
@@ -490,14 +492,14 @@ def translate(
     quiet: QuietOption = False,
 ) -> None:
     """Write the accelerator as one Verilog file, or with a network as a whole folder."""
-    from accel.config import load_config
-    from accel.translation import module_name
-    from accel.translation import translate as to_verilog
+    from accel.hardware.config import load_config
+    from accel.verilog.translation import module_name
+    from accel.verilog.translation import translate as to_verilog
 
     cfg = load_config(config)
     if network is not None:
-        from accel import handoff
-        from accel.network import Network
+        from accel.network.network import Network
+        from accel.verilog import handoff
 
         quantized = Network.load(network)
         found, source = handoff.images_for(quantized, images or 2, data)
@@ -547,9 +549,9 @@ def synth(
     quiet: QuietOption = False,
 ) -> None:
     """Synthesize the accelerator: what each unit takes, and how fast it is."""
-    from accel.config import load_config
-    from accel.synthesis import find_target, synthesize
-    from accel.translation import module_name, translate
+    from accel.hardware.config import load_config
+    from accel.verilog.synthesis import find_target, synthesize
+    from accel.verilog.translation import module_name, translate
 
     if seeds is not None and not pnr:
         raise AccelError("--seeds is a number of runs of place and route: add --pnr")
@@ -675,10 +677,11 @@ def explore(
 
     Exit status 1 if an output or Verilated RTL differs, or nothing was measured.
     """
-    from accel import data as fashion_mnist
-    from accel import exploration, pareto
-    from accel.config import load_config
-    from accel.synthesis import find_target
+    from accel.exploration import pareto
+    from accel.exploration import sweep as exploration
+    from accel.fashion_mnist import data as fashion_mnist
+    from accel.hardware.config import load_config
+    from accel.verilog.synthesis import find_target
 
     values = exploration.parse_sweep(sweep)
     base = load_config(config)
@@ -746,7 +749,7 @@ def demo(
 
     Leaves a picture, a report to open in a browser, and the figures as JSON.
     """
-    from accel.picture import draw
+    from accel.reports.picture import draw
 
     picture, figures, page = out / "demo.png", out / "demo.json", out / REPORT
     for file in (picture, figures, page):
@@ -793,10 +796,10 @@ def _evaluate(
     cluster: str | None = None,
 ) -> Evaluation:
     """Load what the options name, run it under a progress bar, and print what came out."""
-    from accel import evaluate
-    from accel.config import load_config
-    from accel.network import Network
-    from accel.simulation import check_level
+    from accel.hardware.config import load_config
+    from accel.network.network import Network
+    from accel.simulation import evaluate
+    from accel.simulation.runner import check_level
 
     check_level(level)
     cfg = load_config(config)
@@ -830,8 +833,8 @@ def _evaluate(
 
 def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None) -> None:
     """Prints the first difference, and writes the waveforms around it."""
-    from accel.difference import first_difference, write_waveform
-    from accel.training import to_input
+    from accel.fashion_mnist.training import to_input
+    from accel.simulation.difference import first_difference, write_waveform
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -16,8 +16,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from rich.table import Table
 
-from accel import data, report
-from accel.verilated import cache_folder
+from accel.fashion_mnist import data
+from accel.reports import tables as report
+from accel.simulation.verilated import cache_folder
 
 DISTRIBUTION = "accel-cnn"
 

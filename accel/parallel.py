@@ -123,8 +123,8 @@ def versions() -> dict[str, str]:
     digest = hashlib.sha256()
     for package in ("accel", "cl_models", "fl_models", "rtl_models"):
         folder = Path(str(resources.files(package)))
-        for file in sorted([*folder.glob("*.py"), *folder.glob("csrc/*")]):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("csrc/*")]):
+            digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "accel": f"{metadata.version('accel-cnn')} (sources {digest.hexdigest()[:8]})",

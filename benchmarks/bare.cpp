@@ -1,4 +1,4 @@
-// The bare evaluation loop of a Verilated accelerator: the same streams as accel/csrc/driver.cpp
+// The bare evaluation loop of a Verilated accelerator: the same streams as accel/simulation/csrc/driver.cpp
 // feeds, and nothing else. It counts and records nothing, and does not even look at results.
 //
 //   bare PROGRAM IMAGES RESULTS NUM_IMAGES RESULT_WORDS CYCLES 0

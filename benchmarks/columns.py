@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from accel.config import AccelConfig, base
+from accel.hardware.config import AccelConfig, base
 from benchmarks.common import BLUE, GREY, ORANGE, Table, each, run
 
 NUM_IMAGES = 20

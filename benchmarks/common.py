@@ -18,13 +18,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
-from accel import data, evaluate
-from accel.config import AccelConfig, base
-from accel.data import Images
 from accel.errors import AccelError
-from accel.network import Network
-from accel.simulation import Run
-from accel.toolchain import find_toolchain
+from accel.fashion_mnist import data
+from accel.fashion_mnist.data import Images
+from accel.hardware.config import AccelConfig, base
+from accel.network.network import Network
+from accel.simulation import evaluate
+from accel.simulation.runner import Run
+from accel.simulation.toolchain import find_toolchain
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"

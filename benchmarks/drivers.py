@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from accel import verilated
-from accel.compiler import compile
-from accel.config import base
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
 from accel.errors import AccelError
-from accel.program import Program
-from accel.reference import run_network
-from accel.simulation import Words
-from accel.training import to_input
+from accel.fashion_mnist.training import to_input
+from accel.hardware.config import base
+from accel.runtimes.qnnpack import run_network
+from accel.simulation import verilated
+from accel.simulation.runner import Words
 from benchmarks.common import BUILD, Spread, Table, check, each, images, network
 
 NUM_IMAGES, NUM_IMPORT_IMAGES = 1000, 3

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from accel.config import base
+from accel.hardware.config import base
 from benchmarks import scalesim
 from benchmarks.common import BLUE, GREEN, GREY, ORANGE, Table, each, network, run
 

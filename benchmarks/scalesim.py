@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accel import files
 from accel.errors import AccelError
-from accel.network import Layer, Network
+from accel.network.network import Layer, Network
 from benchmarks.common import BUILD
 
 HERE = Path(__file__).parent

@@ -13,10 +13,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from accel import files
-from accel.config import PRESETS
 from accel.errors import AccelError
-from accel.synthesis import FIGURES, find_target, synthesize
-from accel.translation import module_name, translate
+from accel.hardware.config import PRESETS
+from accel.verilog.synthesis import FIGURES, find_target, synthesize
+from accel.verilog.translation import module_name, translate
 from benchmarks import common
 from benchmarks.common import BLUE, GREEN, ROOT
 

@@ -10,23 +10,20 @@ from numpy.typing import NDArray
 from pymtl3 import Component, InPort, OutPort, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import BUS_NBITS, FETCH_LATENCY, PE_ARRAY_LATENCY, TAPS, AccelConfig
-from accel.messages import Out, Param, Step
-from accel.program import (
-    BYTES_PER_WORD,
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
+from accel.hardware.messages import Out, Param, Step
+from accel.hardware.packets import ProgramMemory
+from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
+from accel.hardware.status import (
     STREAMS,
     TRAFFIC,
     TRAFFIC_NBITS,
     WATCHDOG_CYCLES,
     Activity,
-    LayerDescriptor,
     ProgramError,
-    ProgramMemory,
-    nest_flags,
-    offsets,
-    reads,
-    write_pixels,
 )
+from accel.hardware.walk import nest_flags, offsets, reads, write_pixels
 from cl_models.pe_array import PEArrayCore
 from cl_models.pooling_unit import PoolingUnitCore
 from cl_models.requantizer import RequantizerCore
@@ -488,7 +485,7 @@ class AcceleratorCore:
 
     @property
     def streams(self) -> int:
-        """val and rdy of the streams between the units, see :data:`accel.program.STREAMS`."""
+        """val and rdy of the streams between the units, in the order of ``STREAMS``."""
         vals = (
             self.at_step,
             self.array.out,

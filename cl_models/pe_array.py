@@ -4,8 +4,9 @@ from collections import deque
 
 import numpy as np
 
-from accel.config import PE_ARRAY_LATENCY, TAPS, AccelConfig
-from accel.messages import Acc, Step, mk_acc, mk_step
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.messages import Acc, Step, mk_acc, mk_step
+from accel.hardware.pipeline import PE_ARRAY_LATENCY
 from accel.numerics import wrap
 from cl_models.unit import UnitCL
 

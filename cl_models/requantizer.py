@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from accel.config import REQUANTIZER_LATENCY, AccelConfig
-from accel.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from cl_models.unit import UnitCL
 from fl_models.requantizer import requantize_beats
 

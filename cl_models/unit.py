@@ -4,8 +4,8 @@ from typing import Any
 
 from pymtl3 import update, update_ff
 
-from accel.config import AccelConfig
-from accel.messages import pack, unpack
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import pack, unpack
 from fl_models.unit import UnitPorts
 
 

@@ -11,8 +11,8 @@ from typer.cli import get_docs_for_click
 # fl_models and its like are found whether the project is installed or not.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from accel import registers
 from accel.cli import app
+from accel.hardware import registers
 
 project = "accel"
 author = "The accel authors"

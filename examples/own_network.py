@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import accel
-from accel.data import bundled_images
+from accel.fashion_mnist.data import bundled_images
 
 
 class Net(nn.Module):

@@ -11,17 +11,11 @@ from numpy.typing import NDArray
 from pymtl3 import Component, OutPort, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
+from accel.hardware.packets import ProgramMemory
+from accel.hardware.walk import Reads, offsets, reads, write_pixels
 from accel.numerics import requantize, wrap
-from accel.program import (
-    BYTES_PER_WORD,
-    LayerDescriptor,
-    ProgramMemory,
-    Reads,
-    offsets,
-    reads,
-    write_pixels,
-)
 
 
 class AcceleratorCore:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from accel.config import TAPS, AccelConfig
-from accel.messages import Acc, Step, mk_acc, mk_step
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.messages import Acc, Step, mk_acc, mk_step
 from accel.numerics import wrap
 from fl_models.unit import UnitFL
 

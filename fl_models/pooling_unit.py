@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from accel.config import AccelConfig
-from accel.messages import Acc, Pooled, mk_acc, mk_pooled
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import Acc, Pooled, mk_acc, mk_pooled
 from fl_models.unit import UnitFL
 
 

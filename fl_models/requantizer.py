@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accel.config import AccelConfig
-from accel.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
 from accel.numerics import requantize, wrap
 from fl_models.unit import UnitFL
 

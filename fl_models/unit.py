@@ -6,8 +6,8 @@ from typing import Any
 from pymtl3 import Component, Wire, connect, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import AccelConfig
-from accel.messages import pack, unpack
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import pack, unpack
 
 
 class UnitPorts(Component):

@@ -10,9 +10,10 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from accel import files, report
+from accel import files
 from accel.console import console, working
 from accel.errors import AccelError
+from accel.reports import tables as report
 from formal.proofs import PROOFS
 from formal.prove import ROOT, Fault, Outcome, Proof, prove
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel.compiler import compile
-from accel.config import BUS_NBITS, AccelConfig
-from accel.program import (
-    INPUT_WORDS,
-    PARAM_WORD,
-    WORDS_PER_LAYER,
-    WRITE_WORD,
-    Packet,
-)
+from accel.compiler.compile import compile
+from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.descriptors import INPUT_WORDS, PARAM_WORD, WORDS_PER_LAYER, WRITE_WORD
+from accel.hardware.packets import Packet
 from rtl_models.descriptor_memory import word_nbits
 from tests.networks import Conv, Linear, random_network
 

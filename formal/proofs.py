@@ -1,8 +1,8 @@
 """What is proven, unit by unit."""
 
-from accel.config import TAPS
-from accel.messages import mk_out
-from accel.program import READ_LOOPS
+from accel.hardware.config import TAPS
+from accel.hardware.descriptors import READ_LOOPS
+from accel.hardware.messages import mk_out
 from formal import program
 from formal.prove import Fault, Proof
 from rtl_models.accelerator import AcceleratorRTL

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import PRESETS, AccelConfig
 from accel.errors import AccelError
-from accel.translation import translate_component
+from accel.hardware.config import PRESETS, AccelConfig
+from accel.verilog.translation import translate_component
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "formal"

@@ -4,8 +4,8 @@ from pymtl3 import Component, InPort, OutPort, Wire, connect, mk_bits, update, u
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import BUS_NBITS, TAPS, AccelConfig
-from accel.program import STREAMS, TRAFFIC, TRAFFIC_NBITS
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.status import STREAMS, TRAFFIC, TRAFFIC_NBITS
 from rtl_models.image_loader import ImageLoaderRTL
 from rtl_models.operand_fetch import OperandFetchRTL
 from rtl_models.param_sequencer import ParamSequencerRTL
@@ -34,12 +34,11 @@ class AcceleratorRTL(Component):
     Three sequencers walk the same program: one issues steps, one feeds the requantizer its
     parameters, one puts outputs away. Between them is only the order of the work.
     ``result_last`` marks the last word of an image's result. ``running``: a program is loaded and
-    runs; ``busy``: an image is under way. ``error`` is a :class:`accel.program.ProgramError`.
-    ``activity`` and ``layer`` say what the issue stage does in each cycle
-    (:class:`accel.program.Activity`), ``streams`` who waits for whom: val and rdy of each internal
-    stream, in the order of :data:`accel.program.STREAMS`. What was moved for layer
-    ``traffic_layer`` since it was loaded is on the ports of :data:`accel.program.TRAFFIC`, right
-    when all results have come.
+    runs; ``busy``: an image is under way. ``error`` is a ``ProgramError``. ``activity`` and
+    ``layer`` say what the issue stage does in each cycle (``Activity``), ``streams`` who waits for
+    whom: val and rdy of each internal stream, in the order of ``STREAMS``. What was moved for layer
+    ``traffic_layer`` since it was loaded is on the ports of ``TRAFFIC``, right when all results
+    have come. All of these are declared in :mod:`accel.hardware.status`.
     """
 
     def construct(s, cfg: AccelConfig):

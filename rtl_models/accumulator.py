@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, Wire, sext, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import AccelConfig
+from accel.hardware.config import AccelConfig
 from rtl_models.multiplier import SUM_NBITS
 
 

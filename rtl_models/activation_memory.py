@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.config import TAPS, AccelConfig
+from accel.hardware.config import TAPS, AccelConfig
 from rtl_models.memory import MemoryRTL
 from rtl_models.rotator import RotatorRTL
 

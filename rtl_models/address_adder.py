@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, zext
 
-from accel.config import TAPS
+from accel.hardware.config import TAPS
 
 UP_TO_CARRY = 16 - TAPS
 """What a bank number lacks for its carry to come at nine, as banks want it, not at sixteen."""

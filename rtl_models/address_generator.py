@@ -12,8 +12,8 @@ from pymtl3 import (
     zext,
 )
 
-from accel.config import ACT_NBITS, TAPS, AccelConfig
-from accel.program import LOOP_DX
+from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import LOOP_DX
 from rtl_models.pixel_offset import PixelOffsetRTL
 from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS, TapAddressRTL
 

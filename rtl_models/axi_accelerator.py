@@ -3,9 +3,9 @@
 from pymtl3 import Component, InPort, OutPort, Wire, update
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import BUS_NBITS, AccelConfig
-from accel.program import TRAFFIC
-from accel.registers import ADDRESS_NBITS, DATA_NBITS, WORD_BYTES
+from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.registers import ADDRESS_NBITS, DATA_NBITS, WORD_BYTES
+from accel.hardware.status import TRAFFIC
 from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.axi_registers import AxiRegistersRTL
 

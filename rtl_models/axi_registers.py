@@ -2,9 +2,8 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
 
-from accel.config import AccelConfig, clog2
-from accel.program import TRAFFIC, TRAFFIC_NBITS, Activity
-from accel.registers import (
+from accel.hardware.config import AccelConfig, clog2
+from accel.hardware.registers import (
     ADDRESS_NBITS,
     BY_NAME,
     COUNTERS,
@@ -17,6 +16,7 @@ from accel.registers import (
     WORD_BYTES,
     constants,
 )
+from accel.hardware.status import TRAFFIC, TRAFFIC_NBITS, Activity
 from rtl_models.performance_counter import PerformanceCounterRTL
 
 RESET_CYCLES = 4
@@ -24,7 +24,7 @@ RESET_CYCLES = 4
 
 
 class AxiRegistersRTL(Component):
-    """What :data:`accel.registers.REGISTERS` says, one access of each direction at a time.
+    """What :data:`accel.hardware.registers.REGISTERS` says, one access of each direction at a time.
 
     ::
 

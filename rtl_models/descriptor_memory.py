@@ -2,8 +2,8 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.config import BUS_NBITS, AccelConfig
-from accel.program import FIELDS, LOOP_DX, LOOP_R, PARAM_WORD
+from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.descriptors import FIELDS, LOOP_DX, LOOP_R, PARAM_WORD
 from rtl_models.memory import MemoryRTL, RegisterRTL
 
 

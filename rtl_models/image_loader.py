@@ -3,8 +3,8 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
-from accel.config import BUS_NBITS, TAPS, AccelConfig
-from accel.program import INPUT_WORDS, LOOP_COUNT, LOOP_Q, LOOP_R
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import INPUT_WORDS, LOOP_COUNT, LOOP_Q, LOOP_R
 from rtl_models.loop_nest import LoopNestRTL
 from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.tap_rows import TapRowsRTL

@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.program import LOOP_COUNT
+from accel.hardware.descriptors import LOOP_COUNT
 
 
 class LoopCountersRTL(Component):

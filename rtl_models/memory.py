@@ -9,7 +9,7 @@ what the docstrings say of time holds for it too. ``reset`` does nothing to eith
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.config import clog2
+from accel.hardware.config import clog2
 
 
 class MemoryRTL(Component):

@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, Wire, sext, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import ACT_NBITS
+from accel.hardware.config import ACT_NBITS
 
 SUM_NBITS = 20
 """Holds the sum of nine products of 9-bit by 8-bit signed numbers: |sum| <= 9 * 2**15 < 2**19."""
@@ -13,8 +13,8 @@ class Multiplier(Component):
     """``product`` of what ``x`` and ``w`` were when ``en`` was last set, signed, a cycle later.
 
     A module of its own, so that the multiplier of a technology can take its place, registers and
-    all: ``accel/csrc/ecp5_multiplier.v`` is an ECP5's. Operands are extended to the product's width
-    first; synthesis drops the copies of the sign bit. Nothing is reset.
+    all: ``accel/verilog/csrc/ecp5_multiplier.v`` is an ECP5's. Operands are extended to the
+    product's width first; synthesis drops the copies of the sign bit. Nothing is reset.
     """
 
     def construct(s):

@@ -3,8 +3,8 @@
 from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
-from accel.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
-from accel.messages import mk_step
+from accel.hardware.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.messages import mk_step
 from rtl_models.activation_memory import ActivationMemoryRTL
 from rtl_models.address_generator import mk_command
 from rtl_models.wide_memory import WideMemoryRTL

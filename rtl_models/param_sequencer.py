@@ -3,9 +3,9 @@
 from pymtl3 import Component, InPort, Wire, concat, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
-from accel.config import ACT_NBITS, BUS_NBITS, AccelConfig
-from accel.messages import mk_param
-from accel.program import PARAM_WORD
+from accel.hardware.config import ACT_NBITS, BUS_NBITS, AccelConfig
+from accel.hardware.descriptors import PARAM_WORD
+from accel.hardware.messages import mk_param
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.wide_memory import WideMemoryRTL
 

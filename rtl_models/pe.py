@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, Wire, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import ACT_NBITS, AccelConfig
+from accel.hardware.config import ACT_NBITS, AccelConfig
 from rtl_models.memory import RegisterFileRTL
 from rtl_models.multiplier import SUM_NBITS, Multiplier
 

@@ -4,8 +4,8 @@ from pymtl3 import Component, Wire, concat, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
-from accel.config import ACT_NBITS, TAPS, AccelConfig
-from accel.messages import mk_acc, mk_step
+from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
+from accel.hardware.messages import mk_acc, mk_step
 from rtl_models.accumulator import Accumulator
 from rtl_models.pe import PE
 

@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, mk_bits, update, zext
 
-from accel.program import LOOP_DX
+from accel.hardware.descriptors import LOOP_DX
 from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
 
 

@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, mk_bits, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import AccelConfig
+from accel.hardware.config import AccelConfig
 
 
 class PoolingLane(Component):

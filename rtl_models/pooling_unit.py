@@ -4,8 +4,8 @@ from pymtl3 import Component, Wire, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
-from accel.config import AccelConfig
-from accel.messages import mk_acc, mk_pooled
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import mk_acc, mk_pooled
 from rtl_models.pooling_lane import PoolingLane
 
 

@@ -3,8 +3,10 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_or, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
-from accel.config import BUS_NBITS, AccelConfig
-from accel.program import INPUT_WORDS, WORDS_PER_LAYER, Packet, ProgramError
+from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.descriptors import INPUT_WORDS, WORDS_PER_LAYER
+from accel.hardware.packets import Packet
+from accel.hardware.status import ProgramError
 
 # As many as the largest memory has, and what can be added without an overflow.
 COUNT_NBITS, PAST_NBITS = 17, 18
@@ -24,9 +26,9 @@ class ProgramLoaderRTL(Component):
     so far have been computed and their results are gone (``idle``): then ``close`` first keeps new
     images out for a cycle, and if none has slipped in, the packet comes. ``running`` falls with its
     header, and rises with the third cycle after that of RUN. What goes to the memories comes from
-    registers. ``error`` is an :class:`accel.program.ProgramError`; after one, and after ``stuck``,
-    every word is taken and dropped, until reset. Reset state: not running, no error, waiting for a
-    header, no descriptor loaded.
+    registers. ``error`` is a :class:`accel.hardware.status.ProgramError`; after one, and after
+    ``stuck``, every word is taken and dropped, until reset. Reset state: not running, no error,
+    waiting for a header, no descriptor loaded.
     """
 
     def construct(s, cfg: AccelConfig):

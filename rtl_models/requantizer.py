@@ -4,8 +4,9 @@ from pymtl3 import Component, Wire, concat, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
-from accel.config import ACT_NBITS, REQUANTIZER_LATENCY, AccelConfig
-from accel.messages import mk_out, mk_param, mk_pooled
+from accel.hardware.config import ACT_NBITS, AccelConfig
+from accel.hardware.messages import mk_out, mk_param, mk_pooled
+from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from rtl_models.requantizer_lane import RequantizerLane
 
 NUM_STAGES = REQUANTIZER_LATENCY

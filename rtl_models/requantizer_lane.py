@@ -17,7 +17,7 @@ from pymtl3 import (
 )
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
-from accel.config import ACT_NBITS, AccelConfig
+from accel.hardware.config import ACT_NBITS, AccelConfig
 
 
 class RequantizerLane(Component):

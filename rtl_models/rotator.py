@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
 
-from accel.config import TAPS
+from accel.hardware.config import TAPS
 
 
 class RotatorRTL(Component):

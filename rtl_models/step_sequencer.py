@@ -2,8 +2,8 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_and, update, update_ff
 
-from accel.config import BUS_NBITS, FETCH_LATENCY, PE_ARRAY_LATENCY, TAPS, AccelConfig
-from accel.program import (
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import (
     LOOP_COUNT,
     LOOP_DX,
     LOOP_DY,
@@ -11,8 +11,9 @@ from accel.program import (
     LOOP_R,
     PARAM_WORD,
     PIXEL_WORD,
-    Activity,
 )
+from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
+from accel.hardware.status import Activity
 from rtl_models.address_generator import AddressGeneratorRTL, mk_command, mk_issued
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_counters import LoopCountersRTL

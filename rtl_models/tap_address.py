@@ -2,8 +2,8 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
 
-from accel.config import TAPS, AccelConfig
-from accel.program import LOOP_DX, READ_LOOPS
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import LOOP_DX, READ_LOOPS
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_offset import LoopOffsetRTL
 from rtl_models.tap_rows import TapRowsRTL

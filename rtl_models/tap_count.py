@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, update, zext
 
-from accel.config import TAPS
+from accel.hardware.config import TAPS
 
 
 class TapCountRTL(Component):

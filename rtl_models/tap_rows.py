@@ -2,7 +2,7 @@
 
 from pymtl3 import Bits1, Component, InPort, OutPort, Wire, concat, mk_bits, update
 
-from accel.config import TAPS
+from accel.hardware.config import TAPS
 
 
 class TapRowsRTL(Component):

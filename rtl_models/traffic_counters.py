@@ -1,9 +1,9 @@
-"""Counts what each layer moves: see :data:`accel.program.TRAFFIC`."""
+"""Counts what each layer moves: see :data:`accel.hardware.status.TRAFFIC`."""
 
 from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
 
-from accel.config import ACT_NBITS, TAPS, AccelConfig
-from accel.program import TRAFFIC, TRAFFIC_NBITS
+from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
+from accel.hardware.status import TRAFFIC, TRAFFIC_NBITS
 from rtl_models.memory import RegisterFileRTL
 from rtl_models.tap_count import TapCountRTL
 

@@ -2,8 +2,8 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update_ff
 
-from accel.config import clog2
-from accel.program import WATCHDOG_CYCLES
+from accel.hardware.config import clog2
+from accel.hardware.status import WATCHDOG_CYCLES
 
 
 class WatchdogRTL(Component):

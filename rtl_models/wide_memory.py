@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.config import BUS_NBITS, clog2
+from accel.hardware.config import BUS_NBITS, clog2
 from rtl_models.memory import MemoryRTL
 
 

@@ -3,9 +3,9 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.config import BUS_NBITS, TAPS, AccelConfig
-from accel.messages import mk_out
-from accel.program import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS, WRITE_WORD
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS, WRITE_WORD
+from accel.hardware.messages import mk_out
 from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_nest import LoopNestRTL

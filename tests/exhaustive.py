@@ -23,13 +23,15 @@ import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from accel import numerics, reference, verilated
-from accel.config import AccelConfig, base
+from accel import numerics
 from accel.console import console, working
 from accel.errors import AccelError
-from accel.evaluate import bundled_network
-from accel.toolchain import find_toolchain
-from accel.translation import module_name, translate_component
+from accel.hardware.config import AccelConfig, base
+from accel.runtimes import qnnpack
+from accel.simulation import verilated
+from accel.simulation.evaluate import bundled_network
+from accel.simulation.toolchain import find_toolchain
+from accel.verilog.translation import module_name, translate_component
 from rtl_models.requantizer import RequantizerRTL
 
 F32 = np.float32
@@ -279,7 +281,7 @@ def run(group: Group, driver: Path, done: Callable[[int], None]) -> list[Differe
     # What computes is another process, or PyTorch, which frees the lock.
     runner = Parallel(n_jobs=os.cpu_count(), backend="threading", return_as="generator")
     found, total = [], 0
-    with reference._engine(), reference._quiet():
+    with qnnpack.engine(), qnnpack.quiet():
         work = (delayed(compare)(driver, part, group.source) for part in parts)
         for part, difference in zip(parts, runner(work), strict=True):
             total += part.count

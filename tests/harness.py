@@ -23,10 +23,10 @@ from pymtl3 import mk_bits
 from pymtl3.passes.backends.verilog import VerilogPlaceholderPass, VerilogVerilatorImportPass
 from pymtl3.stdlib.test_utils import config_model_with_cmdline_opts
 
-from accel.config import AccelConfig
-from accel.messages import pack, unpack
-from accel.pymtl import prepare
-from accel.toolchain import use_toolchain
+from accel.hardware.config import AccelConfig
+from accel.hardware.messages import pack, unpack
+from accel.hardware.pymtl import prepare
+from accel.simulation.toolchain import use_toolchain
 from tests.netlist import NetlistImportPass
 
 PATIENCE = 500
@@ -168,8 +168,9 @@ def run(
     inputs: for each input port the messages, each with a delay: cycles without an offer before it.
     expected: for each output port the messages that must come, and no others. stalls: for each
     output port, for each message the cycles that it is kept waiting. A message is one of
-    accel.messages, or what the port carries (a bitstruct, Bits or an int). watch: names of output
-    ports that are no streams, to be recorded in every cycle. cycles: to run, whatever is left then.
+    accel.hardware.messages, or what the port carries (a bitstruct, Bits or an int). watch: names of
+    output ports that are no streams, to be recorded in every cycle. cycles: to run, whatever is
+    left then.
 
     Raises HarnessError, with the last line traces, if an output differs from what is expected, a
     message comes after the last, a message that waits is withdrawn or changes, or nothing moves
@@ -333,7 +334,7 @@ class _Output:
         value = _from_int(self.type, bits)
         try:
             return unpack(self.sim.cfg, value)
-        except TypeError:  # none of accel.messages
+        except TypeError:  # none of accel.hardware.messages
             return value
 
     @property

@@ -54,7 +54,7 @@ CPU_SECONDS = 900
 """A mutant that needs more hangs: the longest test run without one takes a third of it."""
 
 SLOW_IMPORTS = (
-    "torch.ao.quantization", "pymtl3", "hypothesis.strategies", "accel.reference",
+    "torch.ao.quantization", "pymtl3", "hypothesis.strategies", "accel.frontends.pytorch",
     "cl_models.accelerator", "fl_models.accelerator",
 )  # fmt: skip
 """None of them imports the RTL."""
@@ -401,7 +401,7 @@ def _run(mutant: Mutant, stage: Stage, place: Path) -> tuple[str, str]:
     if not plugin.asserted:
         # Did the tests see something wrong, or is this no hardware at all?
         try:
-            importlib.import_module("accel.translation").translate_axi(_small())
+            importlib.import_module("accel.verilog.translation").translate_axi(_small())
         except Exception as e:
             return "stillborn", type(e).__name__
     if status != pytest.ExitCode.TESTS_FAILED:

@@ -11,10 +11,10 @@ from pathlib import Path
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.passes.backends.verilog.VerilogTranslationImportPass import VerilogTranslationImportPass
 
-from accel.synthesis import find_target, netlist
+from accel.verilog.synthesis import find_target, netlist
 
 BLOCKS = Path(__file__).parent / "csrc" / "ecp5_blocks.v"
-MULTIPLIER = Path(__file__).parents[1] / "accel" / "csrc" / "ecp5_multiplier.v"
+MULTIPLIER = Path(__file__).parents[1] / "accel" / "verilog" / "csrc" / "ecp5_multiplier.v"
 
 
 def with_models(verilog: str, top: str) -> str:

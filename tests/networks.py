@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel.compiler import compile
-from accel.config import AccelConfig
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
 from accel.errors import AccelError
-from accel.network import Layer, Network, Tensor, layer_output_shape
-from accel.program import Program
+from accel.hardware.config import AccelConfig
+from accel.network.network import Layer, Network, Tensor, layer_output_shape
 
 
 class Conv(NamedTuple):

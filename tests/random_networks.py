@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from accel.compiler import compile
-from accel.config import AccelConfig, base, tiny
+from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.messages import Ints
-from accel.network import Network, layer_output_shape
-from accel.reference import run_network
-from accel.simulation import simulate
+from accel.hardware.config import AccelConfig, base, tiny
+from accel.hardware.messages import Ints
+from accel.network.network import Network, layer_output_shape
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import simulate
 from tests.networks import Conv, Linear, random_network
 
 NUM_IMAGES = 3

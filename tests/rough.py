@@ -18,16 +18,16 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from accel import verilated
-from accel.compiler import compile
-from accel.config import PRESETS, AccelConfig
+from accel.compiler.compile import compile
 from accel.console import console, working
 from accel.errors import AccelError
-from accel.evaluate import bundled_network, test_images
-from accel.messages import Ints
-from accel.network import Network
-from accel.reference import run_network
-from accel.training import to_input
+from accel.fashion_mnist.training import to_input
+from accel.hardware.config import PRESETS, AccelConfig
+from accel.hardware.messages import Ints
+from accel.network.network import Network
+from accel.runtimes.qnnpack import run_network
+from accel.simulation import verilated
+from accel.simulation.evaluate import bundled_network, test_images
 from tests.networks import Conv, Linear, random_images, random_network
 from tests.test_accelerator import result_words
 

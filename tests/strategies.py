@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from accel.config import TAPS, AccelConfig
-from accel.messages import Acc, Ints, Param, Pooled, Step
-from accel.network import Network, layer_output_shape
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.messages import Acc, Ints, Param, Pooled, Step
+from accel.network.network import Network, layer_output_shape
 from accel.numerics import wrap
 from tests.networks import Conv, Linear, random_network
 

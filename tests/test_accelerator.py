@@ -9,25 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.compiler import compile
-from accel.config import AccelConfig, base, wide
-from accel.messages import Ints
-from accel.network import Network
-from accel.program import (
-    INPUT_WORDS,
-    TRAFFIC,
-    WATCHDOG_CYCLES,
-    WORDS_PER_LAYER,
-    Activity,
-    LayerDescriptor,
-    Loop,
-    Packet,
-    Program,
-    ProgramError,
-    header,
-)
-from accel.reference import run_network
-from accel.simulation import simulate
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
+from accel.hardware.config import AccelConfig, base, wide
+from accel.hardware.descriptors import INPUT_WORDS, WORDS_PER_LAYER, LayerDescriptor, Loop
+from accel.hardware.messages import Ints
+from accel.hardware.packets import Packet, header
+from accel.hardware.status import TRAFFIC, WATCHDOG_CYCLES, Activity, ProgramError
+from accel.network.network import Network
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import simulate
 from cl_models.accelerator import AcceleratorCL
 from fl_models.accelerator import AcceleratorCore, AcceleratorFL
 from rtl_models.accelerator import AcceleratorRTL

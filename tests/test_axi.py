@@ -15,13 +15,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from accel.compiler import compile
-from accel.config import AccelConfig
-from accel.network import Network
-from accel.program import TRAFFIC, Activity, Packet, Program, ProgramError, header
-from accel.pymtl import prepare
-from accel.reference import run_network
-from accel.registers import (
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
+from accel.hardware.config import AccelConfig
+from accel.hardware.packets import Packet, header
+from accel.hardware.pymtl import prepare
+from accel.hardware.registers import (
     ADDRESS_NBITS,
     BY_NAME,
     COUNTERS,
@@ -33,9 +32,12 @@ from accel.registers import (
     constants,
     markdown,
 )
-from accel.toolchain import find_toolchain
-from accel.translation import AXI_TOP, translate_axi
-from accel.verilated import MAKE_OPTIONS
+from accel.hardware.status import TRAFFIC, Activity, ProgramError
+from accel.network.network import Network
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.toolchain import find_toolchain
+from accel.simulation.verilated import MAKE_OPTIONS
+from accel.verilog.translation import AXI_TOP, translate_axi
 from fl_models.accelerator import AcceleratorCore
 from rtl_models.axi_registers import RESET_CYCLES, AxiRegistersRTL
 from rtl_models.performance_counter import PerformanceCounterRTL
@@ -406,7 +408,7 @@ def run_tool(command: list[Any], folder: Path) -> str:
 def test_driver(program: Program, tmp_path: Path) -> None:
     """The C driver finds the accelerator, is told of a wrong program, runs a good one: the results
     are PyTorch's, the counters those of the functional model."""
-    csrc = Path(str(resources.files("accel") / "csrc"))
+    csrc = Path(str(resources.files("accel") / "verilog" / "csrc"))
     own = Path(__file__).parent / "csrc"
     (tmp_path / "accelerator.sv").write_text(translate_axi(SMALL))
     (tmp_path / "accel_regs.h").write_text(c_header())

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from accel import verilated
-from accel.compiler import compile
-from accel.config import AccelConfig
+from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.evaluate import bundled_network
-from accel.simulation import simulate
+from accel.hardware.config import AccelConfig
+from accel.simulation import verilated
+from accel.simulation.evaluate import bundled_network
+from accel.simulation.runner import simulate
 from benchmarks import __main__ as document
 from benchmarks import cluster, columns, drivers, same_network, scalesim
 from benchmarks.common import Spread, Table, check

@@ -15,10 +15,15 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from accel import cli, data, evaluate, reference, simulation, training
-from accel.data import Images
-from accel.network import Network
-from accel.training import FashionNet
+from accel import cli
+from accel.fashion_mnist import data, training
+from accel.fashion_mnist.data import Images
+from accel.fashion_mnist.training import FashionNet
+from accel.frontends import pytorch
+from accel.network.network import Network
+from accel.runtimes import qnnpack
+from accel.simulation import evaluate
+from accel.simulation import runner as simulation
 from tests.networks import Linear, random_network
 
 RNG = np.random.default_rng(5)
@@ -230,7 +235,7 @@ def test_interrupted(tmp_path, monkeypatch, command, float_file):
     out = tmp_path / "out"
     out.write_bytes(b"good")
     monkeypatch.setattr(training, "train", interrupted)
-    monkeypatch.setattr(reference, "quantize", interrupted)
+    monkeypatch.setattr(pytorch, "quantize", interrupted)
     monkeypatch.setattr(data, "FLOAT_NETWORK", float_file)
     result = run(command, "--out", out)
     assert result.exit_code == 130
@@ -342,7 +347,7 @@ def test_run_finds_what_differs(tmp_path, monkeypatch, what):
 
 def test_run_compares_with_the_kernels(monkeypatch):
     """The other side of the comparison is PyTorch's."""
-    monkeypatch.setattr(evaluate, "run_network", lambda n, x: [reference.run_network(n, x)[-1] ^ 1])
+    monkeypatch.setattr(evaluate, "run_network", lambda n, x: [qnnpack.run_network(n, x)[-1] ^ 1])
     assert run("run", "--level", "fl", "--images", 2).exit_code == 1
 
 

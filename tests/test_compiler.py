@@ -9,19 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.compiler import Shape, _map_layer, compile
-from accel.config import TAPS, AccelConfig, base
+from accel.compiler.compile import Shape, _map_layer, compile
 from accel.errors import AccelError
-from accel.program import (
-    WORDS_PER_LAYER,
-    Activity,
-    InputDescriptor,
-    LayerDescriptor,
-    Loop,
-    Packet,
-    offsets,
-)
-from accel.simulation import simulate
+from accel.hardware.config import TAPS, AccelConfig, base
+from accel.hardware.descriptors import WORDS_PER_LAYER, InputDescriptor, LayerDescriptor, Loop
+from accel.hardware.packets import Packet
+from accel.hardware.status import Activity
+from accel.hardware.walk import offsets
+from accel.simulation.runner import simulate
 from tests.networks import Conv, Linear, compile_if_it_fits, random_images, random_network
 from tests.strategies import networks
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from accel.config import PRESETS, AccelConfig, base, load_config
 from accel.errors import AccelError
+from accel.hardware.config import PRESETS, AccelConfig, base, load_config
 
 
 def test_presets() -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accel import data
 from accel.errors import AccelError
+from accel.fashion_mnist import data
 
 NUM = 7
 

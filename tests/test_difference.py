@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from accel.cli import app
-from accel.compiler import compile
-from accel.config import AccelConfig, base
-from accel.difference import Difference, first_difference
-from accel.network import Network
-from accel.program import Program
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
+from accel.hardware.config import AccelConfig, base
+from accel.network.network import Network
+from accel.simulation.difference import Difference, first_difference
 from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(
@@ -71,7 +71,7 @@ def test_accel_run_says_where(level: str, monkeypatch, tmp_path, capsys) -> None
     network = random_network(np.random.default_rng(10), (1, 28, 28), specs)
     network.save(tmp_path / "network.safetensors")
     wrong = plant(compile(network, base), 1, 2, network)
-    monkeypatch.setattr("accel.evaluate.compile", lambda *_: wrong)
+    monkeypatch.setattr("accel.simulation.evaluate.compile", lambda *_: wrong)
     options = ["run", "--network", str(tmp_path / "network.safetensors"), "--images", "2"]
     vcd = tmp_path / "wrong.vcd"
     more = [] if level == "fl" else ["--vcd", str(vcd)]

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from accel import data, evaluate
-from accel.compiler import compile
-from accel.config import base, tiny
-from accel.energy import accesses
-from accel.program import TRAFFIC
+from accel.compiler.compile import compile
+from accel.fashion_mnist import data
+from accel.hardware.config import base, tiny
+from accel.hardware.status import TRAFFIC
+from accel.reports.energy import accesses
+from accel.simulation import evaluate
 from tests.networks import Conv, Linear, random_network
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accel import reference
+from accel.runtimes import qnnpack
 from tests import exhaustive
 
 SWEEPS = exhaustive.everything(20, [*exhaustive.across(20), min(exhaustive.shipped())])
@@ -26,7 +26,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["rtl", "pytorch", "numerics"],
 )
 def test_every_accumulator_of_20_bits(driver: Path, source: exhaustive.Source | None) -> None:
-    with reference._engine(), reference._quiet():
+    with qnnpack.engine(), qnnpack.quiet():
         assert [exhaustive.compare(driver, sweep, source) for sweep in SWEEPS] == [None] * 4
 
 

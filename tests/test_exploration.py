@@ -21,11 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from accel import cli, compile, exploration, pareto, simulate, translation
-from accel.config import AccelConfig, base
+from accel import cli, compile, simulate
 from accel.errors import AccelError
-from accel.exploration import COLUMNS, KEY, Results
-from accel.synthesis import Synthesis, find_target
+from accel.exploration import pareto
+from accel.exploration import sweep as exploration
+from accel.exploration.sweep import COLUMNS, KEY, Results
+from accel.hardware.config import AccelConfig, base
+from accel.verilog import translation
+from accel.verilog.synthesis import Synthesis, find_target
 from tests.networks import Conv, Linear, random_network
 from tests.test_console import in_terminal
 from tests.test_parallel import Cluster, wait_for
@@ -183,7 +186,7 @@ def test_each_point_is_a_row_with_figures_or_a_reason(networks, out):
 
 
 def test_energy_is_that_of_the_record(networks, out):
-    from accel.energy import accesses
+    from accel.reports.energy import accesses
 
     explore(out, networks[0], "--sweep", "num_cols=2", "--sweep", "zero_gating=true,false")
     gated, free = read(out)

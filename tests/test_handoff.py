@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from accel import cli, handoff
-from accel.config import AccelConfig
+from accel import cli
 from accel.errors import AccelError
-from accel.network import Network
-from accel.reference import run_network
-from accel.toolchain import find_toolchain
+from accel.hardware.config import AccelConfig
+from accel.network.network import Network
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.toolchain import find_toolchain
+from accel.verilog import handoff
 from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(

@@ -14,16 +14,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from accel import cli, data, evaluate, html_report
-from accel import record as records
-from accel.compiler import compile
-from accel.config import TAPS, base, wide
-from accel.data import Images
+from accel import cli
+from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.program import ProgramMemory, reads
-from accel.record import Record
-from accel.reference import run_network
-from accel.training import to_input
+from accel.fashion_mnist import data
+from accel.fashion_mnist.data import Images
+from accel.fashion_mnist.training import to_input
+from accel.hardware.config import TAPS, base, wide
+from accel.hardware.packets import ProgramMemory
+from accel.hardware.walk import reads
+from accel.reports import html_report
+from accel.reports import record as records
+from accel.reports.record import Record
+from accel.runtimes.qnnpack import run_network
+from accel.simulation import evaluate
 from tests.networks import Conv, Linear, random_network
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accel import evaluate, verilated
-from accel.compiler import compile
-from accel.config import PRESETS
-from accel.reference import run_network
-from accel.simulation import simulate
-from accel.toolchain import find_toolchain
-from accel.training import to_input
-from accel.translation import module_name, translate
+from accel.compiler.compile import compile
+from accel.fashion_mnist.training import to_input
+from accel.hardware.config import PRESETS
+from accel.runtimes.qnnpack import run_network
+from accel.simulation import evaluate, verilated
+from accel.simulation.runner import simulate
+from accel.simulation.toolchain import find_toolchain
+from accel.verilog.translation import module_name, translate
 from tests.netlist import with_models
 
 

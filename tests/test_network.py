@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as safetensors_bytes
 
-from accel import network as network_module
 from accel import numerics
-from accel.compiler import compile
-from accel.config import base
+from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.network import Layer, Network, Tensor, layer_output_shape
-from accel.reference import run_network
-from accel.simulation import simulate
+from accel.hardware.config import base
+from accel.network import network as network_module
+from accel.network.network import Layer, Network, Tensor, layer_output_shape
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import simulate
 from tests.networks import Conv, Linear, random_images, random_network
 
 ARRAYS = ("weight", "weight_scale", "bias")
@@ -282,7 +282,7 @@ def test_the_same_network_is_the_same_file(tmp_path):
     """Also in another process, where strings hash otherwise."""
     network = small_network()
     network.save(tmp_path / "one")
-    program = "import sys; from accel.network import *; Network.load(sys.argv[1]).save(sys.argv[2])"
+    program = "import sys, accel; accel.Network.load(sys.argv[1]).save(sys.argv[2])"
     paths = [str(tmp_path / "one"), str(tmp_path / "two")]
     subprocess.run([sys.executable, "-c", program, *paths], check=True)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -41,7 +41,11 @@ def test_it_holds_every_file_of_the_packages_and_no_other(wheel):
         for path in (ROOT / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"accel/csrc/driver.cpp", "accel/assets/report.js", "rtl_models/pe.py"} <= expected
+    assert {
+        "accel/simulation/csrc/driver.cpp",
+        "accel/reports/assets/report.js",
+        "rtl_models/pe.py",
+    } <= expected
     with zipfile.ZipFile(wheel) as archive:
         members = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert members == expected
@@ -51,7 +55,7 @@ def test_it_holds_every_file_of_the_packages_and_no_other(wheel):
 
 def test_it_carries_both_licences_and_the_command(wheel):
     info = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
-    for licence in ("LICENSE", "accel/assets/LICENSE.fashion-mnist"):
+    for licence in ("LICENSE", "accel/fashion_mnist/assets/LICENSE.fashion-mnist"):
         assert read(wheel, f"{info}/licenses/{licence}") == (ROOT / licence).read_bytes()
     assert b"accel = accel.cli:main" in read(wheel, f"{info}/entry_points.txt")
 

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from accel import cli, parallel, verilated
-from accel.compiler import compile
+from accel import cli, parallel
+from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.parallel import run_tasks
-from accel.simulation import simulate
+from accel.simulation import verilated
+from accel.simulation.runner import simulate
 from tests import fuzz
 from tests.networks import Conv, Linear, random_images, random_network
 from tests.random_networks import CONFIGS, Case

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.config import PE_ARRAY_LATENCY, TAPS, AccelConfig, base
-from accel.messages import Acc, Step, pack
+from accel.hardware.config import TAPS, AccelConfig, base
+from accel.hardware.messages import Acc, Step, pack
+from accel.hardware.pipeline import PE_ARRAY_LATENCY
+from accel.hardware.pymtl import prepare
 from accel.numerics import wrap
-from accel.pymtl import prepare
 from cl_models.pe_array import PEArrayCL
 from fl_models.pe_array import PEArrayFL
 from rtl_models.pe_array import PEArrayRTL

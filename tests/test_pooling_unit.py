@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.config import AccelConfig, base
-from accel.messages import Acc, Pooled
+from accel.hardware.config import AccelConfig, base
+from accel.hardware.messages import Acc, Pooled
 from cl_models.pooling_unit import PoolingUnitCL
 from fl_models.pooling_unit import PoolingUnitFL
 from rtl_models.pooling_unit import PoolingUnitRTL

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from accel import numerics, reference
+from accel import numerics
 from accel.errors import AccelError
-from accel.network import Network
-from accel.reference import quantize, run_network
+from accel.frontends import pytorch as reference
+from accel.frontends.pytorch import quantize
+from accel.network.network import Network
+from accel.runtimes import qnnpack
+from accel.runtimes.qnnpack import run_network
 from tests.networks import Conv, Linear, random_images, random_network
 
 
@@ -148,15 +151,15 @@ def test_signed_and_unsigned_tensors_may_meet_in_a_layer():
 def test_images_are_run_in_batches(monkeypatch):
     rng = np.random.default_rng(3)
     network = random_network(rng, (1, 4, 4), [Conv(2, (3, 3)), Linear(3)])
-    monkeypatch.setattr(reference, "BATCH_SIZE", 7)
+    monkeypatch.setattr(qnnpack, "BATCH_SIZE", 7)
     batches = []
-    original = reference._Kernel.__call__
+    original = qnnpack._Kernel.__call__
 
     def spy(self, x):
         batches.append(len(x))
         return original(self, x)
 
-    monkeypatch.setattr(reference._Kernel, "__call__", spy)
+    monkeypatch.setattr(qnnpack._Kernel, "__call__", spy)
     assert_kernels_equal_integers(network, random_images(rng, network, 24))
     assert batches == [7, 7, 7, 7, 7, 7, 3, 3]
 
@@ -171,7 +174,7 @@ def test_the_engine_is_restored(monkeypatch):
             torch.backends.quantized.engine = engine
             run_network(network, images)
             assert torch.backends.quantized.engine == engine
-        monkeypatch.setattr(reference, "_Kernel", None)
+        monkeypatch.setattr(qnnpack, "_Kernel", None)
         with pytest.raises(TypeError, match="not callable"):
             run_network(network, images)
         assert torch.backends.quantized.engine == engine
@@ -180,7 +183,7 @@ def test_the_engine_is_restored(monkeypatch):
 
 
 def test_a_build_without_qnnpack(monkeypatch):
-    monkeypatch.setattr(reference, "ENGINE", "another")
+    monkeypatch.setattr(qnnpack, "ENGINE", "another")
     network = random_network(np.random.default_rng(5), (4,), [Linear(3)])
     with pytest.raises(AccelError, match="this build of PyTorch has no another, only"):
         run_network(network, np.zeros((1, 4), int))
@@ -363,9 +366,9 @@ def test_equals_pytorchs_own_flow(per_channel):
     if per_channel:
         config = QConfig(config.activation, default_per_channel_weight_observer)
     mapping = QConfigMapping().set_global(config)
-    with reference._engine(), torch.no_grad():
+    with qnnpack.engine(), torch.no_grad():
         prepared = quantize_fx.prepare_fx(copy.deepcopy(model), mapping, (images[:1],))
-        for batch in images.split(reference.BATCH_SIZE):
+        for batch in images.split(qnnpack.BATCH_SIZE):
             prepared(batch)
         converted = quantize_fx.convert_fx(prepared)
         theirs = converted(images).numpy()

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.config import REQUANTIZER_LATENCY, AccelConfig, base
-from accel.messages import Out, Param, Pooled
+from accel.hardware.config import AccelConfig, base
+from accel.hardware.messages import Out, Param, Pooled
+from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from accel.numerics import requantize, wrap
 from cl_models.requantizer import RequantizerCL
 from fl_models.requantizer import RequantizerFL

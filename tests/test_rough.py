@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accel.config import AccelConfig
+from accel.hardware.config import AccelConfig
 from tests import rough
 
 SMALL = AccelConfig(

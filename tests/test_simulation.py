@@ -6,18 +6,20 @@ import dataclasses
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from accel import toolchain, verilated
-from accel.compiler import compile
-from accel.config import AccelConfig
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
 from accel.errors import AccelError
-from accel.program import Program
-from accel.reference import run_network
-from accel.simulation import simulate
+from accel.hardware.config import AccelConfig
+from accel.runtimes.qnnpack import run_network
+from accel.simulation import toolchain, verilated
+from accel.simulation.runner import simulate
 from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(
@@ -222,6 +224,22 @@ def test_other_sources_are_another_build(monkeypatch, tmp_path) -> None:
     others = [changed if file.name == "pe.py" else file for file in sources]
     monkeypatch.setattr(verilated, "_sources", lambda: others)
     assert key != verilated._key(SMALL, found, main)
+
+
+def test_all_that_the_verilog_is_made_from_is_in_the_key() -> None:
+    """Whatever is imported for a translation; but for what writes files and says errors."""
+    code = (
+        "import sys; from accel.hardware.config import PRESETS\n"
+        "from accel.verilog.translation import translate\n"
+        "translate(PRESETS['tiny'])\n"
+        "print(*(m.__file__ for name, m in sys.modules.items()\n"
+        "        if name.split('.')[0] in ('accel', 'rtl_models')), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    used = {Path(line) for line in done.stdout.splitlines()}
+    assert len(used) > 40
+    rest = used - set(verilated._sources())
+    assert {file.name for file in rest} <= {"__init__.py", "errors.py", "files.py"}
 
 
 def test_progress_shows_each_image(program, images) -> None:

@@ -15,10 +15,12 @@ import pytest
 from pymtl3 import Component, InPort, OutPort, update, update_ff
 from typer.testing import CliRunner
 
-from accel import cli, synthesis
-from accel.config import PRESETS
+from accel import cli
 from accel.errors import AccelError
-from accel.synthesis import (
+from accel.hardware.config import PRESETS
+from accel.verilog import synthesis
+from accel.verilog.slowest_paths import TimedPath, slowest_paths
+from accel.verilog.synthesis import (
     Placed,
     Synthesis,
     Target,
@@ -26,8 +28,7 @@ from accel.synthesis import (
     over_capacity,
     synthesize,
 )
-from accel.timing import TimedPath, slowest_paths
-from accel.translation import module_name, translate_component
+from accel.verilog.translation import module_name, translate_component
 from rtl_models.memory import MemoryRTL, RegisterFileRTL
 from rtl_models.pe_array import PEArrayRTL
 from rtl_models.pooling_unit import PoolingUnitRTL
@@ -326,7 +327,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ],
         )
 
-    monkeypatch.setattr("accel.synthesis.synthesize", found)
+    monkeypatch.setattr("accel.verilog.synthesis.synthesize", found)
     file = tmp_path / "figures.json"
     result = run("synth", "--config", "tiny", "--pnr", "--seeds", 3, "--json", file)
     assert result.exit_code == 0, result.output

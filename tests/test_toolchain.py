@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from accel.errors import AccelError
-from accel.toolchain import find_toolchain
+from accel.simulation.toolchain import find_toolchain
 
 
 @pytest.fixture(autouse=True)

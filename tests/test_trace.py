@@ -12,13 +12,14 @@ import pytest
 from typer.testing import CliRunner
 from vcd.reader import TokenKind, tokenize
 
-from accel import cli, trace
-from accel.compiler import compile
-from accel.config import load_config
+from accel import cli
+from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.program import STREAMS, Activity
-from accel.simulation import RTLStepper, simulate
-from accel.waveform import GROUPS, PERIOD, Waveform
+from accel.hardware.config import load_config
+from accel.hardware.status import STREAMS, Activity
+from accel.simulation import trace
+from accel.simulation.runner import RTLStepper, simulate
+from accel.simulation.waveform import GROUPS, PERIOD, Waveform
 from tests.networks import Conv, Linear, random_images, random_network
 
 RNG = np.random.default_rng(11)

@@ -9,11 +9,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from accel import data, numerics, report, training
-from accel.data import Images
+from accel import numerics
 from accel.errors import AccelError
-from accel.network import Network
-from accel.training import MAX_SHIFT, FashionNet, Recipe
+from accel.fashion_mnist import data, training
+from accel.fashion_mnist.data import Images
+from accel.fashion_mnist.training import MAX_SHIFT, FashionNet, Recipe
+from accel.network.network import Network
+from accel.reports import tables as report
 
 
 def striped_images(num):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from accel.config import PRESETS
-from accel.toolchain import find_toolchain
-from accel.translation import AXI_TOP, translate_axi
-from accel.unused import name_unused
+from accel.hardware.config import PRESETS
+from accel.simulation.toolchain import find_toolchain
+from accel.verilog.translation import AXI_TOP, translate_axi
+from accel.verilog.unused_bits import name_unused
 
 
 @pytest.fixture(scope="module", params=PRESETS)
@@ -59,7 +59,8 @@ def test_same_configuration_same_text(tmp_path: Path) -> None:
     is of the machine that made it."""
     text = translate_axi(PRESETS["tiny"])
     code = (
-        "from accel.config import PRESETS; from accel.translation import translate_axi\n"
+        "from accel.hardware.config import PRESETS\n"
+        "from accel.verilog.translation import translate_axi\n"
         "print(translate_axi(PRESETS['tiny']), end='')"
     )
     for seed in ("1", "2"):

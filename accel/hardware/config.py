@@ -1,0 +1,203 @@
+"""The accelerator's configuration: what a generated instance is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accel.errors import AccelError
+
+TAPS = 9
+"""Multipliers of one column: 3 PEs of 3 taps, one 3x3 window or 9 channels."""
+
+ACT_NBITS = 9
+"""A sign-extended (int8) or zero-extended (uint8) activation: both fit 9 signed bits."""
+
+BUS_NBITS = 64
+"""Width of a word on every stream at the accelerator's edge."""
+
+
+def clog2(n: int) -> int:
+    """Bits that count ``n`` different values, at least 1 (a port has no zero width)."""
+    return max(1, (n - 1).bit_length())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccelConfig:
+    """One accelerator instance. Immutable; checked when made.
+
+    Raises :class:`AccelError` naming the field, its value and what is allowed.
+    """
+
+    num_cols: int = 8
+    """Columns of the PE array, 9 multipliers each: as many output channels at once, unless
+    pixel groups share them."""
+    pixel_groups: int = 1
+    """Copies of the activation memory, each with ``num_cols / pixel_groups`` columns of its own: a
+    layer computes as many neighbouring pixels at once, or one pixel in all columns."""
+    num_lanes: int = 2
+    """Requantizer lanes: accumulators requantized per cycle."""
+    acc_nbits: int = 32
+    """Width of accumulators, pooling registers and the requantizer's input."""
+    spad_depth: int = 16
+    """Weight words that each PE keeps: a convolution of at most this many steps an output
+    reads each weight from memory once."""
+    act_depth: int = 1024
+    """Rows of the activation memory, 9 bytes each."""
+    weight_depth: int = 2048
+    """Words of the weight memory, 9 bytes per column each."""
+    param_depth: int = 256
+    """Words of the parameter memory: a bias and a multiplier per lane each."""
+    max_layers: int = 16
+    """Layer descriptors that the program memory holds."""
+    zero_gating: bool = True
+    """A zero activation switches no multiplier: the registers at its inputs keep what they hold.
+    No effect on results or cycles."""
+
+    def __post_init__(self) -> None:
+        limits = {
+            "num_cols": (1, 64),
+            "pixel_groups": (1, 4),
+            "num_lanes": (1, 8),
+            "acc_nbits": (20, 32),
+            "spad_depth": (1, 256),
+            "act_depth": (16, 65536),
+            "weight_depth": (16, 65536),
+            "param_depth": (16, 65536),
+            "max_layers": (1, 64),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise AccelError(f"configuration: {name} must be a whole number, not {value!r}")
+            if not low <= value <= high:
+                raise AccelError(f"configuration: {name} must be from {low} to {high}, not {value}")
+        for name in ("pixel_groups", "num_lanes", "spad_depth", "act_depth"):
+            value = getattr(self, name)
+            if value & (value - 1):
+                raise AccelError(f"configuration: {name} must be a power of two, not {value}")
+        if not isinstance(self.zero_gating, bool):
+            raise AccelError(
+                f"configuration: zero_gating must be true or false, not {self.zero_gating!r}"
+            )
+        if self.num_cols % (self.pixel_groups * self.num_lanes):
+            raise AccelError(
+                f"configuration: pixel_groups * num_lanes must divide num_cols, but "
+                f"{self.pixel_groups} * {self.num_lanes} does not divide {self.num_cols}"
+            )
+
+    def __str__(self) -> str:
+        """A short tag of ``[a-z0-9]``, different for every configuration; it names modules."""
+        return (
+            f"c{self.num_cols}l{self.num_lanes}a{self.acc_nbits}s{self.spad_depth}"
+            f"m{self.act_depth}w{self.weight_depth}p{self.param_depth}d{self.max_layers}"
+            f"g{self.pixel_groups}z{int(self.zero_gating)}"
+        )
+
+    # Derived widths and counts
+
+    @property
+    def num_multipliers(self) -> int:
+        return TAPS * self.num_cols
+
+    @property
+    def group_cols(self) -> int:
+        """Columns of one pixel group."""
+        return self.num_cols // self.pixel_groups
+
+    @property
+    def num_beats(self) -> int:
+        """Requantizer cycles for one vector of all columns."""
+        return self.num_cols // self.num_lanes
+
+    @property
+    def spad_idx_nbits(self) -> int:
+        return clog2(self.spad_depth)
+
+    @property
+    def weight_word_nbits(self) -> int:
+        return 8 * self.num_multipliers
+
+    @property
+    def weight_word_beats(self) -> int:
+        """64-bit stream words that carry one word of the weight memory."""
+        return -(-self.weight_word_nbits // BUS_NBITS)
+
+    @property
+    def act_addr_nbits(self) -> int:
+        return clog2(self.act_depth)
+
+    @property
+    def weight_addr_nbits(self) -> int:
+        return clog2(self.weight_depth)
+
+    @property
+    def param_addr_nbits(self) -> int:
+        return clog2(self.param_depth)
+
+    @property
+    def layer_nbits(self) -> int:
+        return clog2(self.max_layers)
+
+    @property
+    def beat_nbits(self) -> int:
+        return clog2(self.num_beats)
+
+
+base = AccelConfig()
+tiny = dataclasses.replace(
+    base,
+    num_cols=2,
+    num_lanes=1,
+    acc_nbits=25,
+    spad_depth=8,
+    act_depth=512,
+    weight_depth=4608,
+    param_depth=512,
+    max_layers=8,
+)
+wide = dataclasses.replace(
+    base, num_cols=16, pixel_groups=2, num_lanes=4, weight_depth=1024, param_depth=128
+)
+PRESETS = {"tiny": tiny, "base": base, "wide": wide}
+
+
+def load_config(name_or_path: str) -> AccelConfig:
+    """A preset by name, or a TOML file: ``preset = "base"`` and any fields that differ from it.
+
+    Raises :class:`AccelError` for an unknown name, an unreadable file, an unknown field or a
+    value that is not allowed.
+    """
+    if name_or_path in PRESETS:
+        return PRESETS[name_or_path]
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        raise AccelError(
+            f"unknown configuration '{name_or_path}': expected one of {', '.join(PRESETS)} "
+            f"or a .toml file"
+        )
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise AccelError(f"cannot read configuration {path}: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise AccelError(f"configuration {path} is not valid TOML: {e}") from e
+    preset = table.pop("preset", "base")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise AccelError(
+            f"configuration {path}: preset must be one of {', '.join(PRESETS)}, not {preset!r}"
+        )
+    known = {f.name for f in dataclasses.fields(AccelConfig)}
+    for name in table:
+        if name not in known:
+            raise AccelError(
+                f"configuration {path}: unknown field '{name}'; expected preset, "
+                f"{', '.join(sorted(known))}"
+            )
+    try:
+        return dataclasses.replace(PRESETS[preset], **table)
+    except AccelError as e:
+        raise AccelError(f"configuration {path}{str(e).removeprefix('configuration')}") from e

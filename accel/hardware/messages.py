@@ -1,0 +1,207 @@
+"""What crosses each stream between the units: bit layouts, and the same messages as plain values.
+
+Every message exists twice: as a PyMTL bitstruct (``mk_*``; what RTL ports carry) and as a
+``NamedTuple`` of integers and arrays (what FL and CL models compute with). ``pack`` and ``unpack``
+go between the two.
+
+================  =============================  ==========================================
+stream            message                        from -> to
+================  =============================  ==========================================
+``step``          :class:`Step`                  activation and weight memory -> PE array
+``acc``           :class:`Acc`                   PE array -> pooling unit
+``pooled``        :class:`Pooled`                pooling unit -> requantizer
+``param``         :class:`Param`                 parameter memory -> requantizer
+``out``           :class:`Out`                   requantizer -> activation memory or result
+================  =============================  ==========================================
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pymtl3 import mk_bits, mk_bitstruct
+
+from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
+from accel.hardware.pymtl import allow_wide_bits
+
+allow_wide_bits()
+
+Ints = NDArray[np.int64]
+
+
+class Step(NamedTuple):
+    """Nine activations times nine weights in every column.
+
+    x: int (pixel_groups, 9), each in [-128, 255], for the columns of each group. w: int8
+    (num_cols, 9); only read when ``load`` is set, and with ``keep`` written to scratchpad entry
+    ``idx`` as well; without ``load`` the weights come from that entry. ``first`` starts an
+    accumulation, ``last`` ends it and sends the sums on. ``pool_first`` and ``pool_last`` go with
+    the sums of a ``last`` step: first and last of a pooling window.
+    """
+
+    x: Ints
+    w: Ints
+    idx: int
+    load: int
+    keep: int
+    first: int
+    last: int
+    pool_first: int
+    pool_last: int
+
+
+class Acc(NamedTuple):
+    """Accumulators of all columns: int (num_cols,), signed, ``acc_nbits`` wide."""
+
+    acc: Ints
+    pool_first: int
+    pool_last: int
+
+
+class Pooled(NamedTuple):
+    """Maximum of a pooling window in every column: int (num_cols,), signed."""
+
+    acc: Ints
+
+
+class Param(NamedTuple):
+    """What the requantizer needs for one beat of ``num_lanes`` accumulators.
+
+    multiplier: (num_lanes,) bit patterns of float32, positive and normal. bias: int32
+    (num_lanes,). zero_point, lo, hi: in [-128, 255]. ``last``: no more beats for this vector.
+    """
+
+    multiplier: Ints
+    bias: Ints
+    zero_point: int
+    lo: int
+    hi: int
+    last: int
+
+
+class Out(NamedTuple):
+    """Requantized activations: int (num_lanes,), the low 8 bits, 0 to 255."""
+
+    y: Ints
+
+
+def pack_ints(values: Any, nbits: int) -> int:
+    """Integers, signed or not, into one: element 0 in the lowest ``nbits`` bits."""
+    mask = (1 << nbits) - 1
+    word = 0
+    for i, v in enumerate(np.ravel(values).tolist()):
+        word |= (v & mask) << (i * nbits)
+    return word
+
+
+def unpack_ints(word: int, nbits: int, count: int, *, signed: bool) -> Ints:
+    """The inverse of :func:`pack_ints`: int64 (count,)."""
+    mask = (1 << nbits) - 1
+    sign = 1 << (nbits - 1) if signed else 0
+    return np.array(
+        [(((word >> (i * nbits)) & mask) ^ sign) - sign for i in range(count)], dtype=np.int64
+    )
+
+
+Message = Step | Acc | Pooled | Param | Out
+
+
+@cache
+def mk_step(cfg: AccelConfig) -> Any:
+    """Bitstruct of :class:`Step`: x packs group g, tap t at 9g+t (9 bits each), w packs column c,
+    tap t at 9c+t (8 bits each)."""
+    b1 = mk_bits(1)
+    fields = {
+        "x": mk_bits(cfg.pixel_groups * TAPS * ACT_NBITS),
+        "w": mk_bits(cfg.weight_word_nbits),
+        "idx": mk_bits(cfg.spad_idx_nbits),
+        "load": b1,
+        "keep": b1,
+        "first": b1,
+        "last": b1,
+        "pool_first": b1,
+        "pool_last": b1,
+    }
+    return mk_bitstruct(f"Step_{cfg}", fields)
+
+
+@cache
+def mk_acc(cfg: AccelConfig) -> Any:
+    b1 = mk_bits(1)
+    fields = {
+        "acc": mk_bits(cfg.num_cols * cfg.acc_nbits),
+        "pool_first": b1,
+        "pool_last": b1,
+    }
+    return mk_bitstruct(f"Acc_{cfg}", fields)
+
+
+@cache
+def mk_pooled(cfg: AccelConfig) -> Any:
+    return mk_bitstruct(f"Pooled_{cfg}", {"acc": mk_bits(cfg.num_cols * cfg.acc_nbits)})
+
+
+@cache
+def mk_param(cfg: AccelConfig) -> Any:
+    b9 = mk_bits(ACT_NBITS)
+    fields = {
+        "multiplier": mk_bits(32 * cfg.num_lanes),
+        "bias": mk_bits(32 * cfg.num_lanes),
+        "zero_point": b9,
+        "lo": b9,
+        "hi": b9,
+        "last": mk_bits(1),
+    }
+    return mk_bitstruct(f"Param_{cfg}", fields)
+
+
+@cache
+def mk_out(cfg: AccelConfig) -> Any:
+    return mk_bitstruct(f"Out_{cfg}", {"y": mk_bits(8 * cfg.num_lanes)})
+
+
+def pack(cfg: AccelConfig, msg: Message) -> Any:
+    """A message as the bitstruct that its stream carries."""
+    match msg:
+        case Step():
+            x, w = pack_ints(msg.x, ACT_NBITS), pack_ints(msg.w, 8)
+            return mk_step(cfg)(x, w, *msg[2:])
+        case Acc():
+            return mk_acc(cfg)(pack_ints(msg.acc, cfg.acc_nbits), *msg[1:])
+        case Pooled():
+            return mk_pooled(cfg)(pack_ints(msg.acc, cfg.acc_nbits))
+        case Param():
+            mask = (1 << ACT_NBITS) - 1
+            settings = [int(v) & mask for v in (msg.zero_point, msg.lo, msg.hi)]
+            multiplier, bias = pack_ints(msg.multiplier, 32), pack_ints(msg.bias, 32)
+            return mk_param(cfg)(multiplier, bias, *settings, msg.last)
+        case Out():
+            return mk_out(cfg)(pack_ints(msg.y, 8))
+
+
+def unpack(cfg: AccelConfig, bits: Any) -> Message:
+    """The inverse of :func:`pack`."""
+    cols, lanes, acc_nbits = cfg.num_cols, cfg.num_lanes, cfg.acc_nbits
+    match type(bits).__name__.split("_")[0]:
+        case "Step":
+            x = unpack_ints(int(bits.x), ACT_NBITS, cfg.pixel_groups * TAPS, signed=True)
+            w = unpack_ints(int(bits.w), 8, cfg.num_multipliers, signed=True)
+            flags = [int(getattr(bits, name)) for name in Step._fields[2:]]
+            return Step(x.reshape(-1, TAPS), w.reshape(cols, TAPS), *flags)
+        case "Acc":
+            acc = unpack_ints(int(bits.acc), acc_nbits, cols, signed=True)
+            return Acc(acc, int(bits.pool_first), int(bits.pool_last))
+        case "Pooled":
+            return Pooled(unpack_ints(int(bits.acc), acc_nbits, cols, signed=True))
+        case "Param":
+            multiplier = unpack_ints(int(bits.multiplier), 32, lanes, signed=False)
+            bias = unpack_ints(int(bits.bias), 32, lanes, signed=True)
+            settings = (bits.zero_point.int(), bits.lo.int(), bits.hi.int())
+            return Param(multiplier, bias, *settings, int(bits.last))
+        case "Out":
+            return Out(unpack_ints(int(bits.y), 8, lanes, signed=False))
+        case name:
+            raise TypeError(f"{name} is not the type of a message")

@@ -1,0 +1,153 @@
+"""Packets of the program stream, and the memories that they fill."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import (
+    BYTES_PER_WORD,
+    INPUT_WORDS,
+    WORDS_PER_LAYER,
+    InputDescriptor,
+    LayerDescriptor,
+)
+from accel.hardware.status import TRAFFIC, ProgramError
+
+
+class Packet(IntEnum):
+    """Kinds of packets on the program stream: ``kind << 60 | count << 32 | address``.
+
+    ``count`` has 28 bits and ``address`` 32; where a kind does not name them they are ignored."""
+
+    LAYER = 1
+    """One descriptor, 18 words, to program memory at layer ``address``."""
+    WEIGHTS = 2
+    """``count`` words of the weight memory from ``address`` on, each as its 64-bit beats."""
+    PARAMS = 3
+    """``count`` words of the parameter memory from ``address`` on, ``num_lanes`` beats each:
+    the multiplier's float32 pattern in the upper half, the bias (int32) in the lower."""
+    INPUT = 4
+    """The input descriptor, 4 words."""
+    RUN = 5
+    """No payload: run layers 0 to ``address`` - 1 for each image from now on."""
+
+
+def header(kind: Packet, address: int = 0, count: int = 0) -> int:
+    return kind << 60 | count << 32 | address
+
+
+class ProgramMemory:
+    """What the program stream fills, word by word; for models of the hardware.
+
+    weights: int8 (weight_depth, num_cols, 9). multipliers: float32 patterns (param_depth,
+    num_lanes). biases: int64 (param_depth, num_lanes). traffic: the counters of :data:`TRAFFIC` of
+    each layer, which start at zero when its descriptor is loaded.
+    """
+
+    def __init__(self, cfg: AccelConfig) -> None:
+        self.cfg = cfg
+        self.layers: dict[int, LayerDescriptor] = {}
+        self.traffic: dict[int, list[int]] = {}
+        self.weights = np.zeros((cfg.weight_depth, cfg.num_cols, TAPS), np.int8)
+        self.multipliers = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
+        self.biases = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
+        self.input: InputDescriptor | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """No program runs, no packet is open, and no descriptor counts as loaded; contents stay."""
+        self.running = False
+        self.error = ProgramError.NONE
+        self.last_layer = 0
+        self._loaded: set[int] = set()
+        self._has_input = False
+        self.missing = 0
+        """Words that the open packet still lacks."""
+        self._words: list[int] = []
+        self._kind = self._address = 0
+
+    def take(self, word: int) -> None:
+        """The next word of the program stream: a header, or a word of the open packet. After an
+        error it is dropped."""
+        if self.error:
+            return
+        if not self.missing:
+            self._take_header(word >> 60, word >> 32 & 0xFFFFFFF, word & 0xFFFFFFFF)
+            return
+        self._words.append(word)
+        self.missing -= 1
+        if not self.missing:
+            self._store(self._kind, self._address, self._words)
+            self._words = []
+
+    def layer_after(self, layer: int) -> int:
+        """The layer that runs after ``layer``: after the last one, the next image's first."""
+        return 0 if layer == self.last_layer else layer + 1
+
+    def _take_header(self, kind: int, count: int, address: int) -> None:
+        self.error = self._check(kind, count, address)
+        self.running = kind == Packet.RUN and not self.error
+        if self.error:
+            return
+        self._kind, self._address = kind, address
+        self.missing = self._payload(kind, count)
+        if kind == Packet.RUN:
+            self.last_layer = address - 1
+        elif kind == Packet.LAYER:
+            self._loaded.add(address)
+        elif kind == Packet.INPUT:
+            self._has_input = True
+
+    def _check(self, kind: int, count: int, address: int) -> ProgramError:
+        """What is wrong with a header."""
+        cfg = self.cfg
+        match kind:
+            case Packet.LAYER:
+                wrong = address >= cfg.max_layers
+                return ProgramError.ADDRESS if wrong else ProgramError.NONE
+            case Packet.WEIGHTS | Packet.PARAMS:
+                depth = cfg.weight_depth if kind == Packet.WEIGHTS else cfg.param_depth
+                if not count:
+                    return ProgramError.COUNT
+                return ProgramError.ADDRESS if address + count > depth else ProgramError.NONE
+            case Packet.INPUT:
+                return ProgramError.NONE
+            case Packet.RUN:
+                if not 1 <= address <= cfg.max_layers:
+                    return ProgramError.LAYERS
+                complete = self._has_input and self._loaded.issuperset(range(address))
+                return ProgramError.NONE if complete else ProgramError.MISSING
+        return ProgramError.KIND
+
+    def _payload(self, kind: int, count: int) -> int:
+        match kind:
+            case Packet.LAYER:
+                return WORDS_PER_LAYER
+            case Packet.WEIGHTS:
+                return count * self.cfg.weight_word_beats
+            case Packet.PARAMS:
+                return count * self.cfg.num_lanes
+            case Packet.INPUT:
+                return INPUT_WORDS
+        return 0
+
+    def _store(self, kind: int, address: int, words: list[int]) -> None:
+        cfg = self.cfg
+        if kind == Packet.LAYER:
+            self.layers[address] = LayerDescriptor.decode(words)
+            self.traffic[address] = [0] * len(TRAFFIC)
+        elif kind == Packet.INPUT:
+            self.input = InputDescriptor.decode(words)
+        elif kind == Packet.WEIGHTS:
+            data = np.array(words, np.uint64).astype("<u8").view(np.int8)
+            data = data.reshape(-1, cfg.weight_word_beats * BYTES_PER_WORD)
+            weights = data[:, : cfg.num_multipliers].reshape(-1, cfg.num_cols, TAPS)
+            self.weights[address : address + len(weights)] = weights
+        elif kind == Packet.PARAMS:
+            pairs = np.array(words, np.uint64).reshape(-1, cfg.num_lanes)
+            biases = (pairs & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32)
+            self.multipliers[address : address + len(pairs)] = pairs >> np.uint64(32)
+            self.biases[address : address + len(pairs)] = biases

@@ -1,0 +1,191 @@
+"""Where a run first differs from PyTorch's kernels: image, layer, channel, pixel, and cycle."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.compiler.compile import Shape
+from accel.compiler.program import Program
+from accel.hardware.config import TAPS
+from accel.hardware.descriptors import BYTES_PER_WORD
+from accel.network.network import Network
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import CLStepper, RTLStepper
+from accel.simulation.trace import settled, trace
+from accel.simulation.waveform import Waveform
+
+BEFORE, AFTER = 60, 20
+"""Cycles of a waveform before and after the one in which the wrong byte was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The first output of the first layer that is wrong, of an image that ran alone."""
+
+    image: int
+    level: str
+    """At which it was looked for: ``rtl`` where the run was of level ``verilator``."""
+    layer: str
+    place: tuple[int, ...]
+    """(channel,) or (channel, row, column)."""
+    expected: int
+    got: int | None
+    """None if it was never written."""
+    cycle: int | None
+    """Counted from reset, in which it was in the write register on its way to memory, or came as a
+    result; None at level ``fl``, or if it was never written."""
+
+    def __str__(self) -> str:
+        where = f"channel {self.place[0]}"
+        if len(self.place) > 1:
+            where += f", row {self.place[1]}, column {self.place[2]}"
+        got = "was never written" if self.got is None else f"is {self.got}"
+        when = (
+            "" if self.cycle is None else f", written in cycle {self.cycle:,} of that image alone"
+        )
+        return (
+            f"first difference: image {self.image}, layer '{self.layer}', {where}: it {got}, but "
+            f"should be {self.expected}, at level {self.level}{when}"
+        )
+
+
+def first_difference(
+    network: Network, program: Program, images: NDArray[Any], image: int, level: str
+) -> Difference | None:
+    """Runs ``images[image]`` alone at ``level``, and compares every layer with PyTorch's kernels.
+
+    images: (N, *input shape), float32 or integers. Level ``verilator`` shows no inner values, so
+    ``rtl`` is run in its place. None if the image alone does not differ at that level.
+    """
+    alone = program.quantize(images[image : image + 1])
+    expected = [output[0].astype(np.int64) for output in run_network(network, alone)]
+    words = program.pack_images(alone)
+    level = "rtl" if level == "verilator" else level
+    found = _functional(program, words) if level == "fl" else _by_cycle(program, words, level)
+    for i, (layer, wanted) in enumerate(zip(network.layers, expected, strict=True)):
+        values, cycles = found[i]
+        known = values >= 0
+        got = values.astype(np.uint8).astype(np.int8 if layer.output.signed else np.uint8)
+        wrong = np.flatnonzero(~known | (got != wanted.ravel()))
+        if wrong.size:
+            # The earliest; at level fl, and of those never written, the one with the lowest place.
+            at = wrong[np.argmin(np.where(known[wrong], cycles[wrong], np.iinfo(np.int64).max))]
+            return Difference(
+                image=image,
+                level=level,
+                layer=layer.name,
+                place=tuple(int(n) for n in np.unravel_index(at, wanted.shape)),
+                expected=int(wanted.ravel()[at]),
+                got=int(got[at]) if known[at] else None,
+                cycle=int(cycles[at]) if known[at] and level != "fl" else None,
+            )
+    return None
+
+
+def write_waveform(
+    program: Program, images: NDArray[Any], found: Difference, path: Path
+) -> tuple[int, int]:
+    """Writes the waveform of the RTL around the wrong byte to ``path``, and a GTKWave set-up beside
+    it. Returns its first cycle and the one after its last.
+
+    images: those of :func:`first_difference`. ``found.cycle`` must not be None.
+    """
+    assert found.cycle is not None
+    start, stop = max(0, found.cycle - BEFORE), found.cycle + AFTER
+    waveform = Waveform()
+    alone = images[found.image : found.image + 1]
+    states = trace(program, alone, start, stop, level="rtl", waveform=waveform)
+    waveform.save(path)
+    return start, start + len(states)
+
+
+Found = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""Of each layer, in the order of its elements: the bytes, -1 where none was written; the cycles."""
+
+
+def _addresses(program: Program, layer: int) -> NDArray[np.int64]:
+    """Bytes of memory of a layer's outputs, in the order of its elements."""
+    stored = program.tensors[layer + 1]
+    channels, height, width = (*stored.shape, 1, 1)[:3]
+    shape = Shape(channels, height, width)
+    c, y, x = np.indices((channels, height, width)).reshape(3, -1)
+    address: NDArray[np.int64] = (
+        stored.first_row * TAPS + c * shape.channel_stride + y * shape.row_stride + x
+    )
+    return address
+
+
+def _functional(program: Program, words: NDArray[np.uint64]) -> Found:
+    from fl_models.accelerator import AcceleratorCore
+
+    core = AcceleratorCore(program.cfg)
+    core.load(program.words)
+    layers = [memory[0] for memory in core.run_layers(words)]
+    values = [memory[_addresses(program, i)].astype(np.int64) for i, memory in enumerate(layers)]
+    values.append(_result_bytes(program, core.run(words)[0]))
+    return [(v, np.zeros(v.size, np.int64)) for v in values]
+
+
+def _result_bytes(program: Program, words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
+    return data[program.output_bytes].astype(np.int64)
+
+
+def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
+    cfg, num = program.cfg, len(program.layers)
+    stepper: Any = CLStepper(cfg) if level == "cl" else RTLStepper(cfg)
+    memory = np.full((num, TAPS * cfg.act_depth), -1, np.int64)
+    cycles = np.zeros_like(memory)
+    image_end = program.tensors[0].num_rows * TAPS
+    results: list[int] = []
+    result_cycles: list[int] = []
+    layer = 0
+    with closing(settled(stepper, program, words)) as steps:
+        for cycle, (_, _, result) in enumerate(steps):
+            for address, value in _writes(stepper):
+                # The image's own place is written by the image loader only.
+                if address >= image_end:
+                    memory[layer, address], cycles[layer, address] = value, cycle
+            # What is in the write register came from the sequencer a cycle before.
+            cl = isinstance(stepper, CLStepper)
+            layer = int(stepper.core.writes.layer if cl else stepper.top.write_sequencer.layer)
+            if result is not None:
+                results.append(result)
+                result_cycles.append(cycle)
+    found = []
+    for i in range(num - 1):
+        at = _addresses(program, i)
+        found.append((memory[i, at], cycles[i, at]))
+    last = np.array(result_cycles)[program.output_bytes // BYTES_PER_WORD]
+    found.append((_result_bytes(program, np.array(results, np.uint64)), last))
+    return found
+
+
+def _writes(stepper: CLStepper | RTLStepper) -> list[tuple[int, int]]:
+    """Addresses and bytes in the write register."""
+    if isinstance(stepper, CLStepper):
+        if stepper.core.writes.port.pending is None:
+            return []
+        at, data = stepper.core.writes.port.pending
+        if isinstance(at, slice):
+            at = range(at.start, at.stop)
+        return [
+            (int(a), int(d)) for a, d in zip(np.atleast_1d(at), np.atleast_1d(data), strict=True)
+        ]
+    top = stepper.top
+    mask, rows, bank = int(top.write_mask), int(top.write_rows), int(top.write_bank)
+    data, q_nbits = int(top.write_data), top.write_rows.nbits // TAPS
+    return [
+        (
+            (rows >> q_nbits * j & (1 << q_nbits) - 1) * TAPS + (bank + j) % TAPS,
+            data >> 8 * j & 255,
+        )
+        for j in range(TAPS)
+        if mask >> j & 1
+    ]

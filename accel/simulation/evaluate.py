@@ -1,0 +1,370 @@
+"""Runs images on an accelerator and holds every output to PyTorch's quantized kernels."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
+from accel.errors import AccelError
+from accel.fashion_mnist import data
+from accel.fashion_mnist.data import Images
+from accel.fashion_mnist.training import to_input
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.status import TRAFFIC, Activity
+from accel.network.network import Network
+from accel.reports import tables as report
+from accel.reports.energy import Accesses, accesses
+from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import Progress, Run, simulate
+from accel.simulation.toolchain import find_toolchain
+
+MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
+"""Images that a level runs in well under two minutes."""
+
+
+MANY_WRONG, MANY_UNCERTAIN = 96, 48
+"""Most images of a kind in a record."""
+
+
+_LOST = {
+    Activity.HANDOVER: "hand\nover",
+    Activity.FILL: "fill",
+    Activity.DRAIN: "drain",
+    Activity.REQUANTIZER: "requ.",
+    Activity.MEMORY: "mem.",
+    Activity.INPUT: "in",
+    Activity.OUTPUT: "out",
+}
+"""Causes of cycles without a step, as the table calls them."""
+
+
+def bundled_network() -> Network:
+    """The project's Fashion-MNIST network, quantized."""
+    return Network.load(data.QUANTIZED_NETWORK)
+
+
+def test_images(count: int | None, folder: Path | None) -> Images:
+    """The first ``count`` test images, or all if None: the bundled ones where they suffice.
+
+    Raises :class:`AccelError` when there are not so many, or the data set is missing or wrong.
+    """
+    if count is not None and count < 1:
+        raise AccelError(f"the number of images must be at least 1, not {count}")
+    images = data.bundled_images()
+    if folder is not None or count is None or count > len(images):
+        images = data.load("test", folder)
+    if count is not None and count > len(images):
+        raise AccelError(f"there are {len(images):,} test images, not {count:,}: ask for fewer")
+    return images[: count or len(images)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run, and what it should have been."""
+
+    run: Run
+    images: Images
+    expected: NDArray[np.int64]
+    """The logits of PyTorch's kernels: (N, classes)."""
+    network_name: str
+
+    @property
+    def mismatched_outputs(self) -> int:
+        """Logits that differ, and winning classes that are not the first largest logit's."""
+        return self.run.mismatches(self.expected)
+
+    @property
+    def first_wrong(self) -> int | None:
+        """The first image of which anything differs."""
+        different = (self.run.outputs != self.expected).reshape(len(self.expected), -1).any(axis=1)
+        images = np.flatnonzero(different | self.run.wrong_winners(self.expected))
+        return int(images[0]) if images.size else None
+
+    @property
+    def correct(self) -> int:
+        """Images that the hardware puts in their class."""
+        return int((self.run.winners == self.images.labels).sum())
+
+    def record(self, command: str | None = None) -> Record:
+        """What goes into the JSON file, with the command line that made it."""
+        run, program = self.run, self.run.program
+        cfg, seconds = program.cfg, run.seconds
+        confusion, logits = self.confusion, run.outputs.reshape(len(self.images), -1)
+        at = np.arange(len(self.images))
+        others = logits.copy()
+        others[at, run.winners] = -1000  # less than any output
+        lead = logits[at, run.winners] - others.max(axis=1)
+        # A network may have fewer outputs than there are classes.
+        known = self.images.labels < logits.shape[1]
+        true_logit = logits[at, np.where(known, self.images.labels, 0)]
+        error = np.where(known, logits[at, run.winners] - true_logit, 0)
+        wrong = np.flatnonzero(run.winners != self.images.labels)
+        return Record(
+            record=RECORD,
+            version=VERSION,
+            made=datetime.now(UTC).replace(microsecond=0),
+            command=command,
+            versions=_versions(run.level),
+            network=self.network_name,
+            level=run.level,
+            config=str(cfg),
+            configuration=dataclasses.asdict(cfg),
+            images=len(self.images),
+            correct=self.correct,
+            accuracy=self.correct / len(self.images),
+            mismatched_outputs=self.mismatched_outputs,
+            outputs=run.outputs.size + len(self.images),
+            classes=[_class_name(i) for i in range(len(confusion))],
+            confusion=confusion.tolist(),
+            cycles_per_image=run.cycles_per_image,
+            latency_cycles=run.latency_cycles,
+            macs_per_image=program.macs,
+            multipliers=cfg.num_multipliers,
+            memory_bytes_per_cycle=TAPS * (cfg.pixel_groups + cfg.num_cols),
+            utilization=run.utilization,
+            seconds=seconds,
+            build_seconds=run.build_seconds,
+            cycles_per_second=run.cycles / seconds if run.cycles is not None else None,
+            layers=[
+                LayerRecord(
+                    name=layer.name,
+                    kind=layer.kind,
+                    macs=layer.macs,
+                    steps=layer.steps,
+                    cycles=cycles,
+                    utilization=_utilization(layer.macs, cycles, cfg),
+                    lost_cycles=self._lost_cycles(i),
+                    traffic=dict(zip(TRAFFIC, run.traffic[i].tolist(), strict=True)),
+                    energy={name: layers[i].energy for name, layers in self.energy.items()},
+                )
+                for i, (layer, cycles) in enumerate(
+                    zip(program.layers, self.layer_cycles, strict=True)
+                )
+            ],
+            memory_rows=cfg.act_depth,
+            memory_rows_used=program.act_rows,
+            tensors=[
+                TensorRecord(
+                    name=t.name, shape=list(t.shape), first_row=t.first_row, rows=t.num_rows
+                )
+                for t in program.tensors
+            ],
+            logit_scale=program.output.scale,
+            logit_zero_point=program.output.zero_point,
+            wrong=[
+                self._image(i, logits)
+                for i in wrong[np.argsort(-error[wrong], kind="stable")][:MANY_WRONG]
+            ],
+            least_certain=[
+                self._image(i, logits) for i in np.argsort(lead, kind="stable")[:MANY_UNCERTAIN]
+            ],
+        )
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Images by class and by the class in which the hardware puts them: int64 (classes,
+        classes)."""
+        num = max(len(data.CLASSES), int(np.prod(self.run.program.output.shape)))
+        counts = np.zeros((num, num), np.int64)
+        np.add.at(counts, (self.images.labels, self.run.winners), 1)
+        return counts
+
+    def _image(self, i: int, logits: NDArray[np.int64]) -> ImageRecord:
+        return ImageRecord(
+            index=int(i),
+            label=int(self.images.labels[i]),
+            winner=int(self.run.winners[i]),
+            logits=logits[i].tolist(),
+            # The model takes what a JSON file holds.
+            pixels=base64.b64encode(self.images.pixels[i].tobytes()),
+        )
+
+    def _lost_cycles(self, layer: int) -> dict[str, float] | None:
+        """Cycles without a step, by cause; their sum and the steps are the layer's cycles."""
+        spent = self.run.spent
+        if spent is None:
+            return None
+        return {activity.name.lower(): float(spent[layer, activity]) for activity in _LOST}
+
+    @property
+    def energy(self) -> dict[str, list[Accesses]]:
+        """Accesses of each layer as it ran, and as it would be without what saves energy."""
+        program, traffic = self.run.program, self.run.traffic
+        return {
+            "as it is": accesses(program, traffic),
+            "no scratchpad": accesses(program, traffic, scratchpads=False),
+            "no gating": accesses(program, traffic, gating=False),
+            "neither": accesses(program, traffic, scratchpads=False, gating=False),
+        }
+
+    @property
+    def layer_cycles(self) -> list[float | None]:
+        spent = self.run.spent
+        if spent is None:
+            return [None] * len(self.run.program.layers)
+        return [float(cycles) for cycles in spent.sum(axis=1)]
+
+    def summary(self) -> list[str]:
+        """What a user wants to know first, a line each."""
+        run, n = self.run, len(self.images)
+        lines = [
+            f"{self.correct:,} of {n:,} images in their class: {self.correct / n:.2%}",
+            f"{self.mismatched_outputs:,} of {run.outputs.size + n:,} outputs differ from those of "
+            f"PyTorch's quantized kernels",
+        ]
+        if run.cycles is not None:
+            lines.append(
+                f"{run.cycles_per_image:,.0f} cycles an image, {run.utilization:.1%} of what "
+                f"{run.program.cfg.num_multipliers} multipliers can do; {run.latency_cycles:,} "
+                f"cycles from an image's first word to its last result when idle"
+            )
+        time = f"{run.seconds:.1f} s"
+        if run.build_seconds >= 1:
+            time += f", after {run.build_seconds:.1f} s to build the simulation"
+        if run.cycles is not None:
+            time += f"; {run.cycles / run.seconds:,.0f} cycles a second"
+        return [*lines, time]
+
+    def table(self) -> Table:
+        """Layers with their cycles, and what was done in them."""
+        run, program = self.run, self.run.program
+        table = report.new_table("layers", "layer")
+        report.add_numbers(table, "MACs", "steps", "cycles", "use")
+        report.add_numbers(table, *(_LOST[a] for a in _LOST))
+        spent = run.spent
+        for i, layer in enumerate(program.layers):
+            row = [layer.name, f"{layer.macs:,}", f"{layer.steps:,}"]
+            if spent is not None:
+                cycles = spent[i].sum()
+                use = _utilization(layer.macs, cycles, program.cfg)
+                row += [f"{cycles:,.0f}", f"{use:.1%}", *(f"{spent[i, a]:,.0f}" for a in _LOST)]
+            table.add_row(*row)
+        total = ["all", f"{program.macs:,}", f"{program.steps:,}"]
+        if spent is not None:
+            use = _utilization(program.macs, spent.sum(), program.cfg)
+            losses = (f"{spent[:, a].sum():,.0f}" for a in _LOST)
+            total += [f"{spent.sum():,.0f}", f"{use:.1%}", *losses]
+        table.add_section()
+        table.add_row(*total)
+        table.caption = (
+            "Steps are the least cycles that the mapping needs; use is of the multipliers. At the "
+            "right the cycles without a step, by cause: a layer's hand-over; the fill and drain of "
+            "the array and the requantizer, between layers or when it is busy; memory, input, "
+            "output."
+            if spent is not None
+            else "The functional level has no cycles."
+        )
+        return table
+
+    def energy_table(self) -> Table:
+        """Traffic and energy of each layer, for one image."""
+        table = report.new_table("traffic and energy of an image", "layer")
+        report.add_numbers(table, "weight\nwords", "bytes\nread", "bytes\nout", "gated")
+        report.add_numbers(table, *(name.replace(" ", "\n") for name in self.energy))
+        program, rows = self.run.program, []
+        for i, layer in enumerate(program.layers):
+            count = dict(zip(TRAFFIC, self.run.traffic[i].tolist(), strict=True))
+            taps = TAPS * program.cfg.pixel_groups * layer.steps
+            numbers = [count["weight_words"], count["activation_bytes"], count["result_bytes"]]
+            energies = [layers[i].total for layers in self.energy.values()]
+            rows.append([*numbers, count["gated_taps"], taps, *energies])
+            table.add_row(layer.name, *_traffic_row(rows[-1]))
+        table.add_section()
+        table.add_row("all", *_traffic_row([sum(column) for column in zip(*rows, strict=True)]))
+        table.caption = (
+            "Gated: multiplications that a zero activation kept from switching. At the right "
+            "energy, estimated with the access costs of Eyeriss, in thousands of multiplications: "
+            "as it is, and without what saves it."
+        )
+        return table
+
+
+def _traffic_row(row: list[float]) -> list[str]:
+    *counts, gated, taps, a, b, c, d = row
+    energies = (f"{energy / 1000:,.0f}" for energy in (a, b, c, d))
+    return [*(f"{n:,.0f}" for n in counts), f"{gated / taps:.1%}", *energies]
+
+
+def evaluate(
+    network: Network,
+    cfg: AccelConfig,
+    images: Images,
+    *,
+    level: str,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    max_cycles: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Compile, simulate, and compute what PyTorch's kernels make of the same images.
+
+    Raises :class:`AccelError` as those do, and when the network does not take Fashion-MNIST's
+    images.
+    """
+    program = _compile(network, cfg)
+    pixels = to_input(images.pixels).numpy()
+    run = simulate(
+        program,
+        pixels,
+        level=level,
+        jobs=jobs,
+        cluster=cluster,
+        max_cycles=max_cycles,
+        progress=progress,
+    )
+    expected = run_network(network, program.quantize(pixels))[-1].astype(np.int64)
+    return Evaluation(run, images, expected, network.name)
+
+
+def prepare(
+    network: Path | None, cfg: AccelConfig, count: int, folder: Path | None
+) -> tuple[Program, NDArray[np.float32]]:
+    """The program of the network in that file, or of the bundled one, and the first ``count`` test
+    images as float32 (count, 1, 28, 28).
+
+    Raises :class:`AccelError` as :func:`evaluate` and :func:`test_images` do.
+    """
+    quantized = bundled_network() if network is None else Network.load(network)
+    program = _compile(quantized, cfg)
+    return program, to_input(test_images(count, folder).pixels).numpy()
+
+
+def _compile(network: Network, cfg: AccelConfig) -> Program:
+    if network.input.shape != (1, 28, 28):
+        raise AccelError(
+            f"network '{network.name}' takes images of shape {network.input.shape}, but "
+            f"Fashion-MNIST's are (1, 28, 28): run it from Python with accel.simulate"
+        )
+    return compile(network, cfg)
+
+
+def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | None:
+    return macs / (cycles * cfg.num_multipliers) if cycles else None
+
+
+def _class_name(i: int) -> str:
+    return data.CLASSES[i] if i < len(data.CLASSES) else f"output {i}"
+
+
+def _versions(level: str) -> dict[str, str]:
+    packages = {"accel": "accel-cnn", "PyMTL3": "pymtl3", "PyTorch": "torch", "NumPy": "numpy"}
+    found = {name: metadata.version(package) for name, package in packages.items()}
+    if level == "verilator":
+        found["Verilator"] = find_toolchain().version
+        # Where it is installed, this package is what was found; its version says more.
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found["Verilator"] = f"{metadata.version('verilator')} ({found['Verilator']})"
+    return found | {"Python": platform.python_version(), "platform": platform.platform()}
