@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from accel.errors import AccelError
     from accel.frontends.pytorch import quantize
     from accel.hardware.config import AccelConfig, load_config
-    from accel.network.network import Network
+    from accel.network.graph import Network
     from accel.runtimes.qnnpack import run_network
     from accel.simulation.runner import simulate
     from accel.verilog.translation import translate
@@ -33,7 +33,7 @@ __all__ = [
 _MODULES = {
     "AccelConfig": "hardware.config",
     "AccelError": "errors",
-    "Network": "network.network",
+    "Network": "network.graph",
     "compile": "compiler.compile",
     "load_config": "hardware.config",
     "quantize": "frontends.pytorch",

@@ -18,7 +18,7 @@ from accel.errors import AccelError
 if TYPE_CHECKING:
     from accel.fashion_mnist.data import Images
     from accel.fashion_mnist.training import FashionNet, Progress, Recipe
-    from accel.network.network import Network
+    from accel.network.graph import Network
     from accel.reports.record import Record
     from accel.simulation.evaluate import Evaluation
 
@@ -498,7 +498,7 @@ def translate(
 
     cfg = load_config(config)
     if network is not None:
-        from accel.network.network import Network
+        from accel.network.graph import Network
         from accel.verilog import handoff
 
         quantized = Network.load(network)
@@ -797,7 +797,7 @@ def _evaluate(
 ) -> Evaluation:
     """Load what the options name, run it under a progress bar, and print what came out."""
     from accel.hardware.config import load_config
-    from accel.network.network import Network
+    from accel.network.graph import Network
     from accel.simulation import evaluate
     from accel.simulation.runner import check_level
 

@@ -75,8 +75,9 @@ def qnnpack_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
     return np.asarray((sx * sw) * _reciprocal(sy), dtype=np.float32)
 
 
-def fbgemm_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
-    """``fl(fl(sx*sw) / sy)``, float32, broadcast: what FBGEMM scales accumulators by."""
+def quotient_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
+    """``fl(fl(sx*sw) / sy)``, float32, broadcast: what XNNPACK and FBGEMM scale accumulators
+    by."""
     sx, sw, sy = (np.asarray(s, dtype=np.float32) for s in (sx, sw, sy))
     return np.asarray((sx * sw) / sy, dtype=np.float32)
 

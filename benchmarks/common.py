@@ -22,7 +22,7 @@ from accel.errors import AccelError
 from accel.fashion_mnist import data
 from accel.fashion_mnist.data import Images
 from accel.hardware.config import AccelConfig, base
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.simulation import evaluate
 from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain

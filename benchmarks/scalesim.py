@@ -11,7 +11,9 @@ from pathlib import Path
 
 from accel import files
 from accel.errors import AccelError
-from accel.network.network import Layer, Network
+from accel.network.graph import Network
+from accel.operations import Conv2d
+from accel.operations.weighted import Weighted
 from benchmarks.common import BUILD
 
 HERE = Path(__file__).parent
@@ -81,8 +83,8 @@ def topology(network: Network) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _shape(layer: Layer) -> tuple[int, ...]:
-    if layer.kind == "linear":
+def _shape(layer: Weighted) -> tuple[int, ...]:
+    if not isinstance(layer, Conv2d):
         num_out, num_in = layer.weight.shape
         return 1, 1, 1, 1, num_in, num_out, 1
     num_out, num_in, kernel_h, kernel_w = layer.weight.shape

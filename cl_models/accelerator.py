@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pymtl3 import Component, InPort, OutPort, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
+from accel.errors import AccelError
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
 from accel.hardware.messages import Out, Param, Step
@@ -23,7 +24,16 @@ from accel.hardware.status import (
     Activity,
     ProgramError,
 )
-from accel.hardware.walk import nest_flags, offsets, reads, write_pixels
+from accel.hardware.walk import (
+    groups_read_alike,
+    nest_flags,
+    num_groups,
+    offsets,
+    reads,
+    steps_per_sum,
+    write_pixels,
+    writes,
+)
 from cl_models.pe_array import PEArrayCore
 from cl_models.pooling_unit import PoolingUnitCore
 from cl_models.requantizer import RequantizerCore
@@ -32,7 +42,7 @@ IDLE, SETUP, RUN = 0, 1, 2
 
 
 class _Plan(NamedTuple):
-    """The steps of a layer's first group of output channels; every group reads the same."""
+    """The steps of a layer for one group of output channels."""
 
     address: NDArray[np.int64]
     """(steps, pixel_groups, 9); for a tap that reads nothing, the place of its value."""
@@ -43,7 +53,6 @@ class _Plan(NamedTuple):
     steps_per_output: int
     loads: int
     """So many first steps of a group load their weights; the others find them in the PEs."""
-    groups: int
 
 
 class ProgramLoader(ProgramMemory):
@@ -105,6 +114,8 @@ class _Address(NamedTuple):
     """A step on its way to the memories."""
 
     layer: int
+    serial: int
+    """How many layers were taken up before this one, since the program runs."""
     descriptor: LayerDescriptor
     plan: _Plan
     step: int
@@ -130,49 +141,62 @@ class StepSequencer:
 
     def reset(self) -> None:
         self.state = IDLE
-        self.layer = 0
+        self.layer = self.serial = 0
         self.phase = False
         self.step = self.group = self.issued = 0
         # Moves of the pipeline since the layer before issued its last step.
         self.since = 0
-        self.plans: dict[int, _Plan] = {}
+        self.plans: dict[tuple[int, int], _Plan] = {}
+        self.written: dict[int, NDArray[np.int64]] = {}
 
     def setup(self) -> None:
         self.state = RUN
         d = self.descriptor = self.program.layers[self.layer]
-        if self.layer not in self.plans:
-            self.plans[self.layer] = self._plan(d)
-        self.plan = self.plans[self.layer]
         self.step = self.group = self.issued = 0
-        self.total = self.plan.groups * len(self.plan.flags)
+        self.plan = self._plan_of(d, 0)
+        self.total = num_groups(d) * len(self.plan.flags)
 
-    def _plan(self, d: LayerDescriptor) -> _Plan:
+    def outputs(self) -> NDArray[np.int64]:
+        """The bytes of memory that the layer writes, in its order."""
+        if self.layer not in self.written:
+            d, cfg = self.descriptor, self.program.cfg
+            at = writes(d, cfg.num_lanes).address % (TAPS * cfg.act_depth)
+            self.written[self.layer] = at[:0] if d.to_result else at
+        return self.written[self.layer]
+
+    def _plan_of(self, d: LayerDescriptor, group: int) -> _Plan:
+        key = self.layer, 0 if groups_read_alike(d) else group
+        if key not in self.plans:
+            self.plans[key] = self._plan(d, key[1])
+        return self.plans[key]
+
+    def _plan(self, d: LayerDescriptor, group: int) -> _Plan:
         size = TAPS * self.program.cfg.act_depth
-        taps = reads(d, self.program.cfg.pixel_groups)
+        taps = reads(d, self.program.cfg.pixel_groups, group)
         no_read = np.where(taps.padding, size, size + 1)
-        steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
-        flags = nest_flags(d)
+        steps, flags = steps_per_sum(d), nest_flags(d)
         return _Plan(
             address=np.where(taps.inside, taps.address % size, no_read),
             num_inside=taps.inside.sum(axis=(1, 2)).tolist(),
             flags=flags,
             steps_per_output=steps,
             loads=len(flags) if d.reload else steps,
-            groups=d.read_loops[-1].count,
         )
 
     def advance(self) -> None:
         """The step of this cycle was issued."""
         self.issued += 1
         self.step += 1
-        if self.step == len(self.plan.flags):
-            self.step = 0
-            self.group += 1
         if self.issued == self.total:
             self.state = SETUP
+            self.serial += 1
             self.phase = not self.phase
             self.since = 0
             self.layer = self.program.layer_after(self.layer)
+        elif self.step == len(self.plan.flags):
+            self.step = 0
+            self.group += 1
+            self.plan = self._plan_of(self.descriptor, self.group)
 
 
 class ParamSequencer:
@@ -203,17 +227,19 @@ class ParamSequencer:
             if moves:
                 self._read()
             return
-        if self.state == SETUP:
-            self.beat = self.vector = self.group = 0
-            self.descriptor = self.program.layers[self.layer]
-            self.base = self.descriptor.param_base
-        self.state += 1
+        if self.state == IDLE:
+            self.state = SETUP
+            return
+        self.beat = self.vector = self.group = 0
+        self.descriptor = self.program.layers[self.layer]
+        self.base = self.descriptor.param_base
+        self.state = RUN
 
     def _read(self) -> None:
         d = self.descriptor
         at = self.base + self.beat
-        last_group = self.group == d.param_groups
-        last = self.beat == (d.param_last_beats if last_group else d.param_beats)
+        last_group = self.group == d.param_groups - 1
+        last = self.beat == (d.param_last_beats if last_group else d.param_beats) - 1
         multiplier, bias = self.program.multipliers[at], self.program.biases[at]
         self.data = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
         self.beat += 1
@@ -221,7 +247,7 @@ class ParamSequencer:
             return
         self.beat = 0
         self.vector += 1
-        if self.vector > d.param_vectors:
+        if self.vector == d.param_vectors:
             self.vector = 0
             self.group += 1
             self.base = at + 1
@@ -272,24 +298,86 @@ class ResultPacker:
             self.out, self.word, self.place = self.word, 0, 0
 
 
-class WritePort:
-    """The activation memory's; what is written in one cycle is in memory two cycles later."""
+class Outstanding:
+    """Bytes of the activation memory whose writing is still to come, though every step that makes
+    them has been issued: a later layer may not read one. Hardware has nothing of the kind: it
+    relies on the program's ``safe_steps`` and ``frees_input``, which are checked here."""
 
-    def __init__(self, memory: NDArray[np.uint8]) -> None:
-        self.memory = memory
+    NONE = -1
+
+    def __init__(self, size: int) -> None:
+        # For each byte the serial number of the layer after which it counts as outstanding
+        self.since = np.full(size, self.NONE, np.int64)
         self.reset()
 
     def reset(self) -> None:
-        self.pending: tuple[Any, Any] | None = None
+        self.since[:] = self.NONE
+        self.count = 0
+        # The layer whose steps are being issued, and its outputs that have been written already
+        self.issuing = self.landed_early = 0
+
+    def layer_issued(self, serial: int, outputs: NDArray[np.int64]) -> None:
+        """The last step of layer ``serial`` is issued. outputs: the bytes that it writes, in its
+        order."""
+        self._expect(outputs[self.landed_early :], serial)
+        self.issuing, self.landed_early = serial + 1, 0
+
+    def image_freed(self, serial: int, image: NDArray[np.int64]) -> None:
+        """After layer ``serial`` the next image is written to these bytes."""
+        self._expect(image, serial)
+
+    def _expect(self, at: NDArray[np.int64], serial: int) -> None:
+        self.since[at] = serial
+        self.count = int(np.count_nonzero(self.since != self.NONE))
+
+    def landed(self, at: Any, serial: int | None) -> None:
+        """These bytes have been written, by layer ``serial`` or as part of an image."""
+        if serial is not None and serial >= self.issuing:
+            self.landed_early += len(at)
+        elif self.count:
+            self.count -= int(np.count_nonzero(self.since[at] != self.NONE))
+            self.since[at] = self.NONE
+
+    def check(self, step: _Address, at: NDArray[np.int64]) -> None:
+        """Raises :class:`AccelError` if a step reads what an earlier layer is yet to write."""
+        flat = at[at < self.since.size]
+        since = self.since[flat]
+        early = (since != self.NONE) & (since < step.serial)
+        if early.any():
+            byte = int(flat[np.argmax(early)])
+            row, bank = divmod(byte, TAPS)
+            number = step.group * len(step.plan.flags) + step.step
+            raise AccelError(
+                f"layer {step.layer} reads byte {byte} of the activation memory (row {row}, bank "
+                f"{bank}) in its step {number}, but that byte is yet to be written: the program "
+                f"lets the layer begin too early (safe_steps = {step.descriptor.safe_steps}), or "
+                f"frees the image before its last reader"
+            )
+
+
+class WritePort:
+    """The activation memory's; what is written in one cycle is in memory two cycles later."""
+
+    def __init__(self, memory: NDArray[np.uint8], size: int) -> None:
+        """``size``: bytes of the activation memory, which ``memory`` begins with."""
+        self.memory, self.size = memory, size
+        self.outstanding = Outstanding(size)
+        self.reset()
+
+    def reset(self) -> None:
+        self.pending: tuple[Any, Any, int | None] | None = None
+        self.outstanding.reset()
 
     def tick(self) -> None:
         if self.pending is not None:
-            at, data = self.pending
+            at, data, serial = self.pending
             self.memory[at] = data
+            self.outstanding.landed(at, serial)
             self.pending = None
 
-    def write(self, at: Any, data: NDArray[Any]) -> None:
-        self.pending = at, data
+    def write(self, at: Any, data: NDArray[Any], serial: int | None) -> None:
+        """``serial``: of the layer that writes its outputs; None for an image."""
+        self.pending = at, data, serial
 
 
 class WriteSequencer:
@@ -307,7 +395,7 @@ class WriteSequencer:
 
     def stop(self) -> None:
         self.state = IDLE
-        self.layer = 0
+        self.layer = self.serial = 0
         self.written = False
         self.to_result = 0
 
@@ -318,7 +406,7 @@ class WriteSequencer:
         d = self.descriptor = self.program.layers[self.layer]
         self.beat = self.pixel = self.group = 0
         self.to_result = d.to_result
-        self.channel_stride = TAPS * d.lane_q + 1
+        self.channel_stride = TAPS * d.lane_row + 1
         pixels, inside = write_pixels(d)
         self.pixels, self.inside = pixels.tolist(), inside.tolist()
         self.last_pixel = int(np.flatnonzero(inside)[-1])
@@ -343,23 +431,26 @@ class WriteSequencer:
             d = self.descriptor
             signed, y = d.out_signed, self.queue.popleft().y
             last_group = self.group == d.write_loops[-1].count - 1
-            limit = d.write_last_beats if last_group else d.write_beats
+            beats = d.write_last_beats if last_group else d.write_beats
             # Beats beyond the last channel, and pixels beyond the feature map, are dropped.
-            if self.beat <= limit and self.inside[self.pixel]:
-                last = last_group and self.pixel == self.last_pixel and self.beat == limit
-                num_valid = d.last_lanes if last_group and self.beat == limit else len(self.lanes)
-                self.program.traffic[self.layer][3] += num_valid
+            if self.beat < beats and self.inside[self.pixel]:
+                last_beat = self.beat == beats - 1
+                last = last_group and self.pixel == self.last_pixel and last_beat
+                num_valid = d.last_lanes if last_group and last_beat else len(self.lanes)
+                self.program.traffic[self.layer][TRAFFIC.index("result_bytes")] += num_valid
                 if self.to_result:
                     beat = y[:num_valid]
                 else:
                     lanes = self.beat * len(self.lanes) + self.lanes[:num_valid]
-                    start = TAPS * d.write_q + d.write_r + self.group * d.write_loops[-1].stride
+                    start = (
+                        TAPS * d.write_row + d.write_bank + self.group * d.write_loops[-1].stride
+                    )
                     at = start + self.pixels[self.pixel] + lanes * self.channel_stride
-                    self.port.write(at, y[:num_valid])
-            last_beat = self.beat == limit + d.drop_beats * last_group
-            last_pixel = self.pixel == len(self.pixels) - 1
-            ends_layer = last_group and last_pixel and last_beat
-            self._count(last_beat, last_pixel)
+                    self.port.write(at % self.port.size, y[:num_valid], self.serial)
+            ends_pixel = self.beat == beats - 1 + d.drop_beats * last_group
+            ends_group = ends_pixel and self.pixel == len(self.pixels) - 1
+            ends_layer = ends_group and last_group
+            self._count(ends_pixel, ends_group)
         if out is not None:
             self.queue.append(out)
         self.packer.tick(beat, signed, last, result_rdy)
@@ -367,6 +458,7 @@ class WriteSequencer:
             self.stop()
         elif ends_layer:
             self.state = SETUP
+            self.serial += 1
             self.written = not self.written
             self.layer = self.program.layer_after(self.layer)
         elif self.state == SETUP:
@@ -374,11 +466,11 @@ class WriteSequencer:
         elif self.state == IDLE:
             self.state = SETUP
 
-    def _count(self, last_beat: bool, last_pixel: bool) -> None:
-        self.beat = 0 if last_beat else self.beat + 1
-        if last_beat:
-            self.pixel = 0 if last_pixel else self.pixel + 1
-            self.group += last_pixel
+    def _count(self, ends_pixel: bool, ends_group: bool) -> None:
+        self.beat = 0 if ends_pixel else self.beat + 1
+        if ends_pixel:
+            self.pixel = 0 if ends_group else self.pixel + 1
+            self.group += ends_group
 
 
 class ImageLoader:
@@ -406,7 +498,7 @@ class ImageLoader:
         if self.queue and self.begun and not self.full and not hold:
             start, used = self.places[self.word]
             data = self.queue.popleft().to_bytes(BYTES_PER_WORD, "little")
-            self.port.write(slice(start, start + used), np.frombuffer(data, np.uint8, used))
+            self.port.write(slice(start, start + used), np.frombuffer(data, np.uint8, used), None)
             self.word += 1
         if word is not None and not self.program.shown:
             self.queue.append(word)
@@ -446,7 +538,7 @@ class AcceleratorCore:
         self.memory = np.zeros(TAPS * cfg.act_depth + 2, np.uint8)
         self.signed_memory = self.memory.view(np.int8)
         self.no_weights = np.zeros((cfg.num_cols, TAPS), np.int8)
-        self.port = WritePort(self.memory)
+        self.port = WritePort(self.memory, TAPS * cfg.act_depth)
         self.program = ProgramLoader(cfg)
         self.steps = StepSequencer(self.program)
         self.params = ParamSequencer(self.program)
@@ -578,8 +670,13 @@ class AcceleratorCore:
             self.command, self.at = self.at, None
         if self.issue:
             plan = steps.plan
-            done = steps.issued == steps.total - 1 and bool(steps.descriptor.frees_input)
-            self.at = _Address(steps.layer, steps.descriptor, plan, steps.step, steps.group, done)
+            last = steps.issued == steps.total - 1
+            done = last and bool(steps.descriptor.frees_input)
+            self.at = _Address(
+                steps.layer, steps.serial, steps.descriptor, plan, steps.step, steps.group, done
+            )
+            if last:
+                self._expect_writes(done)
             steps.advance()
         elif steps.state == SETUP and go:
             steps.setup()
@@ -587,6 +684,7 @@ class AcceleratorCore:
             steps.state = SETUP
         if not self.program.running:
             steps.reset()
+            self.port.outstanding.reset()
 
         # Reads above see memory as it was before the writes of this edge.
         self.port.tick()
@@ -594,8 +692,18 @@ class AcceleratorCore:
         self.images.tick(image, done, self.holds_image)
         self.program.tick(prog_val, prog, self.idle, stuck)
 
+    def _expect_writes(self, frees_image: bool) -> None:
+        """A layer's last step is issued."""
+        steps, outstanding = self.steps, self.port.outstanding
+        outstanding.layer_issued(steps.serial, steps.outputs())
+        if frees_image:
+            places = [np.arange(start, start + used) for start, used in self.images.places]
+            outstanding.image_freed(steps.serial, np.concatenate(places))
+
     def _read(self, at: _Address) -> _Fetched:
         d, plan, i = at.descriptor, at.plan, at.step
+        if self.port.outstanding.count:
+            self.port.outstanding.check(at, plan.address[i])
         self.memory[-2] = d.pad_value & 0xFF
         x = (self.signed_memory if d.signed else self.memory)[plan.address[i]]
         k = i % plan.steps_per_output
@@ -608,11 +716,16 @@ class AcceleratorCore:
 
     def _count(self, fetched: _Fetched) -> None:
         """The PE array takes a step."""
+        x = fetched.step.x
+        gated = x.size - np.count_nonzero(x) if self.cfg.zero_gating else 0
+        counted = {
+            "weight_words": fetched.step.load,
+            "activation_bytes": fetched.num_inside,
+            "gated_taps": gated,
+        }
         counters = self.program.traffic[fetched.layer]
-        counters[0] += fetched.step.load
-        counters[1] += fetched.num_inside
-        if self.cfg.zero_gating:
-            counters[2] += fetched.step.x.size - np.count_nonzero(fetched.step.x)
+        for name, count in counted.items():
+            counters[TRAFFIC.index(name)] += count
 
 
 class AcceleratorCL(Component):

@@ -14,7 +14,18 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
 from accel.hardware.packets import ProgramMemory
-from accel.hardware.walk import Reads, offsets, reads, write_pixels
+from accel.hardware.walk import (
+    Reads,
+    groups_read_alike,
+    num_groups,
+    offsets,
+    output_channels,
+    pixels_per_vector,
+    reads,
+    steps_per_sum,
+    steps_per_window,
+    write_pixels,
+)
 from accel.numerics import requantize, wrap
 
 
@@ -69,50 +80,60 @@ class AcceleratorCore:
 
     def _run_layer(self, memory: NDArray[np.uint8], i: int) -> Any:
         d = self.program.layers[i]
-        taps = reads(d, self.cfg.pixel_groups)
-        operands = self._operands(d, memory, taps)
-        self._count(i, operands, taps)
-        pooled = self._pool(d, self._accumulate(d, operands))
-        groups, valid = d.read_loops[-1].count, self._valid_channels(d)
+        pooled = self._pool(d, self._sums(memory, i))
+        channels = output_channels(d, self.cfg.num_lanes)
         results = []
-        channel = TAPS * d.lane_q + 1
+        channel_stride = TAPS * d.lane_row + 1
         offset, inside = write_pixels(d)
         pixel = offset[inside]
-        for g in range(groups):
-            beats = (d.param_last_beats if g == groups - 1 else d.param_beats) + 1
+        for g, valid in enumerate(channels):
+            beats = d.param_last_beats if g == len(channels) - 1 else d.param_beats
             cols = beats * self.cfg.num_lanes
-            at = d.param_base + g * (d.param_beats + 1)
+            at = d.param_base + g * d.param_beats
             bias = self.program.biases[at : at + beats].ravel()
             bits = self.program.multipliers[at : at + beats].ravel()
             multiplier = bits.astype(np.uint32).view(np.float32)
             acc = wrap(pooled[:, :, g, :cols] + bias, self.cfg.acc_nbits)
             y = self._pixels(d, requantize(acc, multiplier, d.zero_point, d.lo, d.hi))
             if d.to_result:
-                y[:, :, valid[g] :] = 0
-                filled = -(-valid[g] // self.cfg.num_lanes) * self.cfg.num_lanes
+                y[:, :, valid:] = 0
+                filled = -(-valid // self.cfg.num_lanes) * self.cfg.num_lanes
                 results.append(y[:, :, :filled].reshape(y.shape[0], -1))
                 continue
-            start = TAPS * d.write_q + d.write_r + g * d.write_loops[-1].stride
-            address = start + pixel[:, None] + np.arange(valid[g]) * channel
-            memory[:, address] = y[:, :, : valid[g]] & 0xFF
-        return self._result_words(d, np.concatenate(results, 1), valid) if d.to_result else None
+            start = TAPS * d.write_row + d.write_bank + g * d.write_loops[-1].stride
+            address = start + pixel[:, None] + np.arange(valid) * channel_stride
+            memory[:, address % memory.shape[1]] = y[:, :, :valid] & 0xFF
+        return self._result_words(d, np.concatenate(results, 1), channels) if d.to_result else None
 
     def _pixels(self, d: LayerDescriptor, y: NDArray[np.int64]) -> NDArray[np.int64]:
         """Vectors (N, vectors, columns) as pixels (N, outputs, channels) in the order in which they
         are put away, without those that lie beyond the feature map."""
-        pixels = (d.pixel_x + 1) * (d.pixel_y + 1)
-        return y.reshape(y.shape[0], -1, y.shape[2] // pixels)[:, write_pixels(d)[1]]
+        channels = y.shape[2] // pixels_per_vector(d)
+        return y.reshape(y.shape[0], -1, channels)[:, write_pixels(d)[1]]
 
-    def _valid_channels(self, d: LayerDescriptor) -> list[int]:
-        """Output channels of each group."""
-        full = (d.write_beats + 1) * self.cfg.num_lanes
-        last = d.write_last_beats * self.cfg.num_lanes + d.last_lanes
-        return [full] * (d.write_loops[-1].count - 1) + [last]
+    def _sums(self, memory: NDArray[np.uint8], i: int) -> NDArray[np.int64]:
+        """Sums (N, outputs before pooling, groups, num_cols) of layer ``i``."""
+        d = self.program.layers[i]
+        groups = np.arange(num_groups(d))
+        # What all groups of output channels read is read once.
+        together = [groups] if groups_read_alike(d) else np.split(groups, len(groups))
+        sums = []
+        for part in together:
+            taps = reads(d, self.cfg.pixel_groups, int(part[0]))
+            operands = self._operands(d, memory, taps)
+            self._count(i, operands, taps, len(part))
+            sums.append(self._accumulate(d, operands, part))
+        self.program.traffic[i][3] += (
+            len(memory)
+            * int(write_pixels(d)[1].sum())
+            * sum(output_channels(d, self.cfg.num_lanes))
+        )
+        return np.concatenate(sums, axis=2)
 
     def _operands(
         self, d: LayerDescriptor, memory: NDArray[np.uint8], taps: Reads
     ) -> NDArray[np.float64]:
-        """Activations (N, outputs before pooling * steps of an output, pixel_groups, 9)."""
+        """Activations (N, outputs before pooling * steps of a sum, pixel_groups, 9)."""
         # As the hardware's addresses do, wrong ones wrap.
         values = memory[:, np.where(taps.inside, taps.address % memory.shape[1], 0)]
         operands = (values.view(np.int8) if d.signed else values).astype(np.float64)
@@ -120,57 +141,56 @@ class AcceleratorCore:
         operands[:, taps.padding] = d.pad_value
         return operands
 
-    def _count(self, i: int, operands: NDArray[np.float64], taps: Reads) -> None:
-        """Traffic of layer ``i``, which reads the same for each group of output channels."""
+    def _count(self, i: int, operands: NDArray[np.float64], taps: Reads, groups: int) -> None:
+        """Traffic of layer ``i`` for ``groups`` groups of output channels that read the same."""
         d, n = self.program.layers[i], len(operands)
-        groups, steps = d.read_loops[-1].count, operands.shape[1]
-        loads = steps if d.reload else int(np.prod([loop.count for loop in d.read_loops[:3]]))
-        pixels = int(write_pixels(d)[1].sum())
+        loads = operands.shape[1] if d.reload else steps_per_sum(d)
         counters = self.program.traffic[i]
         counters[0] += n * groups * loads
         counters[1] += n * groups * int(taps.inside.sum())
         if self.cfg.zero_gating:
             counters[2] += groups * (operands.size - int(np.count_nonzero(operands)))
-        counters[3] += n * pixels * sum(self._valid_channels(d))
 
-    def _accumulate(self, d: LayerDescriptor, x: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _accumulate(
+        self, d: LayerDescriptor, x: NDArray[np.float64], groups: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Sums (N, outputs before pooling, groups, num_cols); float64 holds them exactly."""
-        steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
-        groups = d.read_loops[-1].count
-        n, cols = x.shape[0], self.cfg.group_cols
-        words = self.program.weights[d.weight_base : d.weight_base + groups * steps]
+        steps, (n, cols) = steps_per_sum(d), (x.shape[0], self.cfg.group_cols)
+        first = d.weight_base + int(groups[0]) * steps
+        words = self.program.weights[first : first + len(groups) * steps]
         sums = []
         for p in range(self.cfg.pixel_groups):
-            w = words[:, p * cols : (p + 1) * cols].reshape(groups, steps, cols, TAPS)
-            w = w.transpose(1, 3, 0, 2).reshape(steps * TAPS, groups * cols).astype(float)
+            w = words[:, p * cols : (p + 1) * cols].reshape(len(groups), steps, cols, TAPS)
+            # One column of the product for each group and column, one row for each step and tap
+            w = w.transpose(1, 3, 0, 2).reshape(steps * TAPS, -1).astype(float)
             acc = x[:, :, p].reshape(-1, steps * TAPS) @ w
-            sums.append(acc.astype(np.int64).reshape(n, -1, groups, cols))
+            sums.append(acc.astype(np.int64).reshape(n, -1, len(groups), cols))
         return wrap(np.concatenate(sums, axis=3), self.cfg.acc_nbits)
 
     def _pool(self, d: LayerDescriptor, acc: NDArray[np.int64]) -> NDArray[np.int64]:
         n, _, groups, cols = acc.shape
-        size = d.read_loops[3].count * d.read_loops[4].count
-        return acc.reshape(n, -1, size, groups, cols).max(axis=2)
+        window = steps_per_window(d) // steps_per_sum(d)
+        return acc.reshape(n, -1, window, groups, cols).max(axis=2)
 
     def _result_words(
-        self, d: LayerDescriptor, y: NDArray[np.int64], valid: list[int]
+        self, d: LayerDescriptor, y: NDArray[np.int64], channels: list[int]
     ) -> NDArray[np.uint64]:
         """Bytes packed into words, then the winning class among the valid ones."""
         n, size = y.shape
-        real = self._real_bytes(d, valid)
+        real = self._real_bytes(d, channels)
         data = np.zeros((n, -(-size // BYTES_PER_WORD) * BYTES_PER_WORD), np.uint8)
         data[:, :size] = y & 0xFF
         winner = np.argmax(y[:, real], axis=1).astype(np.uint64)
         return np.concatenate([data.view("<u8").astype(np.uint64), winner[:, None]], axis=1)
 
-    def _real_bytes(self, d: LayerDescriptor, valid: list[int]) -> NDArray[np.int64]:
+    def _real_bytes(self, d: LayerDescriptor, channels: list[int]) -> NDArray[np.int64]:
         """Positions of bytes that are outputs, not filling, in the order of their beats."""
         pixels = int(write_pixels(d)[1].sum())
         at, real = 0, []
-        for v in valid:
-            size = -(-v // self.cfg.num_lanes) * self.cfg.num_lanes
+        for valid in channels:
+            size = -(-valid // self.cfg.num_lanes) * self.cfg.num_lanes
             for _ in range(pixels):
-                real.append(at + np.arange(v))
+                real.append(at + np.arange(valid))
                 at += size
         return np.concatenate(real)
 

@@ -170,8 +170,8 @@ PROOFS = (
         faults=(
             Fault(
                 "carries at ten",
-                "{ a_q, a_r } + { b_q, b_r_up }",
-                "{ a_q, a_r } + { b_q, b_r_up - 4'd1 }",
+                "{ a_row, a_bank } + { b_row, b_bank_up }",
+                "{ a_row, a_bank } + { b_row, b_bank_up - 4'd1 }",
             ),
         ),
     ),
@@ -181,7 +181,13 @@ PROOFS = (
         make=lambda cfg: LoopAddressRTL(len(READ_LOOPS), cfg.act_addr_nbits),
         properties={"top": "loop_address.sv"},
         depth=4,
-        faults=(Fault("a stride of nine", "sum__b_r_up <= add_r", "sum__b_r_up <= 4'd1 + add_r"),),
+        faults=(
+            Fault(
+                "a stride of nine",
+                "sum__b_bank_up <= add_bank",
+                "sum__b_bank_up <= 4'd1 + add_bank",
+            ),
+        ),
     ),
     Proof(
         unit="progress of the step sequencer",

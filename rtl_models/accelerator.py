@@ -44,7 +44,7 @@ class AcceleratorRTL(Component):
     def construct(s, cfg: AccelConfig):
         # PyMTL3's import from Verilator stumbles over the "__" in the name that it would choose.
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"Accelerator_{cfg}")
-        q_nbits = cfg.act_addr_nbits
+        row_nbits = cfg.act_addr_nbits
         Word = mk_bits(BUS_NBITS)
         s.prog = RecvIfcRTL(Word)
         s.image = RecvIfcRTL(Word)
@@ -144,7 +144,7 @@ class AcceleratorRTL(Component):
 
         # One write port for outputs and images; outputs go first. A cycle later, it writes.
         s.write_mask = Wire(TAPS)
-        s.write_rows = Wire(mk_bits(TAPS * q_nbits))
+        s.write_rows = Wire(mk_bits(TAPS * row_nbits))
         s.write_bank = Wire(4)
         s.write_data = Wire(TAPS * 8)
         s.write_mask //= s.operand_fetch.write_mask

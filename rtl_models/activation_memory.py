@@ -22,8 +22,8 @@ class ActivationMemoryRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        q_nbits = cfg.act_addr_nbits
-        Rows, Bytes = mk_bits(TAPS * q_nbits), mk_bits(TAPS * 8)
+        row_nbits = cfg.act_addr_nbits
+        Rows, Bytes = mk_bits(TAPS * row_nbits), mk_bits(TAPS * 8)
         s.go = InPort()
         s.read_mask = InPort(TAPS)
         s.read_rows = InPort(Rows)
@@ -39,7 +39,7 @@ class ActivationMemoryRTL(Component):
         s.bank_at_read, s.bank_at_data = Wire(4), Wire(4)
         s.read, s.data = Wire(Bytes), Wire(Bytes)
 
-        s.rotate_rows = RotatorRTL(q_nbits, to_banks=True)
+        s.rotate_rows = RotatorRTL(row_nbits, to_banks=True)
         s.rotate_rows.in_ //= s.read_rows
         s.rotate_rows.amount //= s.read_bank
 
@@ -55,7 +55,7 @@ class ActivationMemoryRTL(Component):
         s.rotate_mask = RotatorRTL(1, to_banks=True)
         s.rotate_mask.in_ //= s.write_mask
         s.rotate_mask.amount //= s.write_bank
-        s.rotate_write_rows = RotatorRTL(q_nbits, to_banks=True)
+        s.rotate_write_rows = RotatorRTL(row_nbits, to_banks=True)
         s.rotate_write_rows.in_ //= s.write_rows
         s.rotate_write_rows.amount //= s.write_bank
         s.rotate_data = RotatorRTL(8, to_banks=True)
@@ -64,10 +64,10 @@ class ActivationMemoryRTL(Component):
 
         for b in range(TAPS):
             s.bank[b].ren //= s.ren[b]
-            s.bank[b].raddr //= s.rotate_rows.out[b * q_nbits : (b + 1) * q_nbits]
+            s.bank[b].raddr //= s.rotate_rows.out[b * row_nbits : (b + 1) * row_nbits]
             s.bank[b].rdata //= s.read[b * 8 : (b + 1) * 8]
             s.bank[b].wen //= s.rotate_mask.out[b]
-            s.bank[b].waddr //= s.rotate_write_rows.out[b * q_nbits : (b + 1) * q_nbits]
+            s.bank[b].waddr //= s.rotate_write_rows.out[b * row_nbits : (b + 1) * row_nbits]
             s.bank[b].wdata //= s.rotate_data.out[b * 8 : (b + 1) * 8]
 
         @update

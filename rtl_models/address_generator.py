@@ -13,7 +13,7 @@ from pymtl3 import (
 )
 
 from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
-from accel.hardware.descriptors import LOOP_DX
+from accel.hardware.descriptors import DX
 from rtl_models.pixel_offset import PixelOffsetRTL
 from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS, TapAddressRTL
 
@@ -77,8 +77,8 @@ class AddressGeneratorRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        q_nbits, step_nbits, groups = cfg.act_addr_nbits, LOOP_DX[1], cfg.pixel_groups
-        Q, Offset, Step = mk_bits(q_nbits), mk_bits(OFFSET_NBITS), mk_bits(step_nbits)
+        row_nbits, step_nbits, groups = cfg.act_addr_nbits, DX.nbits, cfg.pixel_groups
+        Row, Offset, Step = mk_bits(row_nbits), mk_bits(OFFSET_NBITS), mk_bits(step_nbits)
         Issued, Command = mk_issued(cfg), mk_command(cfg)
         s.go = InPort()
         s.issued = InPort(Issued)
@@ -90,19 +90,19 @@ class AddressGeneratorRTL(Component):
 
         # Of the layer that starts
         s.start = InPort()
-        s.start_q, s.start_r = InPort(Q), InPort(4)
+        s.start_row, s.start_bank = InPort(Row), InPort(4)
         s.padding = InPort(4)
         s.channel_mode = InPort()
-        s.tap_q = InPort(Q)
+        s.tap_row = InPort(Row)
         # Of the layer under way
-        s.strides_q = InPort(mk_bits(NUM_LOOPS * q_nbits))
-        s.strides_r = InPort(mk_bits(NUM_LOOPS * 4))
+        s.strides_row = InPort(mk_bits(NUM_LOOPS * row_nbits))
+        s.strides_bank = InPort(mk_bits(NUM_LOOPS * 4))
         s.strides_y = InPort(mk_bits(NUM_LOOPS * step_nbits))
         s.strides_x = InPort(mk_bits(NUM_LOOPS * step_nbits))
         # What bit i of a group's number adds
         for i in range(2):
-            setattr(s, f"pixel_q{i}", InPort(Q))
-            setattr(s, f"pixel_r{i}", InPort(4))
+            setattr(s, f"pixel_row{i}", InPort(Row))
+            setattr(s, f"pixel_bank{i}", InPort(4))
             setattr(s, f"pixel_y{i}", InPort(Step))
             setattr(s, f"pixel_x{i}", InPort(Step))
 
@@ -110,9 +110,9 @@ class AddressGeneratorRTL(Component):
         s.leave = Wire()
         s.origin = Wire(Offset)
 
-        # Rows from tap 0 to tap t: multiples of tap_q, worked out once a layer.
-        s.reach = [Wire(Q) for _ in range(TAPS)]
-        s.double, s.triple = Wire(Q), Wire(Q)
+        # Rows from tap 0 to tap t: multiples of tap_row, worked out once a layer.
+        s.reach = [Wire(Row) for _ in range(TAPS)]
+        s.double, s.triple = Wire(Row), Wire(Row)
 
         s.groups = [TapAddressRTL(cfg) for _ in range(groups)]
         s.next_command = Wire(Command)
@@ -126,14 +126,14 @@ class AddressGeneratorRTL(Component):
             group.channel_mode //= s.at.channel_mode
             group.height //= s.at.height
             group.width //= s.at.width
-            group.strides_q //= s.strides_q
-            group.strides_r //= s.strides_r
+            group.strides_row //= s.strides_row
+            group.strides_bank //= s.strides_bank
             group.strides_y //= s.strides_y
             group.strides_x //= s.strides_x
             for t in range(TAPS):
-                group.reach[t * q_nbits : (t + 1) * q_nbits] //= s.reach[t]
+                group.reach[t * row_nbits : (t + 1) * row_nbits] //= s.reach[t]
             low, high = g * TAPS, (g + 1) * TAPS
-            s.next_command.rows[low * q_nbits : high * q_nbits] //= group.rows
+            s.next_command.rows[low * row_nbits : high * row_nbits] //= group.rows
             s.next_command.bank[g * 4 : (g + 1) * 4] //= group.bank
             s.next_command.reads[low:high] //= group.reads
             s.next_command.pads[low:high] //= group.pads
@@ -142,21 +142,21 @@ class AddressGeneratorRTL(Component):
             connected //= getattr(s.at, name)
 
         # A group starts further than the one whose number lacks its highest bit.
-        starts = [(s.start_q, s.start_r, s.origin, s.origin)]
+        starts = [(s.start_row, s.start_bank, s.origin, s.origin)]
         for g in range(1, groups):
             bit = g.bit_length() - 1
-            offset = PixelOffsetRTL(q_nbits, OFFSET_NBITS)
+            offset = PixelOffsetRTL(row_nbits, OFFSET_NBITS)
             setattr(s, f"offset{g}", offset)
-            before = offset.in_q, offset.in_r, offset.in_y, offset.in_x
+            before = offset.in_row, offset.in_bank, offset.in_y, offset.in_x
             for port, start in zip(before, starts[g - (1 << bit)], strict=True):
                 port //= start
-            offset.stride_q //= getattr(s, f"pixel_q{bit}")
-            offset.stride_r //= getattr(s, f"pixel_r{bit}")
+            offset.stride_row //= getattr(s, f"pixel_row{bit}")
+            offset.stride_bank //= getattr(s, f"pixel_bank{bit}")
             offset.dy //= getattr(s, f"pixel_y{bit}")
             offset.dx //= getattr(s, f"pixel_x{bit}")
-            starts.append((offset.q, offset.r, offset.y, offset.x))
+            starts.append((offset.row, offset.bank, offset.y, offset.x))
         for group, start in zip(s.groups, starts, strict=True):
-            ports = group.start_q, group.start_r, group.start_y, group.start_x
+            ports = group.start_row, group.start_bank, group.start_y, group.start_x
             for port, wire in zip(ports, start, strict=True):
                 port //= wire
 
@@ -169,27 +169,27 @@ class AddressGeneratorRTL(Component):
         @update
         def up_multiples():
             s.origin @= Offset(0) - zext(s.padding, OFFSET_NBITS)
-            s.double @= s.tap_q << 1
-            s.triple @= s.double + s.tap_q
+            s.double @= s.tap_row << 1
+            s.triple @= s.double + s.tap_row
 
         @update_ff
         def up_spread():
             s.reach[0] <<= 0
             if s.start:
                 if s.channel_mode:
-                    s.reach[1] <<= s.tap_q
+                    s.reach[1] <<= s.tap_row
                     s.reach[2] <<= s.double
                     s.reach[3] <<= s.triple
                     s.reach[4] <<= s.double << 1
                     s.reach[5] <<= s.double + s.triple
                     s.reach[6] <<= s.triple << 1
-                    s.reach[7] <<= (s.tap_q << 3) - s.tap_q
-                    s.reach[8] <<= s.tap_q << 3
+                    s.reach[7] <<= (s.tap_row << 3) - s.tap_row
+                    s.reach[8] <<= s.tap_row << 3
                 else:
                     for t in range(1, 3):
                         s.reach[t] <<= 0
                     for t in range(3, 6):
-                        s.reach[t] <<= s.tap_q
+                        s.reach[t] <<= s.tap_row
                     for t in range(6, TAPS):
                         s.reach[t] <<= s.double
 

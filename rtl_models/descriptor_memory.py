@@ -3,12 +3,12 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
 from accel.hardware.config import BUS_NBITS, AccelConfig
-from accel.hardware.descriptors import FIELDS, LOOP_DX, LOOP_R, PARAM_WORD
+from accel.hardware.descriptors import FIELDS
 from rtl_models.memory import MemoryRTL, RegisterRTL
 
 
 class DescriptorMemoryRTL(Component):
-    """Words ``first`` to ``first + count - 1`` of every layer's descriptor, and which layer it is.
+    """Some ``words`` of every layer's descriptor, and which layer it is.
 
     ``advance`` takes up the next layer: from the next cycle on ``layer`` is its number and the
     ports ``word<i>`` are its words, as wide as their highest field. All come from registers; the
@@ -16,7 +16,7 @@ class DescriptorMemoryRTL(Component):
     layer is next.
     """
 
-    def construct(s, cfg: AccelConfig, first: int, count: int):
+    def construct(s, cfg: AccelConfig, words: range):
         Layer = mk_bits(cfg.layer_nbits)
         s.running = InPort()
         s.last_layer = InPort(Layer)
@@ -27,6 +27,7 @@ class DescriptorMemoryRTL(Component):
         s.advance = InPort()
         s.layer = OutPort(Layer)
 
+        first, count = words.start, len(words)
         s.next_layer = Wire(Layer)
         s.wen_word = [Wire() for _ in range(count)]
         for i in range(count):
@@ -64,13 +65,9 @@ class DescriptorMemoryRTL(Component):
                     s.next_layer <<= s.next_layer + 1
 
     def field(s, name: str, nbits: int | None = None):
-        """A field of the descriptor, or its lowest ``nbits`` bits."""
+        """The bits of a field, or its lowest ``nbits``: its value less ``least``."""
         f = FIELDS[name]
         return getattr(s, f"word{f.word}")[f.low : f.low + (nbits or f.nbits)]
-
-    def part(s, word: int, place: tuple[int, int], nbits: int | None = None):
-        """A part of a loop's word: ``place`` is its lowest bit and width."""
-        return getattr(s, f"word{word}")[place[0] : place[0] + (nbits or place[1])]
 
     def line_trace(s):
         return f"{s.layer}"
@@ -78,7 +75,4 @@ class DescriptorMemoryRTL(Component):
 
 def word_nbits(word: int) -> int:
     """Bits in use of a descriptor's word."""
-    fields = [f.low + f.nbits for f in FIELDS.values() if f.word == word]
-    if fields:
-        return max(fields)
-    return sum(LOOP_DX) if word < PARAM_WORD else sum(LOOP_R)
+    return max(f.end for f in FIELDS.values() if f.word == word)

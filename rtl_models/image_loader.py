@@ -4,12 +4,12 @@ from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff,
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
-from accel.hardware.descriptors import INPUT_WORDS, LOOP_COUNT, LOOP_Q, LOOP_R
+from accel.hardware.descriptors import BANK, COUNT, INPUT_FIELDS, INPUT_LOOPS, INPUT_WORDS
 from rtl_models.loop_nest import LoopNestRTL
 from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.tap_rows import TapRowsRTL
 
-NUM_LOOPS = INPUT_WORDS - 1
+NUM_LOOPS = len(INPUT_LOOPS)
 
 
 class ImageLoaderRTL(Component):
@@ -22,7 +22,7 @@ class ImageLoaderRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        q_nbits = cfg.act_addr_nbits
+        row_nbits = cfg.act_addr_nbits
         num_bytes, data_nbits = BUS_NBITS // 8, TAPS * 8
         s.image = RecvIfcRTL(mk_bits(BUS_NBITS))
         s.running = InPort()
@@ -38,40 +38,43 @@ class ImageLoaderRTL(Component):
         s.empty = OutPort()
 
         s.write_mask = OutPort(TAPS)
-        s.write_rows = OutPort(mk_bits(TAPS * q_nbits))
+        s.write_rows = OutPort(mk_bits(TAPS * row_nbits))
         s.write_bank = OutPort(4)
         s.write_data = OutPort(TAPS * 8)
 
         s.descriptor = [Wire(BUS_NBITS) for _ in range(INPUT_WORDS)]
-        s.last_bytes = Wire(4)
-        s.last_bytes //= s.descriptor[NUM_LOOPS][20:24]
+
+        def field(name, nbits=None):
+            """A field of the input's descriptor, or its lowest ``nbits`` bits."""
+            f = INPUT_FIELDS[name]
+            return s.descriptor[f.word][f.low : f.low + (nbits or f.nbits)]
+
+        s.last_bytes = Wire(INPUT_FIELDS["last_bytes"].nbits)
+        s.last_bytes //= field("last_bytes")
         s.begun = Wire()
         s.under_way = Wire()
         s.start = Wire()
         s.take = Wire()
         s.ends_image = Wire()
 
-        s.nest = LoopNestRTL(NUM_LOOPS, q_nbits)
+        s.nest = LoopNestRTL(NUM_LOOPS, row_nbits)
         s.nest.start //= s.start
-        s.nest.start_q //= s.descriptor[NUM_LOOPS][0:q_nbits]
-        s.nest.start_r //= s.descriptor[NUM_LOOPS][16:20]
+        s.nest.start_row //= field("base_row", row_nbits)
+        s.nest.start_bank //= field("base_bank")
         s.nest.take //= s.take
-        for i in range(NUM_LOOPS):
-            count, q, r = LOOP_COUNT, LOOP_Q, LOOP_R
-            s.nest.counts[i * count[1] : (i + 1) * count[1]] //= s.descriptor[i][
-                count[0] : count[0] + count[1]
-            ]
-            s.nest.strides_q[i * q_nbits : (i + 1) * q_nbits] //= s.descriptor[i][
-                q[0] : q[0] + q_nbits
-            ]
-            s.nest.strides_r[i * 4 : (i + 1) * 4] //= s.descriptor[i][r[0] : r[0] + r[1]]
+        for i, loop in enumerate(INPUT_LOOPS):
+            s.nest.counts[i * COUNT.nbits : (i + 1) * COUNT.nbits] //= field(f"{loop}.count")
+            low, high = i * row_nbits, (i + 1) * row_nbits
+            s.nest.strides_row[low:high] //= field(f"{loop}.row", row_nbits)
+            low, high = i * BANK.nbits, (i + 1) * BANK.nbits
+            s.nest.strides_bank[low:high] //= field(f"{loop}.bank")
 
-        s.tap_rows = TapRowsRTL(TAPS, q_nbits)
-        s.tap_rows.q //= s.nest.q
-        s.tap_rows.r //= s.nest.r
+        s.tap_rows = TapRowsRTL(TAPS, row_nbits)
+        s.tap_rows.row //= s.nest.row
+        s.tap_rows.bank //= s.nest.bank
         s.tap_rows.reach //= 0
         s.tap_rows.rows //= s.write_rows
-        s.write_bank //= s.nest.r
+        s.write_bank //= s.nest.bank
 
         s.queue = SkidBufferRTL(mk_bits(BUS_NBITS))
         s.queue.recv.msg //= s.image.msg

@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.hardware.descriptors import LOOP_COUNT
+from accel.hardware.descriptors import COUNT
 
 
 class LoopCountersRTL(Component):
@@ -15,10 +15,10 @@ class LoopCountersRTL(Component):
     """
 
     def construct(s, num_loops):
-        Count, Flags = mk_bits(LOOP_COUNT[1]), mk_bits(num_loops)
+        Count, Flags = mk_bits(COUNT.nbits), mk_bits(num_loops)
         s.start = InPort()
         s.advance = InPort()
-        s.counts = InPort(mk_bits(LOOP_COUNT[1] * num_loops))
+        s.counts = InPort(mk_bits(COUNT.nbits * num_loops))
         s.first = OutPort(Flags)
         s.last = OutPort(Flags)
         s.select = OutPort(Flags)
@@ -32,7 +32,7 @@ class LoopCountersRTL(Component):
         s.next_end = Wire(Flags)
         s.inner_end = Wire()
         for i in range(num_loops):
-            s.limit[i] //= s.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]]
+            s.limit[i] //= s.counts[i * COUNT.nbits : (i + 1) * COUNT.nbits]
             s.first[i] //= s.at_start[i]
             s.last[i] //= s.at_end[i]
 

@@ -2,31 +2,31 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.hardware.descriptors import LOOP_COUNT
+from accel.hardware.descriptors import COUNT
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_counters import LoopCountersRTL
 
 
 class LoopNestRTL(Component):
-    """Holds the nest's next position in registers: address ``q``, ``r``, and the loops that are in
-    their ``last`` iteration (``done``: all of them).
+    """Holds the nest's next position in registers: ``row`` and ``bank`` of its address, and the
+    loops that are in their ``last`` iteration (``done``: all of them).
 
     ``start`` begins anew; the first position is there two cycles later (``val``). ``take`` takes
     it, one a cycle. Reset: no position.
     """
 
-    def construct(s, num_loops, q_nbits):
+    def construct(s, num_loops, row_nbits):
         Flags = mk_bits(num_loops)
         s.start = InPort()
-        s.start_q = InPort(q_nbits)
-        s.start_r = InPort(4)
-        s.counts = InPort(mk_bits(LOOP_COUNT[1] * num_loops))
-        s.strides_q = InPort(mk_bits(num_loops * q_nbits))
-        s.strides_r = InPort(mk_bits(num_loops * 4))
+        s.start_row = InPort(row_nbits)
+        s.start_bank = InPort(4)
+        s.counts = InPort(mk_bits(COUNT.nbits * num_loops))
+        s.strides_row = InPort(mk_bits(num_loops * row_nbits))
+        s.strides_bank = InPort(mk_bits(num_loops * 4))
         s.take = InPort()
         s.val = OutPort()
-        s.q = OutPort(q_nbits)
-        s.r = OutPort(4)
+        s.row = OutPort(row_nbits)
+        s.bank = OutPort(4)
         s.last = OutPort(Flags)
         s.done = OutPort()
 
@@ -36,18 +36,18 @@ class LoopNestRTL(Component):
         s.counters.start //= s.start
         s.counters.advance //= s.issue
         s.counters.counts //= s.counts
-        s.address = LoopAddressRTL(num_loops, q_nbits)
+        s.address = LoopAddressRTL(num_loops, row_nbits)
         s.address.start //= s.start
-        s.address.start_q //= s.start_q
-        s.address.start_r //= s.start_r
+        s.address.start_row //= s.start_row
+        s.address.start_bank //= s.start_bank
         s.address.issue //= s.issue
         s.address.select //= s.counters.select
         s.address.leave //= s.take
         s.address.restart //= s.restart
-        s.address.strides_q //= s.strides_q
-        s.address.strides_r //= s.strides_r
-        s.address.q //= s.q
-        s.address.r //= s.r
+        s.address.strides_row //= s.strides_row
+        s.address.strides_bank //= s.strides_bank
+        s.address.row //= s.row
+        s.address.bank //= s.bank
 
         @update
         def up_issue():

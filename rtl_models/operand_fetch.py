@@ -25,7 +25,7 @@ class OperandFetchRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        q_nbits = cfg.act_addr_nbits
+        row_nbits = cfg.act_addr_nbits
         Command = mk_command(cfg)
         s.command = InPort(Command)
         s.command_val = InPort()
@@ -37,7 +37,7 @@ class OperandFetchRTL(Component):
         s.reads = OutPort(mk_bits(cfg.pixel_groups * TAPS))
 
         s.write_mask = InPort(TAPS)
-        s.write_rows = InPort(mk_bits(TAPS * q_nbits))
+        s.write_rows = InPort(mk_bits(TAPS * row_nbits))
         s.write_bank = InPort(4)
         s.write_data = InPort(TAPS * 8)
         s.weight_wen = InPort()
@@ -58,7 +58,7 @@ class OperandFetchRTL(Component):
             low, high = g * TAPS, (g + 1) * TAPS
             memory.go //= s.go
             memory.read_mask //= s.read_mask[low:high]
-            memory.read_rows //= s.command.rows[low * q_nbits : high * q_nbits]
+            memory.read_rows //= s.command.rows[low * row_nbits : high * row_nbits]
             memory.read_bank //= s.command.bank[g * 4 : (g + 1) * 4]
             memory.write_mask //= s.write_mask
             memory.write_rows //= s.write_rows
@@ -138,5 +138,5 @@ class OperandFetchRTL(Component):
                 s.at_step <<= s.at_data
 
     def line_trace(s):
-        stages = ((s.read_val, "R"), (s.data_val, "D"), (s.step_val, "S"))
+        stages = ((s.read_val, "Bank"), (s.data_val, "D"), (s.step_val, "S"))
         return "".join(letter if val else "." for val, letter in stages)

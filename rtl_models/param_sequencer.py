@@ -4,12 +4,15 @@ from pymtl3 import Component, InPort, Wire, concat, mk_bits, update, update_ff, 
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.hardware.config import ACT_NBITS, BUS_NBITS, AccelConfig
-from accel.hardware.descriptors import PARAM_WORD
+from accel.hardware.descriptors import FIELDS, PARAM_WORDS
 from accel.hardware.messages import mk_param
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.wide_memory import WideMemoryRTL
 
 IDLE, SETUP, RUN = 0, 1, 2
+
+NESTED = ("beats", "vectors", "groups")
+"""What it counts, innermost first."""
 
 
 class ParamSequencerRTL(Component):
@@ -36,7 +39,7 @@ class ParamSequencerRTL(Component):
         s.param = SendIfcRTL(mk_param(cfg))
 
         s.layer, s.take_up = Wire(Layer), Wire()
-        s.descriptor = DescriptorMemoryRTL(cfg, PARAM_WORD, 2)
+        s.descriptor = DescriptorMemoryRTL(cfg, PARAM_WORDS)
         s.descriptor.running //= s.running
         s.descriptor.last_layer //= s.last_layer
         s.descriptor.advance //= s.take_up
@@ -47,14 +50,16 @@ class ParamSequencerRTL(Component):
         s.descriptor.layer //= s.layer
         field = s.descriptor.field
 
-        s.beats, s.last_beats = Wire(6), Wire(6)
-        s.vectors, s.groups = Wire(24), Wire(12)
+        # The numbers of the last beat, vector and group
+        Beat, Vector, Group = (mk_bits(FIELDS[f"param_{n}"].nbits) for n in NESTED)
+        s.end_beat, s.end_beat_of_last_group = Wire(Beat), Wire(Beat)
+        s.end_vector, s.end_group = Wire(Vector), Wire(Group)
         s.base = Wire(16)
         s.zero_point, s.lo, s.hi = Wire(ACT_NBITS), Wire(ACT_NBITS), Wire(ACT_NBITS)
-        s.beats //= field("param_beats")
-        s.last_beats //= field("param_last_beats")
-        s.vectors //= field("param_vectors")
-        s.groups //= field("param_groups")
+        s.end_beat //= field("param_beats")
+        s.end_beat_of_last_group //= field("param_last_beats")
+        s.end_vector //= field("param_vectors")
+        s.end_group //= field("param_groups")
         s.base //= field("param_base")
         s.zero_point //= field("zero_point")
         s.lo //= field("lo")
@@ -62,8 +67,8 @@ class ParamSequencerRTL(Component):
 
         s.state = Wire(2)
         s.group_base, s.at = Wire(16), Wire(16)
-        s.beat, s.limit = Wire(6), Wire(6)
-        s.vector, s.group = Wire(24), Wire(12)
+        s.beat, s.end_of_vector = Wire(Beat), Wire(Beat)
+        s.vector, s.group = Wire(Vector), Wire(Group)
         s.go, s.offer, s.read = Wire(), Wire(), Wire()
         s.read_val, s.val = Wire(), Wire()
         s.at_last_beat, s.at_last_vector, s.at_last_group = Wire(), Wire(), Wire()
@@ -92,10 +97,10 @@ class ParamSequencerRTL(Component):
             s.offer @= ~s.val | s.param.rdy
             s.go @= ~s.read_val | s.offer
             s.read @= (s.state == RUN) & s.go
-            s.limit @= s.beats
+            s.end_of_vector @= s.end_beat
             if s.at_last_group:
-                s.limit @= s.last_beats
-            s.at_last_beat @= s.beat == s.limit
+                s.end_of_vector @= s.end_beat_of_last_group
+            s.at_last_beat @= s.beat == s.end_of_vector
             s.at @= s.group_base + zext(s.beat, 16)
             s.memory.raddr @= s.at[0:p_nbits]
             s.take_up @= ((s.state == IDLE) & s.running) | (
@@ -121,8 +126,8 @@ class ParamSequencerRTL(Component):
                     s.beat <<= 0
                     s.vector <<= 0
                     s.group <<= 0
-                    s.at_last_vector <<= s.vectors == 0
-                    s.at_last_group <<= s.groups == 0
+                    s.at_last_vector <<= s.end_vector == 0
+                    s.at_last_group <<= s.end_group == 0
                 elif s.go:
                     if ~s.at_last_beat:
                         s.beat <<= s.beat + 1
@@ -130,12 +135,12 @@ class ParamSequencerRTL(Component):
                         s.beat <<= 0
                         if ~s.at_last_vector:
                             s.vector <<= s.vector + 1
-                            s.at_last_vector <<= (s.vector + 1) == s.vectors
+                            s.at_last_vector <<= (s.vector + 1) == s.end_vector
                         else:
                             s.vector <<= 0
-                            s.at_last_vector <<= s.vectors == 0
+                            s.at_last_vector <<= s.end_vector == 0
                             s.group <<= s.group + 1
-                            s.at_last_group <<= (s.group + 1) == s.groups
+                            s.at_last_group <<= (s.group + 1) == s.end_group
                             s.group_base <<= s.at + 1
                             if s.at_last_group:
                                 s.state <<= SETUP

@@ -3,13 +3,14 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_or, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
+from accel.hardware import packets
 from accel.hardware.config import BUS_NBITS, AccelConfig
 from accel.hardware.descriptors import INPUT_WORDS, WORDS_PER_LAYER
 from accel.hardware.packets import Packet
 from accel.hardware.status import ProgramError
 
 # As many as the largest memory has, and what can be added without an overflow.
-COUNT_NBITS, PAST_NBITS = 17, 18
+ADDRESS_NBITS, COUNT_NBITS, PAST_NBITS = 16, 17, 18
 
 
 class ProgramLoaderRTL(Component):
@@ -67,6 +68,11 @@ class ProgramLoaderRTL(Component):
         s.needed, s.lacks = Wire(cfg.max_layers), Wire(cfg.max_layers)
         s.has_input = Wire()
 
+        kind_low, kind_end = packets.KIND.low, packets.KIND.end
+        address_end = packets.ADDRESS.low + ADDRESS_NBITS
+        address_low, far_end = packets.ADDRESS.low, packets.ADDRESS.end
+        count_low, count_end = packets.COUNT.low, packets.COUNT.low + COUNT_NBITS
+        many_end = packets.COUNT.end
         layer_nbits, max_layers = cfg.layer_nbits, cfg.max_layers
         layer_last, input_last = WORDS_PER_LAYER - 1, INPUT_WORDS - 1
         weight_last, param_last = cfg.weight_word_beats - 1, cfg.num_lanes - 1
@@ -190,26 +196,26 @@ class ProgramLoaderRTL(Component):
                 elif ~s.adds:
                     # Whatever the stream offers is taken for a header, so that the path from
                     # ``idle`` ends in two bits; without ``adds`` no one looks at the rest.
-                    s.kind <<= s.prog.msg[60:64]
-                    s.next_address <<= s.prog.msg[0:16]
-                    s.too_far <<= s.prog.msg[16:32] != 0
-                    s.too_many <<= s.prog.msg[49:60] != 0
+                    s.kind <<= s.prog.msg[kind_low:kind_end]
+                    s.next_address <<= s.prog.msg[address_low:address_end]
+                    s.too_far <<= s.prog.msg[address_end:far_end] != 0
+                    s.too_many <<= s.prog.msg[count_end:many_end] != 0
                     s.next_beat <<= 0
                     s.words_left <<= 1
                     s.limit <<= max_layers
                     s.in_packet <<= s.take_header
-                    if s.prog.msg[60:64] == LAYER:
+                    if s.prog.msg[kind_low:kind_end] == LAYER:
                         s.last_beat <<= layer_last
-                    elif s.prog.msg[60:64] == INPUT:
+                    elif s.prog.msg[kind_low:kind_end] == INPUT:
                         s.last_beat <<= input_last
-                    elif s.prog.msg[60:64] == WEIGHTS:
+                    elif s.prog.msg[kind_low:kind_end] == WEIGHTS:
                         s.last_beat <<= weight_last
                         s.limit <<= weight_depth
-                        s.words_left <<= s.prog.msg[32:49]
-                    elif s.prog.msg[60:64] == PARAMS:
+                        s.words_left <<= s.prog.msg[count_low:count_end]
+                    elif s.prog.msg[kind_low:kind_end] == PARAMS:
                         s.last_beat <<= param_last
                         s.limit <<= param_depth
-                        s.words_left <<= s.prog.msg[32:49]
+                        s.words_left <<= s.prog.msg[count_low:count_end]
                     else:
                         s.words_left <<= 0
                         s.in_packet <<= 0

@@ -4,16 +4,17 @@ from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_and, update
 
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import (
-    LOOP_COUNT,
-    LOOP_DX,
-    LOOP_DY,
-    LOOP_Q,
-    LOOP_R,
-    PARAM_WORD,
-    PIXEL_WORD,
+    BANK,
+    COUNT,
+    DY,
+    FIELDS,
+    PIXEL_OFFSETS,
+    READ_LOOPS,
+    STEP_WORDS,
 )
 from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
 from accel.hardware.status import Activity
+from accel.hardware.walk import SUM_END, VECTORS_END, WINDOW_END
 from rtl_models.address_generator import AddressGeneratorRTL, mk_command, mk_issued
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_counters import LoopCountersRTL
@@ -38,9 +39,9 @@ class StepSequencerRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        q_nbits, w_nbits = cfg.act_addr_nbits, cfg.weight_addr_nbits
+        row_nbits, w_nbits = cfg.act_addr_nbits, cfg.weight_addr_nbits
         Layer = mk_bits(cfg.layer_nbits)
-        idx_nbits, step_nbits = cfg.spad_idx_nbits, LOOP_DX[1]
+        idx_nbits = cfg.spad_idx_nbits
         NOTHING, STEP, HANDOVER, FILL, DRAIN, REQUANTIZER, MEMORY, INPUT, OUTPUT = (
             int(a) for a in Activity
         )
@@ -66,7 +67,7 @@ class StepSequencerRTL(Component):
         s.layer = OutPort(Layer)
 
         s.take_up = Wire()
-        s.descriptor = DescriptorMemoryRTL(cfg, 0, PARAM_WORD)
+        s.descriptor = DescriptorMemoryRTL(cfg, STEP_WORDS)
         s.descriptor.running //= s.running
         s.descriptor.last_layer //= s.last_layer
         s.descriptor.wen //= s.wen
@@ -75,7 +76,7 @@ class StepSequencerRTL(Component):
         s.descriptor.wdata //= s.wdata
         s.descriptor.advance //= s.take_up
         s.descriptor.layer //= s.layer
-        field, part = s.descriptor.field, s.descriptor.part
+        field = s.descriptor.field
 
         s.state = Wire(2)
         s.phase = Wire()
@@ -109,17 +110,18 @@ class StepSequencerRTL(Component):
         s.loops = LoopCountersRTL(NUM_LOOPS)
         s.loops.start //= s.start
         s.loops.advance //= s.issue
-        for i in range(NUM_LOOPS):
-            s.loops.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(i, LOOP_COUNT)
+        for i, loop in enumerate(READ_LOOPS):
+            s.loops.counts[i * COUNT.nbits : (i + 1) * COUNT.nbits] //= field(f"{loop}.count")
 
         s.issued = Wire(mk_issued(cfg))
         s.issued.pad_value //= field("pad_value")
         s.issued.is_signed //= field("signed")
         s.issued.channel_mode //= s.channel_mode
-        s.issued.height[0:9] //= field("height")
-        s.issued.height[9:OFFSET_NBITS] //= 0
-        s.issued.width[0:9] //= field("width")
-        s.issued.width[9:OFFSET_NBITS] //= 0
+        size_nbits = FIELDS["height"].nbits
+        s.issued.height[0:size_nbits] //= field("height")
+        s.issued.height[size_nbits:OFFSET_NBITS] //= 0
+        s.issued.width[0:size_nbits] //= field("width")
+        s.issued.width[size_nbits:OFFSET_NBITS] //= 0
         s.issued.used //= s.used
         s.issued.restart //= s.loops.restart
         s.issued.layer //= s.layer
@@ -144,22 +146,23 @@ class StepSequencerRTL(Component):
         s.addresses.command_val //= s.command_val
         s.addresses.reading_input //= s.reading_input
         s.addresses.start //= s.start
-        s.addresses.start_q //= field("read_q", q_nbits)
-        s.addresses.start_r //= field("read_r")
+        s.addresses.start_row //= field("read_row", row_nbits)
+        s.addresses.start_bank //= field("read_bank")
         s.addresses.padding //= field("padding")
         s.addresses.channel_mode //= s.channel_mode
-        s.addresses.tap_q //= field("tap_q", q_nbits)
-        for i in range(NUM_LOOPS):
-            s.addresses.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(i, LOOP_Q, q_nbits)
-            s.addresses.strides_r[i * 4 : (i + 1) * 4] //= part(i, LOOP_R)
-            low, high = i * step_nbits, (i + 1) * step_nbits
-            s.addresses.strides_y[low:high] //= part(i, LOOP_DY)
-            s.addresses.strides_x[low:high] //= part(i, LOOP_DX)
-        for i in range(2):
-            places = (LOOP_Q[0], q_nbits), LOOP_R, LOOP_DY, LOOP_DX
-            for name, place in zip("qryx", places, strict=True):
+        s.addresses.tap_row //= field("tap_row", row_nbits)
+        for i, loop in enumerate(READ_LOOPS):
+            low, high = i * row_nbits, (i + 1) * row_nbits
+            s.addresses.strides_row[low:high] //= field(f"{loop}.row", row_nbits)
+            low, high = i * BANK.nbits, (i + 1) * BANK.nbits
+            s.addresses.strides_bank[low:high] //= field(f"{loop}.bank")
+            low, high = i * DY.nbits, (i + 1) * DY.nbits
+            s.addresses.strides_y[low:high] //= field(f"{loop}.dy")
+            s.addresses.strides_x[low:high] //= field(f"{loop}.dx")
+        for i, offset in enumerate(PIXEL_OFFSETS):
+            for name, part in (("row", "row"), ("bank", "bank"), ("y", "dy"), ("x", "dx")):
                 port = getattr(s.addresses, f"pixel_{name}{i}")
-                port //= part(PIXEL_WORD + i, place)
+                port //= field(f"{offset}.{part}", row_nbits if part == "row" else None)
 
         @update
         def up_decide():
@@ -212,13 +215,13 @@ class StepSequencerRTL(Component):
         @update
         def up_flags():
             s.weight_at @= s.group_base + s.step
-            s.first_output @= reduce_and(s.loops.first[3:7])
+            s.first_output @= reduce_and(s.loops.first[SUM_END:VECTORS_END])
             s.load @= s.first_output | s.reload
             s.keep @= s.first_output & ~s.reload
-            s.first @= reduce_and(s.loops.first[0:3])
-            s.last @= reduce_and(s.loops.last[0:3])
-            s.pool_first @= reduce_and(s.loops.first[3:5])
-            s.pool_last @= reduce_and(s.loops.last[3:5])
+            s.first @= reduce_and(s.loops.first[0:SUM_END])
+            s.last @= reduce_and(s.loops.last[0:SUM_END])
+            s.pool_first @= reduce_and(s.loops.first[SUM_END:WINDOW_END])
+            s.pool_last @= reduce_and(s.loops.last[SUM_END:WINDOW_END])
             s.frees @= s.loops.done & s.frees_input
 
         @update_ff
@@ -250,7 +253,7 @@ class StepSequencerRTL(Component):
                 if s.last:
                     s.step <<= 0
                     # The next group's weights follow this group's.
-                    if reduce_and(s.loops.last[3:7]):
+                    if reduce_and(s.loops.last[SUM_END:VECTORS_END]):
                         s.group_base <<= s.weight_at + 1
                 else:
                     s.step <<= s.step + 1

@@ -3,7 +3,7 @@
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update
 
 from accel.hardware.config import TAPS, AccelConfig
-from accel.hardware.descriptors import LOOP_DX, READ_LOOPS
+from accel.hardware.descriptors import DX, READ_LOOPS
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.loop_offset import LoopOffsetRTL
 from rtl_models.tap_rows import TapRowsRTL
@@ -22,31 +22,31 @@ class TapAddressRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        q_nbits, step_nbits = cfg.act_addr_nbits, LOOP_DX[1]
-        Q, Offset, Flags = mk_bits(q_nbits), mk_bits(OFFSET_NBITS), mk_bits(NUM_LOOPS)
+        row_nbits, step_nbits = cfg.act_addr_nbits, DX.nbits
+        Row, Offset, Flags = mk_bits(row_nbits), mk_bits(OFFSET_NBITS), mk_bits(NUM_LOOPS)
         s.start = InPort()
-        s.start_q, s.start_r = InPort(Q), InPort(4)
+        s.start_row, s.start_bank = InPort(Row), InPort(4)
         s.start_y, s.start_x = InPort(Offset), InPort(Offset)
         s.issue, s.leave = InPort(), InPort()
         s.select, s.restart = InPort(Flags), InPort(Flags)
-        s.strides_q = InPort(mk_bits(NUM_LOOPS * q_nbits))
-        s.strides_r = InPort(mk_bits(NUM_LOOPS * 4))
+        s.strides_row = InPort(mk_bits(NUM_LOOPS * row_nbits))
+        s.strides_bank = InPort(mk_bits(NUM_LOOPS * 4))
         s.strides_y = InPort(mk_bits(NUM_LOOPS * step_nbits))
         s.strides_x = InPort(mk_bits(NUM_LOOPS * step_nbits))
         s.channel_mode = InPort()
         s.height, s.width = InPort(Offset), InPort(Offset)
-        s.reach = InPort(mk_bits(TAPS * q_nbits))
-        s.rows = OutPort(mk_bits(TAPS * q_nbits))
+        s.reach = InPort(mk_bits(TAPS * row_nbits))
+        s.rows = OutPort(mk_bits(TAPS * row_nbits))
         s.bank = OutPort(4)
         s.used = InPort(TAPS)
         s.reads, s.pads = OutPort(TAPS), OutPort(TAPS)
 
-        s.address = LoopAddressRTL(NUM_LOOPS, q_nbits)
-        s.address.start_q //= s.start_q
-        s.address.start_r //= s.start_r
-        s.address.strides_q //= s.strides_q
-        s.address.strides_r //= s.strides_r
-        s.address.r //= s.bank
+        s.address = LoopAddressRTL(NUM_LOOPS, row_nbits)
+        s.address.start_row //= s.start_row
+        s.address.start_bank //= s.start_bank
+        s.address.strides_row //= s.strides_row
+        s.address.strides_bank //= s.strides_bank
+        s.address.bank //= s.bank
         s.y = LoopOffsetRTL(NUM_LOOPS, OFFSET_NBITS, step_nbits)
         s.y.origin //= s.start_y
         s.y.strides //= s.strides_y
@@ -59,9 +59,9 @@ class TapAddressRTL(Component):
             walker.leave //= s.leave
             walker.select //= s.select
             walker.restart //= s.restart
-        s.tap_rows = TapRowsRTL(TAPS, q_nbits)
-        s.tap_rows.q //= s.address.q
-        s.tap_rows.r //= s.address.r
+        s.tap_rows = TapRowsRTL(TAPS, row_nbits)
+        s.tap_rows.row //= s.address.row
+        s.tap_rows.bank //= s.address.bank
         s.tap_rows.reach //= s.reach
         s.tap_rows.rows //= s.rows
 

@@ -4,7 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff,
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
-from accel.hardware.descriptors import LOOP_COUNT, LOOP_Q, LOOP_R, WRITE_LOOPS, WRITE_WORD
+from accel.hardware.descriptors import BANK, COUNT, FIELDS, WRITE_LOOPS, WRITE_WORDS
 from accel.hardware.messages import mk_out
 from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
@@ -29,8 +29,8 @@ class WriteSequencerRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig):
-        lanes, q_nbits = cfg.num_lanes, cfg.act_addr_nbits
-        Layer, Q = mk_bits(cfg.layer_nbits), mk_bits(q_nbits)
+        lanes, row_nbits = cfg.num_lanes, cfg.act_addr_nbits
+        Layer, Row = mk_bits(cfg.layer_nbits), mk_bits(row_nbits)
         s.running = InPort()
         s.last_layer = InPort(Layer)
         s.wen = InPort()
@@ -47,12 +47,12 @@ class WriteSequencerRTL(Component):
         s.num_taken = OutPort(4)
         s.writing = OutPort()
         s.write_mask = OutPort(TAPS)
-        s.write_rows = OutPort(mk_bits(TAPS * q_nbits))
+        s.write_rows = OutPort(mk_bits(TAPS * row_nbits))
         s.write_bank = OutPort(4)
         s.write_data = OutPort(TAPS * 8)
 
         s.layer, s.take_up = Wire(Layer), Wire()
-        s.descriptor = DescriptorMemoryRTL(cfg, WRITE_WORD, NUM_LOOPS + 1)
+        s.descriptor = DescriptorMemoryRTL(cfg, WRITE_WORDS)
         s.descriptor.running //= s.running
         s.descriptor.last_layer //= s.last_layer
         s.descriptor.advance //= s.take_up
@@ -61,27 +61,29 @@ class WriteSequencerRTL(Component):
         s.descriptor.wword //= s.wword
         s.descriptor.wdata //= s.wdata
         s.descriptor.layer //= s.layer
-        field, part = s.descriptor.field, s.descriptor.part
+        field = s.descriptor.field
 
-        s.lane_q = Wire(Q)
-        s.beats, s.last_beats = Wire(6), Wire(6)
+        s.lane_row = Wire(Row)
+        # The number of a pixel's last beat with outputs, and of the last group's
+        Beat = mk_bits(FIELDS["write_beats"].nbits)
+        s.end_beat, s.end_beat_of_last_group = Wire(Beat), Wire(Beat)
         s.last_lanes = Wire(4)
         s.to_result = Wire()
-        s.lane_q //= field("lane_q", q_nbits)
-        s.beats //= field("write_beats")
-        s.last_beats //= field("write_last_beats")
+        s.lane_row //= field("lane_row", row_nbits)
+        s.end_beat //= field("write_beats")
+        s.end_beat_of_last_group //= field("write_last_beats")
         s.last_lanes //= field("last_lanes")
         s.to_result //= field("to_result")
 
         s.state = Wire(2)
         s.start, s.take, s.next_pixel, s.next_vector = Wire(), Wire(), Wire(), Wire()
-        s.beat, s.limit, s.drop_beats = Wire(6), Wire(6), Wire(6)
+        s.beat, s.end_valid, s.drop_beats = Wire(Beat), Wire(Beat), Wire(Beat)
         s.at_last_beat, s.at_last_group, s.ends_layer = Wire(), Wire(), Wire()
         s.at_last_valid, s.dropped = Wire(), Wire()
         s.drop_beats //= field("drop_beats")
 
         # Place of the pixel in its vector, and whether that is the last one, or the last valid one.
-        s.column, s.row = Wire(), Wire()
+        s.tile_column, s.tile_row = Wire(), Wire()
         s.pixel_x, s.pixel_y = Wire(), Wire()
         s.drop_x, s.drop_y = Wire(), Wire()
         s.at_last_pixel, s.at_last_inside = Wire(), Wire()
@@ -91,39 +93,40 @@ class WriteSequencerRTL(Component):
         s.drop_y //= field("drop_y")
         s.num_valid, s.ends_image = Wire(4), Wire()
 
-        s.nest = LoopNestRTL(NUM_LOOPS, q_nbits)
+        s.nest = LoopNestRTL(NUM_LOOPS, row_nbits)
         s.nest.start //= s.start
-        s.nest.start_q //= field("write_q", q_nbits)
-        s.nest.start_r //= field("write_r")
+        s.nest.start_row //= field("write_row", row_nbits)
+        s.nest.start_bank //= field("write_bank")
         s.nest.take //= s.next_vector
-        for i in range(NUM_LOOPS):
-            word = WRITE_WORD + 1 + i
-            s.nest.counts[i * LOOP_COUNT[1] : (i + 1) * LOOP_COUNT[1]] //= part(word, LOOP_COUNT)
-            s.nest.strides_q[i * q_nbits : (i + 1) * q_nbits] //= part(word, LOOP_Q, q_nbits)
-            s.nest.strides_r[i * 4 : (i + 1) * 4] //= part(word, LOOP_R)
+        for i, loop in enumerate(WRITE_LOOPS):
+            s.nest.counts[i * COUNT.nbits : (i + 1) * COUNT.nbits] //= field(f"{loop}.count")
+            low, high = i * row_nbits, (i + 1) * row_nbits
+            s.nest.strides_row[low:high] //= field(f"{loop}.row", row_nbits)
+            low, high = i * BANK.nbits, (i + 1) * BANK.nbits
+            s.nest.strides_bank[low:high] //= field(f"{loop}.bank")
 
-        # The address of this beat, and of the next: lanes are one channel apart, row lane_q and
+        # The address of this beat, and of the next: lanes are one channel apart, row lane_row and
         # bank 1, so a beat is num_lanes times that.
-        s.q, s.next_q, s.beat_q = Wire(Q), Wire(Q), Wire(Q)
-        s.r, s.next_r, s.beat_r = Wire(4), Wire(4), Wire(4)
-        s.sum_r = Wire(5)
+        s.row, s.next_row, s.beat_row = Wire(Row), Wire(Row), Wire(Row)
+        s.bank, s.next_bank, s.beat_bank = Wire(4), Wire(4), Wire(4)
+        s.sum_bank = Wire(5)
         # The pixel after this one, unless that is a vector's first: so far from the first.
-        s.further = AddressAdderRTL(q_nbits)
-        s.further.a_q //= s.nest.q
-        s.further.a_r //= s.nest.r
-        s.pixel_row_q = Wire(Q)
-        s.pixel_row_q //= field("pixel_row_q", q_nbits)
-        s.pixel_q, s.pixel_r = Wire(Q), Wire(4)
-        s.reach = [Wire(Q) for _ in range(lanes)]
-        s.tap_rows = TapRowsRTL(lanes, q_nbits)
-        s.tap_rows.q //= s.q
-        s.tap_rows.r //= s.r
+        s.further = AddressAdderRTL(row_nbits)
+        s.further.a_row //= s.nest.row
+        s.further.a_bank //= s.nest.bank
+        s.pixel_row = Wire(Row)
+        s.pixel_row //= field("pixel_row", row_nbits)
+        s.next_pixel_row, s.next_pixel_bank = Wire(Row), Wire(4)
+        s.reach = [Wire(Row) for _ in range(lanes)]
+        s.tap_rows = TapRowsRTL(lanes, row_nbits)
+        s.tap_rows.row //= s.row
+        s.tap_rows.bank //= s.bank
         for j in range(lanes):
-            s.tap_rows.reach[j * q_nbits : (j + 1) * q_nbits] //= s.reach[j]
-        s.write_rows[0 : lanes * q_nbits] //= s.tap_rows.rows
+            s.tap_rows.reach[j * row_nbits : (j + 1) * row_nbits] //= s.reach[j]
+        s.write_rows[0 : lanes * row_nbits] //= s.tap_rows.rows
         if lanes < TAPS:
-            s.write_rows[lanes * q_nbits : TAPS * q_nbits] //= 0
-        s.write_bank //= s.r
+            s.write_rows[lanes * row_nbits : TAPS * row_nbits] //= 0
+        s.write_bank //= s.bank
 
         s.packer = ResultPackerRTL(cfg)
         s.queue = SkidBufferRTL(mk_out(cfg))
@@ -145,22 +148,22 @@ class WriteSequencerRTL(Component):
         def up_decide():
             s.start @= s.state == SETUP
             s.at_last_group @= s.nest.last[outermost]
-            s.limit @= s.beats
-            s.at_last_beat @= s.beat == s.beats
+            s.end_valid @= s.end_beat
+            s.at_last_beat @= s.beat == s.end_beat
             if s.at_last_group:
-                s.limit @= s.last_beats
-                s.at_last_beat @= s.beat == (s.last_beats + s.drop_beats)
-            s.at_last_valid @= s.beat == s.limit
-            s.at_last_pixel @= (s.column == s.pixel_x) & (s.row == s.pixel_y)
-            s.at_last_inside @= (s.column == (s.pixel_x ^ s.drop_x)) & (
-                s.row == (s.pixel_y ^ s.drop_y)
+                s.end_valid @= s.end_beat_of_last_group
+                s.at_last_beat @= s.beat == (s.end_beat_of_last_group + s.drop_beats)
+            s.at_last_valid @= s.beat == s.end_valid
+            s.at_last_pixel @= (s.tile_column == s.pixel_x) & (s.tile_row == s.pixel_y)
+            s.at_last_inside @= (s.tile_column == (s.pixel_x ^ s.drop_x)) & (
+                s.tile_row == (s.pixel_y ^ s.drop_y)
             )
             s.ends_layer @= s.at_last_beat & s.at_last_pixel & s.nest.done
             s.ends_image @= s.at_last_valid & s.at_last_inside & s.nest.done
             s.dropped @= (
-                (s.beat > s.limit)
-                | (s.column & s.drop_x & s.nest.last[0])
-                | (s.row & s.drop_y & s.nest.last[1])
+                (s.beat > s.end_valid)
+                | (s.tile_column & s.drop_x & s.nest.last[0])
+                | (s.tile_row & s.drop_y & s.nest.last[1])
             )
             s.num_valid @= lanes
             if s.at_last_group & s.at_last_valid:
@@ -191,35 +194,35 @@ class WriteSequencerRTL(Component):
 
         @update
         def up_place():
-            s.q @= s.beat_q
-            s.r @= s.beat_r
+            s.row @= s.beat_row
+            s.bank @= s.beat_bank
             if s.beat == 0:
-                if s.column | s.row:
-                    s.q @= s.pixel_q
-                    s.r @= s.pixel_r
+                if s.tile_column | s.tile_row:
+                    s.row @= s.next_pixel_row
+                    s.bank @= s.next_pixel_bank
                 else:
-                    s.q @= s.nest.q
-                    s.r @= s.nest.r
-            s.sum_r @= zext(s.r, 5) + lanes
-            if s.sum_r >= TAPS:
-                s.next_q @= s.q + (s.lane_q << lane_shift) + 1
-                s.next_r @= s.sum_r[0:4] - TAPS
+                    s.row @= s.nest.row
+                    s.bank @= s.nest.bank
+            s.sum_bank @= zext(s.bank, 5) + lanes
+            if s.sum_bank >= TAPS:
+                s.next_row @= s.row + (s.lane_row << lane_shift) + 1
+                s.next_bank @= s.sum_bank[0:4] - TAPS
             else:
-                s.next_q @= s.q + (s.lane_q << lane_shift)
-                s.next_r @= s.sum_r[0:4]
+                s.next_row @= s.row + (s.lane_row << lane_shift)
+                s.next_bank @= s.sum_bank[0:4]
 
         @update
         def up_pixel():
             # Columns are a byte apart, and rows a byte in bank 3.
-            if s.column == s.pixel_x:
-                s.further.b_q @= s.pixel_row_q
-                s.further.b_r_up @= UP_TO_CARRY + 3
-            elif s.row:
-                s.further.b_q @= s.pixel_row_q
-                s.further.b_r_up @= UP_TO_CARRY + 4
+            if s.tile_column == s.pixel_x:
+                s.further.b_row @= s.pixel_row
+                s.further.b_bank_up @= UP_TO_CARRY + 3
+            elif s.tile_row:
+                s.further.b_row @= s.pixel_row
+                s.further.b_bank_up @= UP_TO_CARRY + 4
             else:
-                s.further.b_q @= 0
-                s.further.b_r_up @= UP_TO_CARRY + 1
+                s.further.b_row @= 0
+                s.further.b_bank_up @= UP_TO_CARRY + 1
 
         @update_ff
         def up_spread():
@@ -227,7 +230,7 @@ class WriteSequencerRTL(Component):
             s.reach[0] <<= 0
             for j in range(1, lanes):
                 if s.start:
-                    s.reach[j] <<= s.lane_q * j
+                    s.reach[j] <<= s.lane_row * j
 
         @update_ff
         def up_follow():
@@ -239,24 +242,24 @@ class WriteSequencerRTL(Component):
             elif s.state == SETUP:
                 s.state <<= RUN
                 s.beat <<= 0
-                s.column <<= 0
-                s.row <<= 0
+                s.tile_column <<= 0
+                s.tile_row <<= 0
             elif s.take:
-                s.beat_q <<= s.next_q
-                s.beat_r <<= s.next_r
+                s.beat_row <<= s.next_row
+                s.beat_bank <<= s.next_bank
                 if s.at_last_beat:
                     s.beat <<= 0
                 else:
                     s.beat <<= s.beat + 1
                 if s.next_pixel:
-                    s.pixel_q <<= s.further.q
-                    s.pixel_r <<= s.further.r
-                    s.column <<= s.column ^ s.pixel_x
-                    if s.column == s.pixel_x:
-                        s.row <<= s.row ^ s.pixel_y
+                    s.next_pixel_row <<= s.further.row
+                    s.next_pixel_bank <<= s.further.bank
+                    s.tile_column <<= s.tile_column ^ s.pixel_x
+                    if s.tile_column == s.pixel_x:
+                        s.tile_row <<= s.tile_row ^ s.pixel_y
                 if s.ends_layer:
                     s.state <<= SETUP
                     s.written <<= ~s.written
 
     def line_trace(s):
-        return f"L{s.layer} {s.nest.line_trace()}.{s.row}{s.column}.{s.beat}"
+        return f"L{s.layer} {s.nest.line_trace()}.{s.tile_row}{s.tile_column}.{s.beat}"

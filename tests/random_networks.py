@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from accel.compiler.compile import compile
-from accel.errors import AccelError
+from accel.compiler.refusal import DoesNotFitError
 from accel.hardware.config import AccelConfig, base, tiny
 from accel.hardware.messages import Ints
-from accel.network.network import Network, layer_output_shape
+from accel.network.graph import Network
+from accel.operations import MaxPool2d
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import simulate
-from tests.networks import Conv, Linear, random_network
+from tests.networks import Conv, Linear, layer_output_shape, random_network
 
 NUM_IMAGES = 3
 
@@ -153,8 +153,8 @@ def check(case: Case) -> str:
     too_much = excess(network, cfg)
     try:
         program = compile(network, cfg)
-    except AccelError as e:
-        return confirm_refusal(str(e), network, cfg, too_much)
+    except DoesNotFitError as e:
+        return confirm_refusal(e, network, cfg, too_much)
     assert not too_much, f"it was taken, but does not fit: {too_much}"
 
     images = case.quantized_images(network)
@@ -192,12 +192,15 @@ def excess(network: Network, cfg: AccelConfig) -> dict[str, list[tuple[str, int]
     need("max_layers", network.name, len(network.layers), cfg.max_layers)
     weight_words = param_words = 0
     for layer in network.layers:
+        pool = network.readers[layer.output.name]
+        pool = next((op for op in pool if isinstance(op, MaxPool2d)), None)
+        after = pool.output if pool else layer.output
         largest = max(abs(x) for x in layer.input.limits)
         for weight, bias in zip(layer.weight.tolist(), layer.folded_bias.tolist(), strict=True):
             flat = np.array(weight).ravel().tolist()
             bound = sum(abs(w) for w in flat) * largest + abs(bias)
             need("acc_nbits", layer.name, bound, 2 ** (cfg.acc_nbits - 1) - 1)
-        steps, groups = _steps_and_groups(layer, cfg)
+        steps, groups = _steps_and_groups(layer, pool is not None, after.shape, cfg)
         weight_words += groups * steps
         param_words += groups * cfg.num_cols // cfg.num_lanes
         need("weight_depth", layer.name, weight_words, cfg.weight_depth)
@@ -207,7 +210,8 @@ def excess(network: Network, cfg: AccelConfig) -> dict[str, list[tuple[str, int]
     need("act_depth", "image", image_rows, cfg.act_depth)
     live = range(image_rows)
     for layer in network.layers[:-1]:
-        rows = _rows(layer.output.shape)
+        (reader,) = network.readers[layer.output.name]
+        rows = _rows((reader if isinstance(reader, MaxPool2d) else layer).output.shape)
         # The lowest place above the image's that is free of the layer's own input.
         at = image_rows
         while set(range(at, at + rows)) & set(live):
@@ -217,8 +221,10 @@ def excess(network: Network, cfg: AccelConfig) -> dict[str, list[tuple[str, int]
     return found
 
 
-def _steps_and_groups(layer: Any, cfg: AccelConfig) -> tuple[int, int]:
-    """Steps of one output, and groups of output channels."""
+def _steps_and_groups(
+    layer: Any, pool: bool, after: tuple[int, ...], cfg: AccelConfig
+) -> tuple[int, int]:
+    """Steps of one output, and groups of output channels. after: the shape after pooling."""
     shape = layer.weight.shape
     if len(shape) == 2:
         shape = (shape[0], *layer.input.shape, 1, 1)[:4]
@@ -228,13 +234,13 @@ def _steps_and_groups(layer: Any, cfg: AccelConfig) -> tuple[int, int]:
     channels = {(c // 9, y, x) for c, y, x in taps}
     steps = min(len(windows), len(channels))
     # Neighbouring pixels at once, where that takes fewer cycles.
-    height, width = (*layer.output.shape, 1, 1)[1:3]
+    height, width = (*after, 1, 1)[1:3]
     ways = [(1, 1)] + {1: [], 2: [(1, 2), (2, 1)], 4: [(2, 2)]}[cfg.pixel_groups]
     costs = []
     for rows, columns in ways:
         vectors = len({(y // rows, x // columns) for y in range(height) for x in range(width)})
         groups = math.ceil(outputs / (cfg.num_cols // (rows * columns)))
-        each = max(steps * (4 if layer.pool else 1), cfg.num_cols // cfg.num_lanes)
+        each = max(steps * (4 if pool else 1), cfg.num_cols // cfg.num_lanes)
         costs.append((groups * vectors * each, groups))
     least = min(cost for cost, _ in costs)
     return steps, next(groups for cost, groups in costs if cost == least)
@@ -250,28 +256,26 @@ def _rows(shape: tuple[int, ...]) -> int:
 
 
 def confirm_refusal(
-    message: str, network: Network, cfg: AccelConfig, too_much: dict[str, list[tuple[str, int]]]
+    error: DoesNotFitError,
+    network: Network,
+    cfg: AccelConfig,
+    too_much: dict[str, list[tuple[str, int]]],
 ) -> str:
-    """The limit that a refusal names; what it says of it must be so."""
-    limit, layer, need, over, most = _parse(message, network)
-    assert (layer, need) in too_much.get(limit, []), f"refused ({message}), but needs {too_much}"
-    allowed = getattr(cfg, limit)
-    if limit == "acc_nbits":
-        assert most == allowed and over == need - (2 ** (allowed - 1) - 1), message
-    else:
-        assert most == allowed and over == need - allowed, message
-    return limit
-
-
-def _parse(message: str, network: Network) -> tuple[str, str, int, int, int]:
-    """Limit, layer, need, excess and the limit's value, as a refusal says them."""
-    numbers = [int(n) for n in re.findall(r"(?<![\w'])\d+(?![\w'])", message.partition("; ")[0])]
-    (limit,) = re.findall(r"(\w+) = \d+", message)
-    layer = (re.findall(r"^layer '(\w+)'", message) or [network.name])[0]
-    if message.startswith("the image "):
-        layer = "image"
-    # The last three numbers of each sentence; before them may be an output's size, or a channel.
-    return limit, layer, *numbers[-3:]  # type: ignore[return-value]
+    """The first limit that a refusal names; all that it says must be so, and nothing be left out.
+    With what it says would do, that limit is none any more."""
+    assert {refusal.limit for refusal in error.refusals} == too_much.keys(), error
+    for refusal in error.refusals:
+        limit, need, room = refusal.limit, refusal.needed, refusal.room
+        assert (refusal.layer, need) in too_much[limit], f"refused ({error}), but needs {too_much}"
+        allowed = getattr(cfg, limit)
+        assert room == (2 ** (allowed - 1) - 1 if limit == "acc_nbits" else allowed), error
+        for part in (f"{limit} = {allowed}", str(need), str(need - room), f"'{refusal.layer}'"):
+            assert part in refusal.sentence.replace("the image", "'image'"), error
+    for field, value in error.would_do.items():
+        assert f"{field} = {value}" in str(error), error
+    if error.would_do.keys() == too_much.keys():
+        compile(network, dataclasses.replace(cfg, **error.would_do))
+    return error.refusals[0].limit
 
 
 def replay(case: Case) -> str:

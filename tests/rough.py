@@ -24,7 +24,7 @@ from accel.errors import AccelError
 from accel.fashion_mnist.training import to_input
 from accel.hardware.config import PRESETS, AccelConfig
 from accel.hardware.messages import Ints
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation import verilated
 from accel.simulation.evaluate import bundled_network, test_images

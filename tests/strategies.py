@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.messages import Acc, Ints, Param, Pooled, Step
-from accel.network.network import Network, layer_output_shape
+from accel.network.graph import Network
 from accel.numerics import wrap
-from tests.networks import Conv, Linear, random_network
+from tests.networks import Conv, Linear, layer_output_shape, random_network
 
 
 def more_examples(factor: int) -> settings:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
 from accel.hardware.config import AccelConfig, base, wide
-from accel.hardware.descriptors import INPUT_WORDS, WORDS_PER_LAYER, LayerDescriptor, Loop
+from accel.hardware.descriptors import WORDS_PER_LAYER, LayerDescriptor, Loop
 from accel.hardware.messages import Ints
-from accel.hardware.packets import Packet, header
+from accel.hardware.packets import Packet, header, payload_words
 from accel.hardware.status import TRAFFIC, WATCHDOG_CYCLES, Activity, ProgramError
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import simulate
 from cl_models.accelerator import AcceleratorCL
@@ -191,7 +191,7 @@ def test_first_of_equal_outputs_wins(simulators: Simulators, level: str, cfg: Ac
     layer = network.layers[0]
     bias = np.float32(layer.output.scale) * np.array([-9, -9, 9, 9, -9, 9], np.float32)
     layer = dataclasses.replace(layer, weight=np.zeros_like(layer.weight), bias=bias)
-    network = dataclasses.replace(network, layers=(layer,))
+    network = dataclasses.replace(network, operations=(layer,))
     images = random_images(np.random.default_rng(7), network, 2)
     outputs = reference(network, images)
     assert (outputs[:, [3, 5]] == outputs[:, [2]]).all() and (outputs.argmax(1) == 2).all()
@@ -283,7 +283,7 @@ def test_wrong_header(simulators: Simulators, level: str, name: str) -> None:
     words = list(program.words)
     results = result_words(program, reference(network, images))
     sim = simulators(LEVELS[level], SMALL)
-    prog = [*words, kind << 60 | count << 32 | address, *words]
+    prog = [*words, header(kind, address, count), *words]
     # The wrong packet comes when the images are done, and one more image after it.
     delays = [400 if i == len(words) else 0 for i in range(len(prog))]
     image = [(word, 0) for word in pack(program, images)]
@@ -334,13 +334,8 @@ def test_wrong_programs_in_every_cycle(simulators: Simulators, data: st.DataObje
         # No program starts: what layers of nothing but zeros do is not of interest.
         if kind == Packet.RUN and 1 <= address <= cfg.max_layers:
             kind = Packet.INPUT
-        words.append(kind << 60 | count << 32 | address)
-        few = count if count <= 8 else 3
-        payload = {
-            Packet.LAYER: WORDS_PER_LAYER, Packet.INPUT: 4,
-            Packet.WEIGHTS: few * cfg.weight_word_beats, Packet.PARAMS: few * cfg.num_lanes,
-        }  # fmt: skip
-        words += [1] * payload.get(kind, 0)
+        words.append(header(kind, address, count))
+        words += [1] * payload_words(kind, count if count <= 8 else 3, cfg)
     delays = data.draw(waits(len(words)))
     prog = [(word, delays[i % len(delays)]) for i, word in enumerate(words)]
     image = [(5, 0)] if data.draw(st.booleans()) else []
@@ -424,16 +419,19 @@ def test_reset_ends_any_program(simulators: Simulators, cfg: AccelConfig) -> Non
     prog, image, result = (sim.port(name) for name in ("prog", "image", "result"))
     for _ in range(12):
         contents = {
-            **{header(Packet.LAYER, i): WORDS_PER_LAYER for i in range(cfg.max_layers)},
-            header(Packet.INPUT): INPUT_WORDS,
-            header(Packet.WEIGHTS, 0, 4): 4 * cfg.weight_word_beats,
-            header(Packet.PARAMS, 0, 4): 4 * cfg.num_lanes,
-            header(Packet.RUN, cfg.max_layers): 0,
+            **{(Packet.LAYER, i): 0 for i in range(cfg.max_layers)},
+            (Packet.INPUT, 0): 0,
+            (Packet.WEIGHTS, 0): 4,
+            (Packet.PARAMS, 0): 4,
+            (Packet.RUN, cfg.max_layers): 0,
         }
         words = [
             word
-            for first, count in contents.items()
-            for word in [first, *rng.integers(0, 2**64, count, np.uint64).tolist()]
+            for (kind, address), count in contents.items()
+            for word in [
+                header(kind, address, count),
+                *rng.integers(0, 2**64, payload_words(kind, count, cfg), np.uint64).tolist(),
+            ]
         ]
         sim.reset()
         for _ in range(len(words) + 600):

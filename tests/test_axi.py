@@ -33,7 +33,7 @@ from accel.hardware.registers import (
     markdown,
 )
 from accel.hardware.status import TRAFFIC, Activity, ProgramError
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.toolchain import find_toolchain
 from accel.simulation.verilated import MAKE_OPTIONS

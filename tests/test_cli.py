@@ -20,7 +20,7 @@ from accel.fashion_mnist import data, training
 from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import FashionNet
 from accel.frontends import pytorch
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes import qnnpack
 from accel.simulation import evaluate
 from accel.simulation import runner as simulation

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.compiler.compile import Shape, _map_layer, compile
+from accel.compiler.compile import compile
+from accel.compiler.fuse import fuse
+from accel.compiler.layout import Layout
+from accel.compiler.mapping import map_layer
 from accel.errors import AccelError
 from accel.hardware.config import TAPS, AccelConfig, base
-from accel.hardware.descriptors import WORDS_PER_LAYER, InputDescriptor, LayerDescriptor, Loop
-from accel.hardware.packets import Packet
+from accel.hardware.descriptors import InputDescriptor, LayerDescriptor, Loop
+from accel.hardware.packets import Packet, packets
 from accel.hardware.status import Activity
 from accel.hardware.walk import offsets
 from accel.simulation.runner import simulate
@@ -56,7 +59,7 @@ def smaller(**fields: int) -> AccelConfig:
             [Linear(4)],
             smaller(acc_nbits=20),
             r"layer 'layer0': an accumulator of output channel \d can reach \d+, \d+ more than "
-            r"acc_nbits = 20 holds; 2\d bits would do",
+            r"acc_nbits = 20 holds; acc_nbits = 2\d would do",
         ),
         (
             [Conv(2, (3, 3), stride=9, padding=2), Linear(4)],
@@ -92,7 +95,7 @@ def test_large_maps_are_refused_by_name() -> None:
 def test_no_two_taps_share_a_bank(channels: int, height: int, width: int) -> None:
     """Elements have bytes of their own, and whatever is read or written in one cycle has nine
     banks, tap t in the t-th bank after the first."""
-    shape = Shape(channels, height, width)
+    shape = Layout(channels, height, width)
     c, y, x = np.meshgrid(*(np.arange(n) for n in (channels, height, width)), indexing="ij")
     byte = c * shape.channel_stride + y * shape.row_stride + x
     assert len(np.unique(byte)) == byte.size
@@ -107,23 +110,13 @@ def test_descriptors_survive_encoding(data: st.DataObject) -> None:
     program = compile_if_it_fits(data.draw(networks()), base)
     if program is None:
         return
-    words, at, kinds = program.words, 0, []
-    while at < len(words):
-        kind, count = Packet(words[at] >> 60), words[at] >> 32 & 0xFFFFFF
-        payload = {
-            Packet.LAYER: WORDS_PER_LAYER,
-            Packet.WEIGHTS: count * base.weight_word_beats,
-            Packet.PARAMS: count * base.num_lanes,
-            Packet.INPUT: 4,
-            Packet.RUN: 0,
-        }[kind]
-        body = list(words[at + 1 : at + 1 + payload])
+    kinds = []
+    for kind, _, _, body in packets(program.words, base):
         if kind == Packet.LAYER:
             assert LayerDescriptor.decode(body).encode() == body
         if kind == Packet.INPUT:
             assert InputDescriptor.decode(body).encode() == body
         kinds.append(kind)
-        at += 1 + payload
     layer = [Packet.LAYER, Packet.WEIGHTS, Packet.PARAMS]
     assert kinds == layer * len(program.layers) + [Packet.INPUT, Packet.RUN]
 
@@ -190,5 +183,5 @@ def test_a_layer_waits_only_for_what_it_reads() -> None:
 )
 def test_pixels_at_once(spec: Conv | Linear, groups: int, tile: tuple[int, int]) -> None:
     cfg = dataclasses.replace(base, pixel_groups=groups)
-    (layer,) = random_network(np.random.default_rng(0), (1, 8, 8), [spec]).layers
-    assert _map_layer(layer, cfg).tile == tile
+    (layer,) = fuse(network(spec))
+    assert map_layer(layer, cfg).tile == tile

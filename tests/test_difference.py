@@ -12,7 +12,7 @@ from accel.cli import app
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
 from accel.hardware.config import AccelConfig, base
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.simulation.difference import Difference, first_difference
 from tests.networks import Conv, Linear, random_images, random_network
 

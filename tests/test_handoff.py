@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from accel import cli
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.toolchain import find_toolchain
 from accel.verilog import handoff

@@ -175,7 +175,7 @@ def test_tensors_lie_where_the_hardware_reads_and_writes_them(cfg: Any, seed: in
         )  # fmt: skip
         if i + 1 < len(tensors):
             written = tensors[i + 1]
-            assert TAPS * descriptor.write_q + descriptor.write_r == TAPS * written.first_row
+            assert TAPS * descriptor.write_row + descriptor.write_bank == TAPS * written.first_row
             # What a layer reads and writes at once, and the image, are apart.
             places = {(t.first_row, t.num_rows) for t in (tensors[0], tensor, written)}
             ends = sorted((first, first + num) for first, num in places)

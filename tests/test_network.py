@@ -17,11 +17,16 @@ from accel import numerics
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.hardware.config import base
-from accel.network import network as network_module
-from accel.network.network import Layer, Network, Tensor, layer_output_shape
+from accel.network import file as network_file
+from accel.network.graph import Network
+from accel.network.tensor import Tensor
+from accel.operations import Linear as LinearOperation
+from accel.operations import MaxPool2d
+from accel.operations.weighted import Weighted
 from accel.runtimes.qnnpack import run_network
+from accel.runtimes.rounding import XNNPACK
 from accel.simulation.runner import simulate
-from tests.networks import Conv, Linear, random_images, random_network
+from tests.networks import Conv, Linear, layer_output_shape, random_images, random_network
 
 ARRAYS = ("weight", "weight_scale", "bias")
 
@@ -38,14 +43,19 @@ def small_network(*, per_channel=True, signed=False, seed=1) -> Network:
 
 
 def assert_same(a: Network, b: Network) -> None:
-    assert a.name == b.name and len(a.layers) == len(b.layers)
-    for x, y in zip(a.layers, b.layers, strict=True):
-        for field in dataclasses.fields(Layer):
+    assert a.name == b.name and len(a.operations) == len(b.operations)
+    for x, y in zip(a.operations, b.operations, strict=True):
+        assert type(x) is type(y)
+        for field in dataclasses.fields(x):
             left, right = getattr(x, field.name), getattr(y, field.name)
             np.testing.assert_array_equal(left, right)
             assert type(left) is type(right)
             if field.name in ARRAYS:
                 assert left.dtype == right.dtype
+
+
+def named(tensor: Tensor, name: str) -> Tensor:
+    return dataclasses.replace(tensor, name=name)
 
 
 def assert_one_sentence(error: AccelError) -> None:
@@ -82,10 +92,12 @@ def test_derived_numbers_come_from_numerics():
 def test_counts():
     network = small_network()
     shapes = [layer.output.shape for layer in network.layers]
-    assert shapes == [(3, 3, 3), (2, 1, 2), (5,), (3,)]
-    # The seventh column is left out by the pooling, so nobody needs it.
-    assert [layer.macs for layer in network.layers] == [54 * 6 * 6, 12 * 2, 20, 15]
+    assert shapes == [(3, 6, 7), (2, 1, 2), (5,), (3,)]
+    assert [op.output.shape for op in network.operations][1] == (3, 3, 3)
+    assert [layer.macs for layer in network.layers] == [54 * 6 * 7, 12 * 2, 20, 15]
     assert network.macs == sum(layer.macs for layer in network.layers)
+    # The seventh column is left out by the pooling, so nobody needs it.
+    assert [layer.macs for layer in compile(network, base).layers] == [54 * 6 * 6, 12 * 2, 20, 15]
     assert [layer.num_parameters for layer in network.layers] == [57, 14, 25, 18]
     assert (network.input, network.output) == (
         network.layers[0].input,
@@ -134,9 +146,8 @@ def test_output_shape_is_pytorchs():
                     model.append(nn.MaxPool2d(2))
                     shape = tuple(model(zeros(1, 2, size, size + 1)).shape[1:])
                     weight_shape = (4, 2, kernel, kernel)
-                    ours = layer_output_shape(
-                        (2, size, size + 1), weight_shape, stride, padding, pool
-                    )
+                    map_shape = (2, size, size + 1)
+                    ours = layer_output_shape(map_shape, weight_shape, stride, padding, pool)
                     assert ours == shape
 
 
@@ -146,6 +157,7 @@ def test_output_shape_is_pytorchs():
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
+        ("name", "", "name must be 1 to 100 printable characters"),
         ("shape", (), "shape must be"),
         ("shape", (2, 2), "shape must be"),
         ("shape", (1, 0, 1), "shape must be"),
@@ -168,14 +180,14 @@ def test_output_shape_is_pytorchs():
     ],
 )
 def test_wrong_tensor(field, value, says):
-    tensor = Tensor(shape=(2, 3, 4), scale=0.5, zero_point=7, signed=False)
+    tensor = Tensor(name="x", shape=(2, 3, 4), scale=0.5, zero_point=7, signed=False)
     with pytest.raises(AccelError, match=says) as e:
         dataclasses.replace(tensor, **{field: value})
     assert_one_sentence(e.value)
 
 
 def test_signed_zero_points():
-    tensor = Tensor(shape=(2,), scale=0.5, zero_point=-128, signed=True)
+    tensor = Tensor(name="x", shape=(2,), scale=0.5, zero_point=-128, signed=True)
     with pytest.raises(AccelError, match="from -128 to 127, not 128"):
         dataclasses.replace(tensor, zero_point=128)
 
@@ -189,8 +201,7 @@ F32 = np.float32
         (0, "name", lambda v: "", "name must be 1 to 100 printable characters"),
         (0, "name", lambda v: "x\x1b[31m", "name must be 1 to 100 printable characters"),
         (0, "name", lambda v: "x" * 101, "name must be 1 to 100 printable characters"),
-        (0, "kind", lambda v: "conv3d", 'kind must be "conv2d" or "linear"'),
-        (0, "kind", lambda v: "linear", "weight must be an array of int8 with 2 dimensions"),
+        (0, "weight", lambda v: v[0, 0], "weight must be an array of int8 with 4 dimensions"),
         (0, "weight", lambda v: v.astype(F32), "weight must be an array of int8"),
         (0, "weight", lambda v: v[:0], "weight must be an array of int8"),
         (0, "weight", lambda v: v.tolist(), "weight must be an array of int8"),
@@ -217,11 +228,7 @@ F32 = np.float32
         (0, "padding", lambda v: 1 << 15, "padded input has more than"),
         (0, "padding", lambda v: 2, "its output has shape"),
         (0, "relu", lambda v: 1, "relu must be true or false"),
-        (0, "pool", lambda v: None, "pool must be true or false"),
-        (0, "pool", lambda v: False, "its output has shape"),
-        (2, "stride", lambda v: 2, "a linear layer has no stride"),
-        (2, "padding", lambda v: 1, "a linear layer has no stride"),
-        (2, "pool", lambda v: True, "a linear layer has no stride"),
+        (0, "input", lambda v: None, "input must be a Tensor, not None"),
         (0, "output", lambda v: dataclasses.replace(v, scale=2.0**-100), "so small that"),
         (0, "output", lambda v: dataclasses.replace(v, scale=2.0**126), "multiplier that follows"),
         (0, "input", lambda v: dataclasses.replace(v, shape=(84,)), "weight takes 2 channels"),
@@ -237,32 +244,89 @@ def test_wrong_layer(which, field, change, says):
 
 def test_limits_of_int32_are_exact():
     """An accumulator of 2**31 - 1 is accepted, one more is not."""
-    tensor = Tensor(shape=(1,), scale=1.0, zero_point=0, signed=False)
+    tensor = Tensor(name="x", shape=(1,), scale=1.0, zero_point=0, signed=False)
     options = {
-        "name": "fc", "kind": "linear", "relu": False, "weight_scale": np.ones(1, F32),
-        "input": tensor, "output": dataclasses.replace(tensor, scale=2.0**20),
+        "name": "fc", "relu": False, "weight_scale": np.ones(1, F32),
+        "input": tensor, "output": dataclasses.replace(tensor, name="y", scale=2.0**20),
     }  # fmt: skip
     bias = F32([2**31 - 255])
     assert bias == 2**31 - 256
-    fits = Layer(weight=np.ones((1, 1), np.int8), bias=bias, **options)
+    fits = LinearOperation(weight=np.ones((1, 1), np.int8), bias=bias, **options)
     assert fits.accumulator_bound.tolist() == [2**31 - 1]
     with pytest.raises(AccelError, match="can reach 2147483902, 255 more than 32 bits hold"):
-        Layer(weight=np.full((1, 1), 2, np.int8), bias=bias, **options)
+        LinearOperation(weight=np.full((1, 1), 2, np.int8), bias=bias, **options)
 
 
 def test_wrong_network():
-    a, b, c, d = small_network().layers
-    with pytest.raises(AccelError, match="has no layers"):
-        Network(name="n", layers=())
-    with pytest.raises(AccelError, match=r"layer 'layer2' takes .* layer 'layer0' before it"):
-        Network(name="n", layers=(a, c))
-    with pytest.raises(AccelError, match="must have different names"):
-        Network(name="n", layers=(a, dataclasses.replace(b, name=a.name), c, d))
+    a, pool, b, c, d = small_network().operations
+    wrong = {
+        "has no layers": (),
+        r"layer 'layer2' takes tensor 'layer1', which no layer before it yields": (a, pool, c),
+        "must have different names": (a, pool, dataclasses.replace(b, name=a.name), c, d),
+        "nothing takes tensor 'layer0.pool' of network 'n', and it is not the last one": (
+            a, pool, dataclasses.replace(pool, name="p2", output=named(pool.output, "y")),
+        ),
+        "yields tensor 'layer0', which is there already": (
+            a, dataclasses.replace(pool, output=named(pool.output, "layer0")),
+        ),
+        "must round alike, not like qnnpack and xnnpack": (
+            a, pool, dataclasses.replace(b, rounding=XNNPACK)
+        ),
+    }  # fmt: skip
+    for says, operations in wrong.items():
+        with pytest.raises(AccelError, match=says) as e:
+            Network(name="n", operations=operations)
+        assert_one_sentence(e.value)
     with pytest.raises(AccelError, match="name must be 1 to 100 printable"):
-        Network(name="two\nlines", layers=(a,))
+        Network(name="two\nlines", operations=(a,))
     other_scale = dataclasses.replace(b.input, scale=b.input.scale * 2)
-    with pytest.raises(AccelError, match="before it yields"):
-        Network(name="n", layers=(a, dataclasses.replace(b, input=other_scale)))
+    with pytest.raises(AccelError, match=r"'layer0\.pool' before it yields"):
+        Network(name="n", operations=(a, pool, dataclasses.replace(b, input=other_scale)))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"shape": (3, 1, 7)}, "nothing is left of an input of shape .* after pooling"),
+        ({"scale": 2.0}, "a maximum keeps scale, zero point and sign"),
+        ({"shape": (3, 8, 7)}, "its output has shape"),
+    ],
+)
+def test_wrong_maximum(change, says):
+    pool = small_network().operations[1]
+    assert isinstance(pool, MaxPool2d)
+    with pytest.raises(AccelError, match=says):
+        dataclasses.replace(pool, input=dataclasses.replace(pool.input, **change))
+
+
+def test_a_tensor_may_have_several_readers():
+    """Nothing in the graph asks for a row: a tensor has readers, not a successor."""
+    first, second = random_network(
+        np.random.default_rng(0), (1, 4, 4), [Conv(2, (3, 3)), Linear(3)]
+    ).operations
+    other = dataclasses.replace(first, name="b", output=dataclasses.replace(first.output, name="b"))
+    with pytest.raises(AccelError, match="nothing takes tensor 'b'"):
+        Network(name="n", operations=(first, other, second))
+    network = Network(name="n", operations=(first, second))
+    assert network.readers == {"input": (first,), "layer0": (second,), "layer1": ()}
+
+
+def test_other_roundings():
+    """The multiplier of a runtime that divides is another float32 for some scales."""
+    specs = [Conv(6, (3, 3)), Linear(5)]
+    rng = np.random.default_rng
+    ours = random_network(rng(0), (2, 6, 6), specs)
+    theirs = random_network(rng(0), (2, 6, 6), specs, rounding=XNNPACK)
+    pairs = [(a, b) for a, b in zip(ours.layers, theirs.layers, strict=True)]
+    assert any((a.multiplier != b.multiplier).any() for a, b in pairs)
+    for _, layer in pairs:
+        scales = layer.input.scale, layer.weight_scale, layer.output.scale
+        assert np.all(layer.multiplier == numerics.quotient_multiplier(*scales))
+    images = random_images(rng(1), theirs, 20)
+    run = simulate(compile(theirs, base), images, level="fl")
+    np.testing.assert_array_equal(run.outputs, theirs.integers(images)[-1])
+    with pytest.raises(AccelError, match="rounds like xnnpack, which PyTorch's kernels do not"):
+        run_network(theirs, images)
 
 
 # The file
@@ -290,8 +354,8 @@ def test_the_same_network_is_the_same_file(tmp_path):
 
 def test_names_may_be_in_any_script(tmp_path):
     network = small_network()
-    first = dataclasses.replace(network.layers[0], name='größe "1"\\')
-    network = Network(name="网络", layers=(first, *network.layers[1:]))
+    first = dataclasses.replace(network.operations[0], name='größe "1"\\')
+    network = Network(name="网络", operations=(first, *network.operations[1:]))
     network.save(tmp_path / "n")
     assert_same(Network.load(tmp_path / "n"), network)
 
@@ -336,14 +400,14 @@ def rewritten(path, change_document=None, change_arrays=None, seal=True) -> None
     """Write the small network's file with something else in it, and a checksum to match."""
     network = small_network()
     network.save(path)
-    arrays, document = network_module._parse(path.read_bytes())
+    arrays, document = network_file._parse(path.read_bytes())
     if change_arrays:
         change_arrays(arrays)
     if change_document:
         change_document(document)
     if seal:
-        document["sha256"] = network_module._checksum(document["network"], arrays)
-    text = network_module._to_json(document)
+        document["sha256"] = network_file._checksum(document["network"], arrays)
+    text = network_file._to_json(document)
     path.write_bytes(safetensors_bytes(arrays, {"accel": text}))
 
 
@@ -362,8 +426,8 @@ deep = json.loads("[" * 200 + "]" * 200)
 @pytest.mark.parametrize(
     ("keys", "value", "says"),
     [
-        (("version",), 2, "format version 2, but this program reads version 1"),
-        (("version",), True, "each of its type"),
+        (("version",), 3, "format version 3, but this program reads versions 1 and 2"),
+        (("version",), True, "format version True"),
         (("version",), "1", "format version '1'"),
         (("version",), deep, "format version"),
         (("format",), "accel float network", "no description of a quantized network"),
@@ -371,32 +435,108 @@ deep = json.loads("[" * 200 + "]" * 200)
         (("network", "more"), 1, "network must have the fields"),
         (("network", "name"), 1, "network must have the fields"),
         (("network", "name"), "\x1b[31m", "name must be 1 to 100 printable"),
-        (("network", "layers"), [], "arrays that belong to no layer"),
-        (("network", "layers"), {}, "network must have the fields"),
-        (("network", "layers"), [1], "layer must have the fields"),
-        (("network", "layers", 0), {}, "layer must have the fields"),
-        (("network", "layers", 0, "name"), "other", "weight of layer 'other' is missing"),
-        (("network", "layers", 1, "name"), "layer0", "weight of layer 'layer0' is missing"),
-        (("network", "layers", 0, "kind"), "x" * 10_000, 'kind must be "conv2d" or "linear"'),
-        (("network", "layers", 0, "stride"), 0, "layer 'layer0': stride must be"),
-        (("network", "layers", 0, "stride"), 10**4000, "layer 'layer0': stride must be"),
-        (("network", "layers", 0, "stride"), 1.0, "layer must have the fields"),
-        (("network", "layers", 0, "relu"), 1, "layer must have the fields"),
-        (("network", "layers", 0, "output", "scale"), float("nan"), "scale must be"),
-        (("network", "layers", 0, "output", "scale"), float("inf"), "scale must be"),
-        (("network", "layers", 0, "output", "scale"), 0.1, "scale must be"),
-        (("network", "layers", 0, "output", "scale"), deep, "tensor must have the fields"),
-        (("network", "layers", 0, "output", "zero_point"), 300, "zero point must be"),
-        (("network", "layers", 0, "output", "shape"), [3, 3], "shape must be"),
-        (("network", "layers", 0, "output", "shape"), [3, 3, 4], "its output has shape"),
-        (("network", "layers", 0, "output", "shape"), [3, 3, [4]], "shape must be"),
-        (("network", "input", "shape"), [2, 1, 1], "nothing is left"),
-        (("network", "input", "shape"), [2, 65536, 65536], "shape must be"),
+        (("network", "rounding"), "x" * 10_000, "which is none of qnnpack, xnnpack"),
+        (("network", "input"), "layer0", "its tensors are not those of its layers"),
         (("network", "input"), None, "network must have the fields"),
+        (("network", "operations"), [], "has no layers"),
+        (("network", "operations"), {}, "network must have the fields"),
+        (("network", "operations"), [1], "kind must be one of"),
+        (("network", "operations", 0), {}, "kind must be one of"),
+        (("network", "operations", 0), {"kind": "conv2d"}, "conv2d must have the fields"),
+        (("network", "operations", 0, "name"), "other", "weight of layer 'other' is missing"),
+        (("network", "operations", 2, "name"), "layer0", "weight of layer 'layer0' is missing"),
+        (("network", "operations", 0, "kind"), "x" * 10_000, "kind must be one of conv2d, linear"),
+        (("network", "operations", 0, "kind"), ["x"], "kind must be one of"),
+        (("network", "operations", 0, "stride"), 0, "layer 'layer0': stride must be"),
+        (("network", "operations", 0, "stride"), 10**4000, "layer 'layer0': stride must be"),
+        (("network", "operations", 0, "stride"), 1.0, "conv2d must have the fields"),
+        (("network", "operations", 0, "relu"), 1, "conv2d must have the fields"),
+        (("network", "operations", 0, "inputs"), [], "must read one tensor"),
+        (("network", "operations", 0, "inputs"), ["input", "input"], "must read one tensor"),
+        (("network", "operations", 0, "inputs"), [deep], "it has no tensor"),
+        (("network", "operations", 0, "inputs"), ["y"], "it has no tensor 'y'"),
+        (("network", "operations", 0, "output"), "y", "it has no tensor 'y'"),
+        (("network", "tensors", "layer0", "scale"), float("nan"), "scale must be"),
+        (("network", "tensors", "layer0", "scale"), float("inf"), "scale must be"),
+        (("network", "tensors", "layer0", "scale"), 0.1, "scale must be"),
+        (("network", "tensors", "layer0", "scale"), deep, "tensor must have the fields"),
+        (("network", "tensors", "layer0", "zero_point"), 300, "zero point must be"),
+        (("network", "tensors", "layer0", "shape"), [3, 3], "shape must be"),
+        (("network", "tensors", "layer0", "shape"), [3, 3, 4], "its output has shape"),
+        (("network", "tensors", "layer0", "shape"), [3, 3, [4]], "shape must be"),
+        (("network", "tensors", "input", "shape"), [2, 1, 1], "its output has shape"),
+        (("network", "tensors", "input", "shape"), [2, 65536, 65536], "shape must be"),
+        (
+            ("network", "tensors", "more"),
+            {"shape": [1], "scale": 1.0, "zero_point": 0, "signed": False},
+            "its tensors are not those",
+        ),
     ],
 )
 def test_a_sealed_file_with_a_wrong_description(tmp_path, keys, value, says):
     rewritten(tmp_path / "n", change_document=set_in(*keys, value=value))
+    assert says in refused(tmp_path / "n")
+
+
+# Version 1, which knew layers in a row
+
+
+def version_1(network: Network) -> tuple[dict, dict]:
+    """Arrays and document as version 1 had them."""
+    arrays, layers = {}, []
+
+    def tensor(t: Tensor) -> dict:
+        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point,
+                "signed": t.signed}  # fmt: skip
+
+    for op in network.operations:
+        if isinstance(op, MaxPool2d):
+            layers[-1] |= {"pool": True, "output": tensor(op.output)}
+            continue
+        assert isinstance(op, Weighted)
+        arrays |= {f"{op.name}.{field}": getattr(op, field) for field in ARRAYS}
+        layers.append({
+            "name": op.name, "kind": op.kind, "stride": getattr(op, "stride", 1),
+            "padding": getattr(op, "padding", 0), "relu": op.relu, "pool": False,
+            "output": tensor(op.output),
+        })  # fmt: skip
+    description = {"name": network.name, "input": tensor(network.input), "layers": layers}
+    return arrays, {"format": network_file.FORMAT, "version": 1, "network": description}
+
+
+def write_version_1(path, change=None) -> None:
+    arrays, document = version_1(small_network())
+    if change:
+        change(document)
+    document["sha256"] = network_file._checksum(document["network"], arrays)
+    path.write_bytes(safetensors_bytes(arrays, {"accel": network_file._to_json(document)}))
+
+
+def test_version_1_is_read_still(tmp_path):
+    write_version_1(tmp_path / "n")
+    assert_same(Network.load(tmp_path / "n"), small_network())
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "says"),
+    [
+        (("network", "layers"), [], "has no layers"),
+        (("network", "layers"), [1], "layer must have the fields"),
+        (("network", "layers", 0), {}, "layer must have the fields"),
+        (("network", "layers", 0, "name"), "other", "weight of layer 'other' is missing"),
+        (("network", "layers", 0, "kind"), "x" * 10_000, 'kind must be "conv2d" or "linear"'),
+        (("network", "layers", 0, "stride"), 0, "layer 'layer0': stride must be"),
+        (("network", "layers", 0, "stride"), 10**4000, "layer 'layer0': stride must be"),
+        (("network", "layers", 0, "padding"), 10**4000, "shape must be"),
+        (("network", "layers", 2, "stride"), 2, "a linear layer has no stride"),
+        (("network", "layers", 2, "pool"), True, "a linear layer has no stride"),
+        (("network", "layers", 0, "pool"), False, "its output has shape"),
+        (("network", "layers", 0, "output", "shape"), [3, 3, 4], "its output has shape"),
+        (("network", "input", "shape"), [2, 1, 1], "nothing is left"),
+    ],
+)
+def test_a_wrong_file_of_version_1(tmp_path, keys, value, says):
+    write_version_1(tmp_path / "n", change=set_in(*keys, value=value))
     assert says in refused(tmp_path / "n")
 
 
@@ -477,7 +617,7 @@ def test_no_file_to_read(tmp_path):
     assert "it is not a file" in refused(tmp_path / "pipe")
     huge = tmp_path / "huge"
     with open(huge, "wb") as f:
-        f.truncate(network_module.MAX_FILE_BYTES + 1)
+        f.truncate(network_file.MAX_FILE_BYTES + 1)
     assert "larger than" in refused(huge)
 
 

@@ -275,7 +275,7 @@ def test_equals_fbgemm(per_channel, signed, relu, kind, bias):
             steps = numerics.quantize_bias(case.bias, case.sx, case.sw)
             case = case._replace(sx=sx, sw=sw, bias=steps.astype(F32) * sx * sw)
         y = kernel(case, "fbgemm")
-        np.testing.assert_array_equal(expected(case, numerics.fbgemm_multiplier), y)
+        np.testing.assert_array_equal(expected(case, numerics.quotient_multiplier), y)
 
 
 # Requantize: against float32, and chosen cases
@@ -472,7 +472,7 @@ def test_bias_is_quantized_as_qnnpack_does(per_channel):
 def test_multiplier_is_computed_as_the_engine_does(per_channel, engine):
     """Accumulators next to every half step of the output, so many that the next float32 above or
     below, or the other engine's multiplier, would give other outputs: they tell its last bit."""
-    multiplier, other = numerics.qnnpack_multiplier, numerics.fbgemm_multiplier
+    multiplier, other = numerics.qnnpack_multiplier, numerics.quotient_multiplier
     if engine == "fbgemm":
         skip_without_fbgemm()
         multiplier, other = other, multiplier

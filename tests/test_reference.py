@@ -19,45 +19,20 @@ from accel import numerics
 from accel.errors import AccelError
 from accel.frontends import pytorch as reference
 from accel.frontends.pytorch import quantize
-from accel.network.network import Network
+from accel.network.graph import Network
+from accel.operations import MaxPool2d
 from accel.runtimes import qnnpack
 from accel.runtimes.qnnpack import run_network
 from tests.networks import Conv, Linear, random_images, random_network
 
 
-def integer_outputs(network: Network, images) -> list[np.ndarray]:
-    """Every layer in plain integers."""
-    x, outputs = np.asarray(images), []
-    for layer in network.layers:
-        if layer.kind == "conv2d":
-            acc = numerics.conv2d(
-                x, layer.weight, layer.stride, layer.padding, layer.input.zero_point
-            )
-            channel = (slice(None), None, None)
-        else:
-            acc, channel = (
-                numerics.linear(x.reshape(len(x), layer.input.size), layer.weight),
-                (slice(None),),
-            )
-        acc = acc + layer.folded_bias[channel]
-        # The hardware pools accumulators, PyTorch pools outputs.
-        acc = numerics.max_pool2d(acc) if layer.pool else acc
-        x = numerics.requantize(
-            acc, layer.multiplier[channel], layer.output.zero_point, *layer.output_range
-        )
-        outputs.append(x)
-    return outputs
-
-
 def assert_kernels_equal_integers(network: Network, images) -> None:
-    kernels = run_network(network, images)
-    assert len(kernels) == len(network.layers)
-    for layer, ours, theirs in zip(
-        network.layers, integer_outputs(network, images), kernels, strict=True
-    ):
-        assert theirs.dtype == (np.int8 if layer.output.signed else np.uint8)
-        assert theirs.shape == (len(images), *layer.output.shape)
-        np.testing.assert_array_equal(ours, theirs, err_msg=layer.name)
+    kernels, integers = run_network(network, images), network.integers(images)
+    assert len(kernels) == len(network.operations)
+    for operation, ours, theirs in zip(network.operations, integers, kernels, strict=True):
+        assert theirs.dtype == (np.int8 if operation.output.signed else np.uint8)
+        assert theirs.shape == (len(images), *operation.output.shape)
+        np.testing.assert_array_equal(ours, theirs, err_msg=operation.name)
 
 
 # run_network
@@ -135,7 +110,7 @@ def test_signed_and_unsigned_tensors_may_meet_in_a_layer():
     )
     mixed = Network(
         name="mixed",
-        layers=(
+        operations=(
             dataclasses.replace(first, output=between),
             dataclasses.replace(second, input=between),
         ),
@@ -153,13 +128,13 @@ def test_images_are_run_in_batches(monkeypatch):
     network = random_network(rng, (1, 4, 4), [Conv(2, (3, 3)), Linear(3)])
     monkeypatch.setattr(qnnpack, "BATCH_SIZE", 7)
     batches = []
-    original = qnnpack._Kernel.__call__
+    original = qnnpack.quantized
 
-    def spy(self, x):
+    def spy(x, tensor):
         batches.append(len(x))
-        return original(self, x)
+        return original(x, tensor)
 
-    monkeypatch.setattr(qnnpack._Kernel, "__call__", spy)
+    monkeypatch.setattr(qnnpack, "quantized", spy)
     assert_kernels_equal_integers(network, random_images(rng, network, 24))
     assert batches == [7, 7, 7, 7, 7, 7, 3, 3]
 
@@ -174,7 +149,7 @@ def test_the_engine_is_restored(monkeypatch):
             torch.backends.quantized.engine = engine
             run_network(network, images)
             assert torch.backends.quantized.engine == engine
-        monkeypatch.setattr(qnnpack, "_Kernel", None)
+        monkeypatch.setattr(qnnpack, "weighted_kernel", None)
         with pytest.raises(TypeError, match="not callable"):
             run_network(network, images)
         assert torch.backends.quantized.engine == engine
@@ -300,15 +275,18 @@ def test_what_becomes_of_a_model():
     network = quantize(*make("custom"), name="mine")
     assert network.name == "mine"
     found = [
-        (la.name, la.kind, la.stride, la.padding, la.relu, la.pool, la.input.shape, la.output.shape)
-        for la in network.layers
+        (op.name, op.kind, {name: getattr(op, name) for name in op.OPTIONS}, op.output.shape)
+        for op in network.operations
     ]
     assert found == [
-        ("features.0.conv", "conv2d", 2, 2, True, False, (2, 12, 14), (6, 6, 7)),
-        ("conv", "conv2d", 1, 0, True, True, (6, 6, 7), (9, 2, 3)),
-        ("fc", "linear", 1, 0, True, False, (9, 2, 3), (7,)),
-        ("out", "linear", 1, 0, False, False, (7,), (4,)),
+        ("features.0.conv", "conv2d", {"relu": True, "stride": 2, "padding": 2}, (6, 6, 7)),
+        ("conv", "conv2d", {"relu": True, "stride": 1, "padding": 0}, (9, 4, 6)),
+        ("conv.pool", "max_pool2d", {}, (9, 2, 3)),
+        ("fc", "linear", {"relu": True}, (7,)),
+        ("out", "linear", {"relu": False}, (4,)),
     ]
+    assert [layer.name for layer in network.layers] == ["features.0.conv", "conv", "fc", "out"]
+    assert not any(isinstance(layer, MaxPool2d) for layer in network.layers)
 
 
 def test_flat_images_and_a_bare_layer():

@@ -14,7 +14,7 @@ from accel.errors import AccelError
 from accel.fashion_mnist import data, training
 from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import MAX_SHIFT, FashionNet, Recipe
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.reports import tables as report
 
 

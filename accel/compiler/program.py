@@ -12,7 +12,7 @@ from accel import numerics
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD
-from accel.network.network import Tensor
+from accel.network.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class ProgramLayer:
 
     name: str
     kind: str
+    target: str
+    """The tensor of the network that it yields."""
     macs: int
     steps: int
     weight_words: int
@@ -29,13 +31,16 @@ class ProgramLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """Where a layer's input lies in the activation memory. The image, the first layer's, is there
-    all the time; any other from its writer, the layer before, until its reader has ended."""
+    """Where a tensor lies in the activation memory, from the layer that writes it until the last
+    one that reads it has ended. The image, which no layer writes, is there all the time."""
 
     name: str
     shape: tuple[int, ...]
     first_row: int
     num_rows: int
+    written_by: int | None
+    """Number of the layer; None for the image."""
+    last_read_by: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,7 @@ class Program:
     param_words: int
     """Words of the parameter memory in use."""
     tensors: tuple[StoredTensor, ...]
-    """The input of each layer."""
+    """All that are stored, the image first; the last layer's output is not."""
     max_accumulator: int
     """Proven bound of any accumulator's magnitude."""
 

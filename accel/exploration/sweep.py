@@ -27,7 +27,7 @@ from accel import files, numerics
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.hardware.config import TAPS, AccelConfig
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.parallel import run_tasks, versions
 from accel.reports.energy import accesses
 from accel.simulation.runner import simulate

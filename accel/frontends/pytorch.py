@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -27,7 +28,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel import numerics
 from accel.errors import AccelError
-from accel.network.network import Layer, Network, Tensor
+from accel.network.graph import Network
+from accel.network.tensor import Tensor
+from accel.operations import Conv2d, Linear, MaxPool2d, Operation
+from accel.operations.conv2d import conv2d_shape
 from accel.runtimes.qnnpack import BATCH_SIZE, quiet
 
 MAX_KERNEL = 5
@@ -258,8 +262,12 @@ def quantize(
         ]
         if correct_bias:
             _correct_biases(stages, rounded, images)
-        layers = [_layer(*parts) for parts in zip(rounded, tensors, tensors[1:], strict=False)]
-    return Network(name=name or type(model).__name__, layers=tuple(layers))
+        operations = [
+            operation
+            for parts in zip(rounded, tensors, tensors[1:], strict=False)
+            for operation in _operations(*parts)
+        ]
+    return Network(name=name or type(model).__name__, operations=tuple(operations))
 
 
 def _checked_images(images: torch.Tensor | NDArray[np.float32]) -> torch.Tensor:
@@ -307,10 +315,12 @@ def _calibrate(stages: list[_Stage], images: torch.Tensor, signed: bool) -> list
             observer(x)
             shapes.append(x.shape)
     tensors = []
-    for observer, shape in zip(observers, shapes, strict=True):
+    names = ("input", *(_output_name(stage) for stage in stages))
+    for name, observer, shape in zip(names, observers, shapes, strict=True):
         scale, zero_point = observer.calculate_qparams()
         tensors.append(
             Tensor(
+                name=name,
                 shape=tuple(shape[1:]),
                 scale=float(scale),
                 zero_point=int(zero_point),
@@ -373,22 +383,29 @@ def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch
         rounded[i].bias -= error / count
 
 
-def _layer(rounded: _Rounded, before: Tensor, after: Tensor) -> Layer:
+def _output_name(stage: _Stage) -> str:
+    return f"{stage.name}.pool" if stage.pool else stage.name
+
+
+def _operations(rounded: _Rounded, before: Tensor, after: Tensor) -> Iterator[Operation]:
+    """What the quantized network does for a stage; a maximum keeps its input's scale."""
     stage, module = rounded.stage, rounded.stage.module
-    window: dict[str, Any] = {}
-    if isinstance(module, nn.Conv2d):
-        window = {"stride": module.stride[0], "padding": module.padding[0], "pool": stage.pool}
-    return Layer(
-        name=stage.name,
-        kind="conv2d" if window else "linear",
-        weight=rounded.weight,
-        weight_scale=rounded.scale,
-        bias=rounded.bias.numpy(),
-        relu=stage.relu,
-        input=before,
-        output=after,
-        **window,
-    )
-
-
-# The kernels
+    common: dict[str, Any] = {
+        "name": stage.name,
+        "weight": rounded.weight,
+        "weight_scale": rounded.scale,
+        "bias": rounded.bias.numpy(),
+        "relu": stage.relu,
+        "input": before,
+    }
+    if isinstance(module, nn.Linear):
+        yield Linear(**common, output=after)
+        return
+    window: dict[str, Any] = {"stride": module.stride[0], "padding": module.padding[0]}
+    output = after
+    if stage.pool:
+        shape = conv2d_shape(before.shape, rounded.weight.shape, **window)
+        output = replace(after, name=stage.name, shape=shape)
+    yield Conv2d(**common, **window, output=output)
+    if stage.pool:
+        yield MaxPool2d(name=after.name, input=output, output=after)

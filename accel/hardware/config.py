@@ -25,6 +25,25 @@ def clog2(n: int) -> int:
     return max(1, (n - 1).bit_length())
 
 
+LIMITS = {
+    "num_cols": (1, 64),
+    "pixel_groups": (1, 4),
+    "num_lanes": (1, 8),
+    "acc_nbits": (20, 32),
+    "spad_depth": (1, 256),
+    "act_depth": (16, 65536),
+    "weight_depth": (16, 65536),
+    "param_depth": (16, 65536),
+    "max_layers": (1, 64),
+}
+"""The least and the largest value of each number in a configuration."""
+
+
+def largest(name: str) -> int:
+    """The largest value of that field of a configuration."""
+    return LIMITS[name][1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class AccelConfig:
     """One accelerator instance. Immutable; checked when made.
@@ -58,18 +77,7 @@ class AccelConfig:
     No effect on results or cycles."""
 
     def __post_init__(self) -> None:
-        limits = {
-            "num_cols": (1, 64),
-            "pixel_groups": (1, 4),
-            "num_lanes": (1, 8),
-            "acc_nbits": (20, 32),
-            "spad_depth": (1, 256),
-            "act_depth": (16, 65536),
-            "weight_depth": (16, 65536),
-            "param_depth": (16, 65536),
-            "max_layers": (1, 64),
-        }
-        for name, (low, high) in limits.items():
+        for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise AccelError(f"configuration: {name} must be a whole number, not {value!r}")

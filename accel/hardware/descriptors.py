@@ -1,13 +1,18 @@
-"""What the hardware runs: layer descriptors, packets of the program stream, and the whole program.
+"""Descriptors: what the sequencers of the hardware are told of a layer, and of an image.
+
+Every field is declared here and nowhere else, with its word, bits, sign and meaning. From that
+follow :meth:`LayerDescriptor.encode` and :meth:`~LayerDescriptor.decode`, the slices that the RTL
+takes, the limits that the compiler refuses by, ``docs/reference/streams.md`` and what the proofs
+assume.
 
 Addresses
     The activation memory is one flat space of bytes; byte ``n`` lies in bank ``n mod 9``, row
-    ``n div 9``. Hardware never divides: an address is a pair ``(q, r)`` with ``n = 9q + r``, and
-    adding a stride is two small adders with a carry at 9. A feature map's element (channel c, row
-    y, column x) is byte ``base + c*channel_stride + y*row_stride + x`` with
-    ``row_stride mod 9 == 3`` and ``channel_stride mod 9 == 1``, so that nine taps of a 3x3 window
-    (offsets 3*dy + dx) and nine consecutive channels (offsets 0 to 8) always lie in nine
-    different banks, tap t in bank ``(r + t) mod 9``.
+    ``n div 9``. Hardware never divides: an address is a pair (row, bank) with
+    ``n = 9 * row + bank``, and adding a stride is two small adders with a carry at 9. A feature
+    map's element (channel c, row y, column x) is byte ``base + c*channel_stride + y*row_stride +
+    x`` with ``row_stride mod 9 == 3`` and ``channel_stride mod 9 == 1``, so that nine taps of a
+    3x3 window (offsets 3*dy + dx) and nine consecutive channels (offsets 0 to 8) always lie in
+    nine different banks, tap t in bank ``(bank + t) mod 9``.
 
 Loops
     Every address sequence is a nest of counted loops, innermost first; when a loop advances, it
@@ -17,23 +22,16 @@ Loops
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from accel.hardware import fields
 from accel.hardware.config import BUS_NBITS, TAPS
+from accel.hardware.fields import Field
 
-WORDS_PER_LAYER = 18
-INPUT_WORDS = 4
 BYTES_PER_WORD = BUS_NBITS // 8
-
-MAX_COUNT = 4096
-"""Most iterations of one loop."""
-MAX_SIZE = 511
-"""Largest height or width of a feature map."""
-MAX_PADDING = 15
-MAX_STEP = 63
-"""Most rows or columns from one output, or one vector of neighbouring outputs, to the next."""
-MAX_SAFE_STEPS = 65535
 
 
 @dataclass(frozen=True)
@@ -47,162 +45,194 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Bits:
-    """A field's place in a descriptor: word, lowest bit, width."""
+class Offset:
+    """So much further: ``stride`` bytes of memory, ``dy`` rows and ``dx`` columns of the map."""
 
-    word: int
-    low: int
-    nbits: int
+    stride: int = 0
+    dy: int = 0
+    dx: int = 0
 
 
-def _at(word: int, low: int, nbits: int) -> Any:
-    return field(default=0, metadata={"bits": Bits(word, low, nbits)})
-
+COUNT = Field(name="count", low=0, nbits=12, least=1, meaning="iterations")
+ROW = Field(
+    name="row", low=12, nbits=16, signed=True, meaning="of an iteration: rows of memory further"
+)
+BANK = Field(name="bank", low=28, nbits=4, meaning="and banks further, below 9")
+DY = Field(name="dy", low=32, nbits=6, meaning="and rows of the feature map further")
+DX = Field(name="dx", low=38, nbits=6, meaning="and columns of it further")
 
 READ_LOOPS = ("kernel_x", "kernel_y", "channel", "pool_x", "pool_y", "out_x", "out_y", "group")
-"""Loops of the step sequencer, innermost first; loop i is descriptor word i."""
-PIXEL_WORD = len(READ_LOOPS)
-"""Descriptor word PIXEL_WORD + i: how much further a pixel group reads whose number has bit i set,
-as the stride, rows and columns of a loop. Zero where all groups read the same."""
-WRITE_LOOPS = ("out_x", "out_y", "group")
-"""Loops of the write sequencer outside pixels and beats; loop i is descriptor word
-WRITE_WORD + 1 + i, without rows and columns."""
-PARAM_WORD, WRITE_WORD = 12, 14
-"""First words of the parameter sequencer and of the write sequencer."""
+"""Loops of the step sequencer, innermost first; loop i is word i. The first three are the steps of
+one sum, the next two the pixels of a pooling window, the next two the vectors of a group of output
+channels."""
+PIXEL_OFFSETS = ("pixel_bit0", "pixel_bit1")
+"""How much further a pixel group reads whose number has bit 0, or 1, set."""
+WRITE_LOOPS = ("write_x", "write_y", "write_group")
+"""Loops of the write sequencer outside pixels and beats, innermost first."""
 
-LOOP_COUNT, LOOP_Q, LOOP_R = (0, 12), (12, 16), (28, 4)
-LOOP_DY, LOOP_DX = (32, 6), (38, 6)
+_READ_WORD, _PIXEL_WORD, _WRITE_WORD = 0, len(READ_LOOPS), 15
+STEP_WORDS, PARAM_WORDS, WRITE_WORDS = range(12), range(12, 14), range(14, 18)
+"""Words of a layer's descriptor that each of the three sequencers reads."""
+WORDS_PER_LAYER = WRITE_WORDS.stop
+
+
+def _bits(
+    word: int, low: int, nbits: int, meaning: str, *, signed: bool = False, least: int = 0
+) -> Any:
+    field = Field(
+        name="", word=word, low=low, nbits=nbits, meaning=meaning, signed=signed, least=least
+    )
+    return dataclasses.field(default=least, metadata={"field": field})
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDescriptor:
-    """One layer, as the three sequencers walk it. Counts are stored minus one.
-
-    Words 0 to 11 belong to the step sequencer, 12 and 13 to the parameter sequencer, 14 to 17 to
-    the write sequencer.
-    """
+    """One layer, as the three sequencers walk it. :data:`FIELDS` says what each field means."""
 
     read_loops: tuple[Loop, ...] = (Loop(),) * len(READ_LOOPS)
-    pixel_offsets: tuple[Loop, ...] = (Loop(),) * 2
+    pixel_offsets: tuple[Offset, ...] = (Offset(),) * len(PIXEL_OFFSETS)
     write_loops: tuple[Loop, ...] = (Loop(),) * len(WRITE_LOOPS)
+    """Without rows and columns."""
 
     # Step sequencer
-    read_q: int = _at(10, 0, 16)
-    read_r: int = _at(10, 16, 4)
-    padding: int = _at(10, 20, 4)
-    height: int = _at(10, 24, 9)
-    width: int = _at(10, 33, 9)
-    pad_value: int = _at(10, 42, 9)
-    """The input's zero point, which a tap outside the feature map reads."""
-    signed: int = _at(10, 51, 1)
-    """The input is int8, not uint8."""
-    channel_mode: int = _at(10, 52, 1)
-    """Taps are nine channels of one pixel, not a 3x3 window of one channel."""
-    reload: int = _at(10, 53, 1)
-    """The steps of one output do not fit the scratchpads: read weights for each output anew."""
-    frees_input: int = _at(10, 54, 1)
-    """After this layer nothing reads the image: the next one may be loaded."""
-    tap_q: int = _at(11, 0, 16)
-    """Rows from one tap row (window) or channel (channel mode) to the next."""
-    weight_base: int = _at(11, 16, 16)
-    safe_steps: int = _at(11, 32, 16)
-    """So many first steps read nothing that the layer before may still have in flight."""
-    last_rows: int = _at(11, 48, 2)
-    last_columns: int = _at(11, 50, 2)
-    """Rows and columns of the kernel in its last window."""
-    last_channels: int = _at(11, 52, 4)
-    """Channels in the last block of nine."""
+    read_row: int = _bits(10, 0, 16, "row of the first tap of the first step", signed=True)
+    read_bank: int = _bits(10, 16, 4, "and its bank")
+    padding: int = _bits(10, 20, 4, "rows and columns of it that lie outside the feature map")
+    height: int = _bits(10, 24, 9, "of the feature map that is read")
+    width: int = _bits(10, 33, 9, "of it")
+    pad_value: int = _bits(10, 42, 9, "what a tap outside reads: the zero point", signed=True)
+    signed: int = _bits(10, 51, 1, "the input is int8, not uint8")
+    channel_mode: int = _bits(
+        10, 52, 1, "taps are nine channels of one pixel, not a 3x3 window of one channel"
+    )
+    reload: int = _bits(
+        10, 53, 1, "the steps of one output do not fit the scratchpads: read weights for each anew"
+    )
+    frees_input: int = _bits(10, 54, 1, "after this layer nothing reads the image: load the next")
+    tap_row: int = _bits(
+        11, 0, 16, "rows of memory from one tap row (window) or channel (channel mode) to the next"
+    )
+    weight_base: int = _bits(11, 16, 16, "first word of the layer's in the weight memory")
+    safe_steps: int = _bits(
+        11, 32, 16, "so many first steps read nothing that the layer before may still write"
+    )
+    last_rows: int = _bits(11, 48, 2, "rows of the kernel in its last window")
+    last_columns: int = _bits(11, 50, 2, "columns of it")
+    last_channels: int = _bits(11, 52, 4, "channels in the last block of nine")
 
     # Parameter sequencer
-    param_beats: int = _at(12, 0, 6)
-    param_last_beats: int = _at(12, 6, 6)
-    """Beats of a vector, and of one in the last group of output channels; minus one."""
-    param_vectors: int = _at(12, 12, 24)
-    """Vectors of a group, minus one."""
-    param_groups: int = _at(12, 36, 12)
-    param_base: int = _at(12, 48, 16)
-    zero_point: int = _at(13, 0, 9)
-    lo: int = _at(13, 9, 9)
-    hi: int = _at(13, 18, 9)
+    param_beats: int = _bits(12, 0, 6, "beats of a vector", least=1)
+    param_last_beats: int = _bits(12, 6, 6, "the same in the last group of channels", least=1)
+    param_vectors: int = _bits(12, 12, 24, "vectors of a group", least=1)
+    param_groups: int = _bits(12, 36, 12, "groups of output channels", least=1)
+    param_base: int = _bits(12, 48, 16, "first word of the layer's in the parameter memory")
+    zero_point: int = _bits(13, 0, 9, "of the output", signed=True)
+    lo: int = _bits(13, 9, 9, "least output", signed=True)
+    hi: int = _bits(13, 18, 9, "largest output", signed=True)
 
     # Write sequencer
-    write_q: int = _at(14, 0, 16)
-    write_r: int = _at(14, 16, 4)
-    lane_q: int = _at(14, 20, 16)
-    """Rows from one channel to the next."""
-    write_beats: int = _at(14, 36, 6)
-    write_last_beats: int = _at(14, 42, 6)
-    """Beats with outputs of a pixel, and of one in the last group of output channels; minus one."""
-    last_lanes: int = _at(14, 48, 4)
-    """Channels in the very last of these beats of the last group."""
-    to_result: int = _at(14, 52, 1)
-    """The last layer: outputs go to the result stream, not to memory."""
-    out_signed: int = _at(14, 53, 1)
-    """Outputs are int8, not uint8 (the winning class is chosen among numbers, not bytes)."""
-    pixel_row_q: int = _at(15, 32, 16)
-    """Rows of memory from one row of outputs to the next."""
-    pixel_x: int = _at(15, 48, 1)
-    pixel_y: int = _at(15, 49, 1)
-    """A vector has two columns, or rows, of pixels."""
-    drop_x: int = _at(15, 50, 1)
-    drop_y: int = _at(15, 51, 1)
-    """The second one of the last vector lies beyond the feature map."""
-    drop_beats: int = _at(15, 52, 6)
-    """Beats without outputs that follow a pixel's in the last group of output channels."""
+    write_row: int = _bits(14, 0, 16, "row of the first output")
+    write_bank: int = _bits(14, 16, 4, "and its bank")
+    lane_row: int = _bits(14, 20, 16, "rows from one channel to the next, and one bank")
+    write_beats: int = _bits(14, 36, 6, "beats with outputs of a pixel", least=1)
+    write_last_beats: int = _bits(14, 42, 6, "the same in the last group of channels", least=1)
+    last_lanes: int = _bits(14, 48, 4, "channels in the very last of these beats")
+    to_result: int = _bits(14, 52, 1, "the last layer: outputs go to the results, not to memory")
+    out_signed: int = _bits(
+        14, 53, 1, "outputs are int8, not uint8: the winner is chosen among numbers, not bytes"
+    )
+    pixel_row: int = _bits(15, 32, 16, "rows from one row of outputs to the next, and 3 banks")
+    pixel_x: int = _bits(15, 48, 1, "a vector has two columns of pixels")
+    pixel_y: int = _bits(15, 49, 1, "a vector has two rows of pixels")
+    drop_x: int = _bits(15, 50, 1, "the second one of the last column lies beyond the feature map")
+    drop_y: int = _bits(15, 51, 1, "the second one of the last row does")
+    drop_beats: int = _bits(
+        15, 52, 6, "beats without outputs that follow a pixel's in the last group of channels"
+    )
 
     def encode(self) -> list[int]:
-        words = [0] * WORDS_PER_LAYER
+        """The descriptor's words.
 
-        def put(word: int, low: int, nbits: int, value: int) -> None:
-            assert -(1 << nbits) < value < 1 << nbits, "the compiler checks limits by name"
-            words[word] |= (int(value) & ((1 << nbits) - 1)) << low
-
-        nests = (
-            (0, self.read_loops),
-            (PIXEL_WORD, self.pixel_offsets),
-            (WRITE_WORD + 1, self.write_loops),
-        )
-        for first, loops in nests:
-            for i, loop in enumerate(loops):
-                q, r = divmod(loop.stride, TAPS)
-                parts = (LOOP_COUNT, LOOP_Q, LOOP_R, LOOP_DY, LOOP_DX)
-                values = (loop.count - 1, q, r, loop.dy, loop.dx)
-                for (low, nbits), value in zip(parts, values, strict=True):
-                    put(first + i, low, nbits, value)
-        for name, bits in FIELDS.items():
-            put(bits.word, bits.low, bits.nbits, getattr(self, name))
-        return words
+        Raises :class:`AccelError` naming a field that does not hold its value.
+        """
+        values = {name: getattr(self, name) for name in SCALARS}
+        names = (*READ_LOOPS, *PIXEL_OFFSETS, *WRITE_LOOPS)
+        parts: list[Loop | Offset] = [*self.read_loops, *self.pixel_offsets, *self.write_loops]
+        for name, part in zip(names, parts, strict=True):
+            values |= _parts(name, part)
+        return fields.encode(FIELDS.values(), values, WORDS_PER_LAYER)
 
     @classmethod
     def decode(cls, words: list[int]) -> LayerDescriptor:
-        def get(word: int, low: int, nbits: int) -> int:
-            return (words[word] >> low) & ((1 << nbits) - 1)
-
-        def loop(word: int) -> Loop:
-            stride = TAPS * signed_field(get(word, *LOOP_Q), 16) + get(word, *LOOP_R)
-            reads = word < PARAM_WORD
-            dy, dx = (get(word, *LOOP_DY), get(word, *LOOP_DX)) if reads else (0, 0)
-            return Loop(get(word, *LOOP_COUNT) + 1, stride, dy, dx)
-
-        values = {n: get(b.word, b.low, b.nbits) for n, b in FIELDS.items()}
-        for name in SIGNED_FIELDS:
-            values[name] = signed_field(values[name], FIELDS[name].nbits)
+        """The inverse of :meth:`encode`."""
+        values = fields.decode(FIELDS.values(), words)
         return cls(
-            read_loops=tuple(loop(i) for i in range(len(READ_LOOPS))),
-            pixel_offsets=tuple(loop(PIXEL_WORD + i) for i in range(2)),
-            write_loops=tuple(loop(WRITE_WORD + 1 + i) for i in range(len(WRITE_LOOPS))),
-            **values,
+            read_loops=tuple(_loop(name, values) for name in READ_LOOPS),
+            pixel_offsets=tuple(_offset(name, values) for name in PIXEL_OFFSETS),
+            write_loops=tuple(_loop(name, values) for name in WRITE_LOOPS),
+            **{name: values[name] for name in SCALARS},
         )
 
 
-FIELDS: dict[str, Bits] = {
-    f.name: f.metadata["bits"] for f in fields(LayerDescriptor) if "bits" in f.metadata
+def _parts(name: str, part: Loop | Offset) -> dict[str, int]:
+    """The fields of a loop or an offset called ``name``."""
+    row, bank = divmod(part.stride, TAPS)
+    values = {"row": row, "bank": bank, "dy": part.dy, "dx": part.dx}
+    if isinstance(part, Loop):
+        values["count"] = part.count
+    return {f"{name}.{key}": value for key, value in values.items()}
+
+
+def _offset(name: str, values: Mapping[str, int]) -> Offset:
+    stride = TAPS * values[f"{name}.row"] + values[f"{name}.bank"]
+    return Offset(stride, values.get(f"{name}.dy", 0), values.get(f"{name}.dx", 0))
+
+
+def _loop(name: str, values: Mapping[str, int]) -> Loop:
+    return Loop(values[f"{name}.count"], *dataclasses.astuple(_offset(name, values)))
+
+
+def _named(parts: tuple[Field, ...], names: tuple[str, ...], word: int) -> list[Field]:
+    return [part.within(name, word + i) for i, name in enumerate(names) for part in parts]
+
+
+_SCALARS = [
+    dataclasses.replace(f.metadata["field"], name=f.name)
+    for f in dataclasses.fields(LayerDescriptor)
+    if f.metadata
+]
+SCALARS = tuple(f.name for f in _SCALARS)
+FIELDS: dict[str, Field] = {
+    f.name: f
+    for f in (
+        *_named((COUNT, ROW, BANK, DY, DX), READ_LOOPS, _READ_WORD),
+        *_named((ROW, BANK, DY, DX), PIXEL_OFFSETS, _PIXEL_WORD),
+        *_SCALARS,
+        *_named((COUNT, ROW, BANK), WRITE_LOOPS, _WRITE_WORD),
+    )
 }
-SIGNED_FIELDS = ("read_q", "pad_value", "zero_point", "lo", "hi")
+"""All fields of a layer's descriptor by name; a loop's are called like ``out_x.count``."""
 
-
-def signed_field(value: int, nbits: int) -> int:
-    return value - (1 << nbits) if value >> (nbits - 1) else value
+INPUT_LOOPS = ("word", "row", "channel")
+"""Loops over the words of an image, innermost first; loop i is word i."""
+_BASE_WORD = len(INPUT_LOOPS)
+INPUT_FIELDS: dict[str, Field] = {
+    f.name: f
+    for f in (
+        *_named((COUNT, ROW, BANK), INPUT_LOOPS, 0),
+        Field(name="base_row", word=_BASE_WORD, low=0, nbits=16, meaning="row of the first byte"),
+        Field(name="base_bank", word=_BASE_WORD, low=16, nbits=4, meaning="and its bank"),
+        Field(
+            name="last_bytes",
+            word=_BASE_WORD,
+            low=20,
+            nbits=4,
+            meaning="bytes in use of the last word of a row, from 1 to 8",
+        ),
+    )
+}
+"""All fields of the input's descriptor by name."""
+INPUT_WORDS = _BASE_WORD + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,24 +240,29 @@ class InputDescriptor:
     """How the words of an image fall into memory: word in a row, row, channel."""
 
     base: int
+    """Byte of the activation memory."""
     loops: tuple[Loop, Loop, Loop]
     last_bytes: int
     """Bytes used of a row's last word."""
 
     def encode(self) -> list[int]:
-        words = []
-        for loop in self.loops:
-            q, r = divmod(loop.stride, TAPS)
-            words.append((loop.count - 1) << LOOP_COUNT[0] | q << LOOP_Q[0] | r << LOOP_R[0])
-        q, r = divmod(self.base, TAPS)
-        words.append(q | r << 16 | self.last_bytes << 20)
-        return words
+        """The descriptor's words.
+
+        Raises :class:`AccelError` naming a field that does not hold its value.
+        """
+        row, bank = divmod(self.base, TAPS)
+        values = {"base_row": row, "base_bank": bank, "last_bytes": self.last_bytes}
+        for name, loop in zip(INPUT_LOOPS, self.loops, strict=True):
+            values |= _parts(name, loop)
+        return fields.encode(INPUT_FIELDS.values(), values, INPUT_WORDS)
 
     @classmethod
     def decode(cls, words: list[int]) -> InputDescriptor:
-        loops = [
-            Loop((w & 0xFFF) + 1, TAPS * (w >> LOOP_Q[0] & 0xFFFF) + (w >> LOOP_R[0] & 15))
-            for w in words[:3]
-        ]
-        base = TAPS * (words[3] & 0xFFFF) + (words[3] >> 16 & 15)
-        return cls(base=base, loops=(loops[0], loops[1], loops[2]), last_bytes=words[3] >> 20 & 15)
+        """The inverse of :meth:`encode`."""
+        values = fields.decode(INPUT_FIELDS.values(), words)
+        first, second, third = (_loop(name, values) for name in INPUT_LOOPS)
+        return cls(
+            base=TAPS * values["base_row"] + values["base_bank"],
+            loops=(first, second, third),
+            last_bytes=values["last_bytes"],
+        )

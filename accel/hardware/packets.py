@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,29 +16,74 @@ from accel.hardware.descriptors import (
     InputDescriptor,
     LayerDescriptor,
 )
+from accel.hardware.fields import Field
 from accel.hardware.status import TRAFFIC, ProgramError
+
+KIND = Field(name="kind", low=60, nbits=4, meaning="what follows")
+COUNT = Field(name="count", low=32, nbits=28, meaning="words of the memory; else ignored")
+ADDRESS = Field(name="address", low=0, nbits=32, meaning="where to; ignored by INPUT")
+HEADER = (KIND, COUNT, ADDRESS)
+"""The first word of a packet."""
+
+MULTIPLIER = Field(name="multiplier", low=32, nbits=32, meaning="the bits of a float32")
+BIAS = Field(name="bias", low=0, nbits=32, signed=True, meaning="an int32")
+PARAM = (MULTIPLIER, BIAS)
+"""A beat of the parameter memory: what one lane of the requantizer needs for one channel."""
 
 
 class Packet(IntEnum):
-    """Kinds of packets on the program stream: ``kind << 60 | count << 32 | address``.
-
-    ``count`` has 28 bits and ``address`` 32; where a kind does not name them they are ignored."""
+    """Kinds of packets on the program stream."""
 
     LAYER = 1
-    """One descriptor, 18 words, to program memory at layer ``address``."""
+    """The descriptor of layer ``address``."""
     WEIGHTS = 2
-    """``count`` words of the weight memory from ``address`` on, each as its 64-bit beats."""
+    """``count`` words of the weight memory from ``address`` on, each as 64-bit beats, lowest first;
+    byte 9*column + tap."""
     PARAMS = 3
     """``count`` words of the parameter memory from ``address`` on, ``num_lanes`` beats each:
-    the multiplier's float32 pattern in the upper half, the bias (int32) in the lower."""
+    multiplier and bias."""
     INPUT = 4
-    """The input descriptor, 4 words."""
+    """The descriptor of the image: how its words fall into memory."""
     RUN = 5
-    """No payload: run layers 0 to ``address`` - 1 for each image from now on."""
+    """Nothing: run layers 0 to ``address`` - 1 for each image from now on."""
 
 
 def header(kind: Packet, address: int = 0, count: int = 0) -> int:
-    return kind << 60 | count << 32 | address
+    """The first word of a packet."""
+    return KIND.put(kind) | COUNT.put(count) | ADDRESS.put(address)
+
+
+def payload_words(kind: int, count: int, cfg: AccelConfig) -> int:
+    """Words that follow such a header; none where the kind is unknown."""
+    match kind:
+        case Packet.LAYER:
+            return WORDS_PER_LAYER
+        case Packet.WEIGHTS:
+            return count * cfg.weight_word_beats
+        case Packet.PARAMS:
+            return count * cfg.num_lanes
+        case Packet.INPUT:
+            return INPUT_WORDS
+    return 0
+
+
+class Opened(NamedTuple):
+    """A packet, taken apart; ``num_words`` is its header's ``count``."""
+
+    kind: int
+    num_words: int
+    address: int
+    payload: list[int]
+
+
+def packets(words: Sequence[int], cfg: AccelConfig) -> Iterator[Opened]:
+    """The packets of a whole program for ``cfg``."""
+    at = 0
+    while at < len(words):
+        kind, count, address = (f.get(words[at]) for f in HEADER)
+        end = at + 1 + payload_words(kind, count, cfg)
+        yield Opened(kind, count, address, list(words[at + 1 : end]))
+        at = end
 
 
 class ProgramMemory:
@@ -75,7 +122,7 @@ class ProgramMemory:
         if self.error:
             return
         if not self.missing:
-            self._take_header(word >> 60, word >> 32 & 0xFFFFFFF, word & 0xFFFFFFFF)
+            self._take_header(*(f.get(word) for f in HEADER))
             return
         self._words.append(word)
         self.missing -= 1
@@ -93,7 +140,7 @@ class ProgramMemory:
         if self.error:
             return
         self._kind, self._address = kind, address
-        self.missing = self._payload(kind, count)
+        self.missing = payload_words(kind, count, self.cfg)
         if kind == Packet.RUN:
             self.last_layer = address - 1
         elif kind == Packet.LAYER:
@@ -122,18 +169,6 @@ class ProgramMemory:
                 return ProgramError.NONE if complete else ProgramError.MISSING
         return ProgramError.KIND
 
-    def _payload(self, kind: int, count: int) -> int:
-        match kind:
-            case Packet.LAYER:
-                return WORDS_PER_LAYER
-            case Packet.WEIGHTS:
-                return count * self.cfg.weight_word_beats
-            case Packet.PARAMS:
-                return count * self.cfg.num_lanes
-            case Packet.INPUT:
-                return INPUT_WORDS
-        return 0
-
     def _store(self, kind: int, address: int, words: list[int]) -> None:
         cfg = self.cfg
         if kind == Packet.LAYER:
@@ -147,7 +182,7 @@ class ProgramMemory:
             weights = data[:, : cfg.num_multipliers].reshape(-1, cfg.num_cols, TAPS)
             self.weights[address : address + len(weights)] = weights
         elif kind == Packet.PARAMS:
-            pairs = np.array(words, np.uint64).reshape(-1, cfg.num_lanes)
-            biases = (pairs & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32)
-            self.multipliers[address : address + len(pairs)] = pairs >> np.uint64(32)
-            self.biases[address : address + len(pairs)] = biases
+            shape = (-1, cfg.num_lanes)
+            for memory, field in ((self.multipliers, MULTIPLIER), (self.biases, BIAS)):
+                values = np.array([field.get(word) for word in words], np.int64).reshape(shape)
+                memory[address : address + len(values)] = values

@@ -1,7 +1,8 @@
-"""The order in which a layer's descriptor makes the sequencers read and write, in plain NumPy."""
+"""What a layer's descriptor makes the sequencers do, in which order, in plain NumPy."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,15 @@ from numpy.typing import NDArray
 
 from accel.hardware.config import TAPS
 from accel.hardware.descriptors import LayerDescriptor, Loop
+
+SUM_END, WINDOW_END, VECTORS_END = 3, 5, 7
+"""Of :data:`~accel.hardware.descriptors.READ_LOOPS` so many, from the innermost on, walk through
+the steps of one sum; through those of one pooling window; through a group of output channels."""
+
+
+def iterations(loops: tuple[Loop, ...]) -> int:
+    """How often the innermost of the loops is visited."""
+    return prod(loop.count for loop in loops)
 
 
 def offsets(loops: tuple[Loop, ...], attribute: str = "stride") -> NDArray[np.int64]:
@@ -20,12 +30,38 @@ def offsets(loops: tuple[Loop, ...], attribute: str = "stride") -> NDArray[np.in
     return out
 
 
+def steps_per_sum(d: LayerDescriptor) -> int:
+    """Steps of one sum of products."""
+    return iterations(d.read_loops[:SUM_END])
+
+
+def steps_per_window(d: LayerDescriptor) -> int:
+    """Steps of one vector that leaves the pooling unit."""
+    return iterations(d.read_loops[:WINDOW_END])
+
+
+def steps_per_group(d: LayerDescriptor) -> int:
+    """Steps of one group of output channels."""
+    return iterations(d.read_loops[:VECTORS_END])
+
+
+def num_groups(d: LayerDescriptor) -> int:
+    """Groups of output channels."""
+    return d.read_loops[-1].count
+
+
+def groups_read_alike(d: LayerDescriptor) -> bool:
+    """Every group of output channels reads what the first one reads."""
+    group = d.read_loops[-1]
+    return group.count == 1 or (group.stride, group.dy, group.dx) == (0, 0, 0)
+
+
 class Reads(NamedTuple):
-    """What the taps of a layer's first group of output channels read, (steps, pixel_groups, 9)
-    each; every group reads the same."""
+    """What the taps of a layer's steps for one group of output channels read, (steps,
+    pixel_groups, 9) each."""
 
     address: NDArray[np.int64]
-    """Byte of the activation memory."""
+    """Byte of the activation memory, before it wraps."""
     inside: NDArray[np.bool_]
     """The byte is read."""
     padding: NDArray[np.bool_]
@@ -33,53 +69,39 @@ class Reads(NamedTuple):
     the kernel, or beyond the last channel: it is zero."""
 
 
-def reads(d: LayerDescriptor, pixel_groups: int) -> Reads:
-    """What a layer reads, in the order of its steps."""
-    loops = d.read_loops[:-1]
+def reads(d: LayerDescriptor, pixel_groups: int, group: int = 0) -> Reads:
+    """What a layer reads for a group of output channels, in the order of its steps."""
+    loops, outermost = d.read_loops[:-1], d.read_loops[-1]
     tap = np.arange(TAPS)
-    kernel_x, kernel_y, channel = last_iterations(loops)[:3]
+    kernel_x, kernel_y, channel = last_iterations(loops)[:SUM_END]
     if d.channel_mode:
         dy = dx = np.zeros(TAPS, np.int64)
-        reach = tap * (TAPS * d.tap_q + 1)
+        reach = tap * (TAPS * d.tap_row + 1)
         used = ~channel[:, None] | (tap < d.last_channels)
     else:
         dy, dx = tap // 3, tap % 3
-        reach = dy * (TAPS * d.tap_q + 3) + dx
+        reach = dy * (TAPS * d.tap_row + 3) + dx
         used = ~kernel_y[:, None] | (dy < d.last_rows)
         used &= ~kernel_x[:, None] | (dx < d.last_columns)
 
     def of_taps(attribute: str, offset: NDArray[np.int64]) -> NDArray[np.int64]:
-        pixels = tuple(Loop(2, o.stride, o.dy, o.dx) for o in d.pixel_offsets)
-        groups = offsets(pixels, attribute)[:pixel_groups, None]
-        return offsets(loops, attribute)[:, None, None] + groups + offset
+        bits = tuple(Loop(2, o.stride, o.dy, o.dx) for o in d.pixel_offsets)
+        pixels = offsets(bits, attribute)[:pixel_groups, None]
+        start = group * getattr(outermost, attribute)
+        return start + offsets(loops, attribute)[:, None, None] + pixels + offset
 
     y, x = of_taps("dy", dy - d.padding), of_taps("dx", dx - d.padding)
     inside = (y >= 0) & (y < d.height) & (x >= 0) & (x < d.width)
     return Reads(
-        address=TAPS * d.read_q + d.read_r + of_taps("stride", reach),
+        address=TAPS * d.read_row + d.read_bank + of_taps("stride", reach),
         inside=inside & used[:, None],
         padding=~inside & used[:, None],
     )
 
 
-def write_pixels(d: LayerDescriptor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The pixels of a group's vectors, in the order in which they come.
-
-    Returns int64 (pixels,): bytes from the group's first output to each; and bool (pixels,):
-    whether it lies inside the feature map.
-    """
-    row = TAPS * d.pixel_row_q + 3
-    tile = Loop(d.pixel_x + 1, 1), Loop(d.pixel_y + 1, row)
-    columns, rows, _ = d.write_loops
-    inside = np.ones((rows.count, columns.count, d.pixel_y + 1, d.pixel_x + 1), bool)
-    inside[:, -1, :, 1:] = not d.drop_x
-    inside[-1, :, 1:] &= not d.drop_y
-    return offsets((*tile, columns, rows)), inside.ravel()
-
-
 def last_iterations(loops: tuple[Loop, ...]) -> list[NDArray[np.bool_]]:
     """For each loop of a nest, whether it is in its last iteration: bool (iterations,)."""
-    at = np.arange(int(np.prod([loop.count for loop in loops])))
+    at = np.arange(iterations(loops))
     found, inner = [], 1
     for loop in loops:
         found.append(at // inner % loop.count == loop.count - 1)
@@ -88,10 +110,63 @@ def last_iterations(loops: tuple[Loop, ...]) -> list[NDArray[np.bool_]]:
 
 
 def nest_flags(d: LayerDescriptor) -> list[tuple[int, int, int, int]]:
-    """``first, last, pool_first, pool_last`` of the steps of a layer's first group."""
-    at = np.arange(int(np.prod([loop.count for loop in d.read_loops[:-1]])))
-    steps = int(np.prod([loop.count for loop in d.read_loops[:3]]))
-    window = d.read_loops[3].count * d.read_loops[4].count
+    """``first, last, pool_first, pool_last`` of the steps of one group of output channels."""
+    at, steps = np.arange(steps_per_group(d)), steps_per_sum(d)
+    window = steps_per_window(d) // steps
     step, pixel = at % steps, at // steps % window
     flags = (step == 0, step == steps - 1, pixel == 0, pixel == window - 1)
     return [tuple(row) for row in np.stack(flags, 1).astype(int).tolist()]
+
+
+def write_pixels(d: LayerDescriptor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The pixels of a group's vectors, in the order in which they come.
+
+    Returns int64 (pixels,): bytes from the group's first output to each; and bool (pixels,):
+    whether it lies inside the feature map.
+    """
+    row = TAPS * d.pixel_row + 3
+    tile = Loop(d.pixel_x + 1, 1), Loop(d.pixel_y + 1, row)
+    columns, rows, _ = d.write_loops
+    inside = np.ones((rows.count, columns.count, d.pixel_y + 1, d.pixel_x + 1), bool)
+    inside[:, -1, :, 1:] = not d.drop_x
+    inside[-1, :, 1:] &= not d.drop_y
+    return offsets((*tile, columns, rows)), inside.ravel()
+
+
+def pixels_per_vector(d: LayerDescriptor) -> int:
+    """Neighbouring pixels whose outputs a vector holds."""
+    return (d.pixel_x + 1) * (d.pixel_y + 1)
+
+
+def output_channels(d: LayerDescriptor, num_lanes: int) -> list[int]:
+    """Output channels of each group, but those that are only filling."""
+    last = (d.write_last_beats - 1) * num_lanes + d.last_lanes
+    return [d.write_beats * num_lanes] * (d.write_loops[-1].count - 1) + [last]
+
+
+class Writes(NamedTuple):
+    """Every output that a layer writes to memory, in the order in which it does, (outputs,) each.
+    Those of a beat are written in the same cycle."""
+
+    address: NDArray[np.int64]
+    """Byte of the activation memory, before it wraps."""
+    vector: NDArray[np.int64]
+    """Number of the vector of accumulators that the output comes from."""
+
+
+def writes(d: LayerDescriptor, num_lanes: int) -> Writes:
+    """What a layer writes; that of the last layer goes to the results, whatever is said here."""
+    pixels, inside = write_pixels(d)
+    vectors = np.arange(pixels.size) // pixels_per_vector(d)
+    pixels, vectors, last = pixels[inside], vectors[inside], int(vectors[-1]) + 1
+    found = []
+    for group, channels in enumerate(output_channels(d, num_lanes)):
+        start = TAPS * d.write_row + d.write_bank + group * d.write_loops[-1].stride
+        channel = np.arange(channels) * (TAPS * d.lane_row + 1)
+        found.append(
+            (
+                (start + pixels[:, None] + channel).ravel(),
+                np.repeat(vectors + group * last, channels),
+            )
+        )
+    return Writes(*(np.concatenate(part) for part in zip(*found, strict=True)))

@@ -16,7 +16,8 @@ from torch import nn
 from accel import numerics
 from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import accuracy, to_input
-from accel.network.network import Layer, Network
+from accel.network.graph import Network
+from accel.operations.weighted import Weighted
 from accel.runtimes.qnnpack import run_network
 
 MANY_CHANNELS = 16
@@ -119,7 +120,7 @@ def channels(network: Network, every_channel: bool) -> Table:
     return table
 
 
-def _channel(layer: Layer, channel: int) -> list[str]:
+def _channel(layer: Weighted, channel: int) -> list[str]:
     weight_scale = np.broadcast_to(layer.weight_scale, layer.bias_q.shape)[channel]
     multiplier = layer.multiplier[channel]
     fraction, exponent = np.frexp(multiplier)

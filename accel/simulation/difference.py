@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.compiler.compile import Shape
+from accel.compiler.layout import Layout
 from accel.compiler.program import Program
 from accel.hardware.config import TAPS
 from accel.hardware.descriptors import BYTES_PER_WORD
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import CLStepper, RTLStepper
 from accel.simulation.trace import settled, trace
@@ -64,14 +64,15 @@ def first_difference(
     ``rtl`` is run in its place. None if the image alone does not differ at that level.
     """
     alone = program.quantize(images[image : image + 1])
-    expected = [output[0].astype(np.int64) for output in run_network(network, alone)]
+    outputs = zip(network.operations, run_network(network, alone), strict=True)
+    expected = {op.output.name: (op.output, y[0].astype(np.int64)) for op, y in outputs}
     words = program.pack_images(alone)
     level = "rtl" if level == "verilator" else level
     found = _functional(program, words) if level == "fl" else _by_cycle(program, words, level)
-    for i, (layer, wanted) in enumerate(zip(network.layers, expected, strict=True)):
-        values, cycles = found[i]
+    for layer, (values, cycles) in zip(program.layers, found, strict=True):
+        tensor, wanted = expected[layer.target]
         known = values >= 0
-        got = values.astype(np.uint8).astype(np.int8 if layer.output.signed else np.uint8)
+        got = values.astype(np.uint8).astype(np.int8 if tensor.signed else np.uint8)
         wrong = np.flatnonzero(~known | (got != wanted.ravel()))
         if wrong.size:
             # The earliest; at level fl, and of those never written, the one with the lowest place.
@@ -111,12 +112,12 @@ Found = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 def _addresses(program: Program, layer: int) -> NDArray[np.int64]:
     """Bytes of memory of a layer's outputs, in the order of its elements."""
-    stored = program.tensors[layer + 1]
-    channels, height, width = (*stored.shape, 1, 1)[:3]
-    shape = Shape(channels, height, width)
-    c, y, x = np.indices((channels, height, width)).reshape(3, -1)
+    (stored,) = (t for t in program.tensors if t.written_by == layer)
+    shape = (*stored.shape, 1, 1)[:3]
+    layout = Layout(*shape)
+    c, y, x = np.indices(shape).reshape(3, -1)
     address: NDArray[np.int64] = (
-        stored.first_row * TAPS + c * shape.channel_stride + y * shape.row_stride + x
+        stored.first_row * TAPS + c * layout.channel_stride + y * layout.row_stride + x
     )
     return address
 
@@ -172,7 +173,7 @@ def _writes(stepper: CLStepper | RTLStepper) -> list[tuple[int, int]]:
     if isinstance(stepper, CLStepper):
         if stepper.core.writes.port.pending is None:
             return []
-        at, data = stepper.core.writes.port.pending
+        at, data, _ = stepper.core.writes.port.pending
         if isinstance(at, slice):
             at = range(at.start, at.stop)
         return [
@@ -180,10 +181,10 @@ def _writes(stepper: CLStepper | RTLStepper) -> list[tuple[int, int]]:
         ]
     top = stepper.top
     mask, rows, bank = int(top.write_mask), int(top.write_rows), int(top.write_bank)
-    data, q_nbits = int(top.write_data), top.write_rows.nbits // TAPS
+    data, row_nbits = int(top.write_data), top.write_rows.nbits // TAPS
     return [
         (
-            (rows >> q_nbits * j & (1 << q_nbits) - 1) * TAPS + (bank + j) % TAPS,
+            (rows >> row_nbits * j & (1 << row_nbits) - 1) * TAPS + (bank + j) % TAPS,
             data >> 8 * j & 255,
         )
         for j in range(TAPS)

@@ -23,7 +23,7 @@ from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import to_input
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.status import TRAFFIC, Activity
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.reports import tables as report
 from accel.reports.energy import Accesses, accesses
 from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord

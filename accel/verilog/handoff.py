@@ -20,7 +20,7 @@ from accel.compiler.program import Program
 from accel.errors import AccelError
 from accel.hardware import registers
 from accel.hardware.config import AccelConfig
-from accel.network.network import Network
+from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.verilog.translation import AXI_TOP, translate_axi
 

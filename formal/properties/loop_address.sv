@@ -7,16 +7,16 @@
   end
   integer f_i;
   always @(*) begin
-    assume (start_r <= 8);
-    for (f_i = 0; f_i < 8; f_i = f_i + 1) assume (strides_r[4*f_i +: 4] <= 8);
+    assume (start_bank <= 8);
+    for (f_i = 0; f_i < 8; f_i = f_i + 1) assume (strides_bank[4*f_i +: 4] <= 8);
     assume (f_started | ~issue);
     assume (f_issued | ~leave);
     if (f_issued) begin
       assert (f_started);
-      assert (sum__a_r <= 8 & sum__b_r_up >= 7 & sum__r <= 8);
+      assert (sum__a_bank <= 8 & sum__b_bank_up >= 7 & sum__bank <= 8);
     end
     if (f_started) begin
-      assert (r <= 8);
-      for (f_i = 0; f_i < 8; f_i = f_i + 1) assert (at_r[f_i] <= 8);
+      assert (bank <= 8);
+      for (f_i = 0; f_i < 8; f_i = f_i + 1) assert (at_bank[f_i] <= 8);
     end
   end

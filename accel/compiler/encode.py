@@ -1,0 +1,202 @@
+"""The last pass: descriptors, and the words of the program."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.compiler.layout import Layout
+from accel.compiler.mapping import WINDOW, Mapping
+from accel.compiler.placement import Placement
+from accel.compiler.program import image_shape
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import (
+    BYTES_PER_WORD,
+    InputDescriptor,
+    LayerDescriptor,
+    Loop,
+    Offset,
+)
+from accel.hardware.packets import BIAS, MULTIPLIER, Packet, header
+
+ONE = int(np.float32(1).view(np.uint32))
+"""The multiplier of a column that is no output channel."""
+
+
+def describe(
+    mappings: list[Mapping], placement: Placement, i: int, cfg: AccelConfig
+) -> LayerDescriptor:
+    """The descriptor of layer ``i``, but for its safe steps."""
+    m = mappings[i]
+    layer, is_last = m.layer, i == len(mappings) - 1
+    source = placement.tensors[layer.source.name]
+    # What the last layer yields is in no place.
+    target_base = 0 if is_last else placement.tensors[layer.target.name].base
+    lo, hi = layer.output_range
+    padding = layer.padding
+    read_row, read_bank = divmod(source.base - padding * (m.source.row_stride + 1), TAPS)
+    write_row, write_bank = divmod(target_base, TAPS)
+    beats = m.channels_per_group // cfg.num_lanes
+    channels_left = m.target.channels - (m.num_groups - 1) * m.channels_per_group
+    last_beats = -(-channels_left // cfg.num_lanes)
+    one_pixel = m.pixels == 1
+    kernel_h, kernel_w = layer.weight.shape[2:]
+    (rows, columns), target = m.tile, m.target
+    return LayerDescriptor(
+        read_loops=_read_loops(m),
+        pixel_offsets=_pixel_offsets(m),
+        write_loops=_write_loops(m),
+        read_row=read_row,
+        read_bank=read_bank,
+        padding=padding,
+        height=m.source.height,
+        width=m.source.width,
+        pad_value=layer.source.zero_point,
+        signed=int(layer.source.signed),
+        channel_mode=int(m.channel_mode),
+        reload=int(m.steps_per_sum > cfg.spad_depth),
+        frees_input=int(i == _last_reader_of_image(placement)),
+        tap_row=(m.source.channel_stride if m.channel_mode else m.source.row_stride) // TAPS,
+        weight_base=placement.weight_bases[i],
+        last_rows=(kernel_h - 1) % WINDOW + 1,
+        last_columns=(kernel_w - 1) % WINDOW + 1,
+        last_channels=(m.source.channels - 1) % TAPS + 1,
+        param_beats=cfg.num_beats,
+        param_last_beats=last_beats if one_pixel else cfg.num_beats,
+        param_vectors=m.vectors_per_group,
+        param_groups=m.num_groups,
+        param_base=placement.param_bases[i],
+        zero_point=layer.target.zero_point,
+        lo=lo,
+        hi=hi,
+        write_row=write_row,
+        write_bank=write_bank,
+        lane_row=target.channel_stride // TAPS,
+        write_beats=beats,
+        write_last_beats=last_beats,
+        last_lanes=channels_left - (last_beats - 1) * cfg.num_lanes,
+        to_result=int(is_last),
+        out_signed=int(layer.target.signed),
+        pixel_row=target.row_stride // TAPS,
+        pixel_x=columns - 1,
+        pixel_y=rows - 1,
+        drop_x=target.width % columns,
+        drop_y=target.height % rows,
+        drop_beats=0 if one_pixel else beats - last_beats,
+    )
+
+
+def _last_reader_of_image(placement: Placement) -> int:
+    (image,) = (p for p in placement.tensors.values() if p.written_by is None)
+    return image.last_read_by
+
+
+def _read_loops(m: Mapping) -> tuple[Loop, ...]:
+    row, channel = m.source.row_stride, m.source.channel_stride
+    pool, stride = m.layer.pool, m.layer.stride
+    rows, columns = (pool * stride * n for n in m.tile)
+    size, channels = (1, TAPS) if m.channel_mode else (WINDOW, 1)
+    kernel_x, kernel_y, num_channels = m.read_counts
+    return (
+        Loop(kernel_x, size, 0, size),
+        Loop(kernel_y, size * row, size, 0),
+        Loop(num_channels, channels * channel),
+        Loop(pool, stride, 0, stride),
+        Loop(pool, stride * row, stride, 0),
+        Loop(m.vectors[1], columns, 0, columns),
+        Loop(m.vectors[0], rows * row, rows, 0),
+        Loop(m.num_groups),
+    )
+
+
+def _pixel_offsets(m: Mapping) -> tuple[Offset, Offset]:
+    """What bits 0 and 1 of a pixel group's number add to its addresses."""
+    step, none = m.layer.pool * m.layer.stride, Offset()
+    next_row, next_column = Offset(step * m.source.row_stride, step, 0), Offset(step, 0, step)
+    match m.tile:
+        case (1, 2):
+            return next_column, none
+        case (2, 1):
+            return next_row, none
+        case (2, 2):
+            return next_column, next_row
+    return none, none
+
+
+def _write_loops(m: Mapping) -> tuple[Loop, ...]:
+    return (
+        Loop(m.vectors[1], m.tile[1]),
+        Loop(m.vectors[0], m.tile[0] * m.target.row_stride),
+        Loop(m.num_groups, m.channels_per_group * m.target.channel_stride),
+    )
+
+
+def words(
+    mappings: list[Mapping],
+    descriptors: list[LayerDescriptor],
+    placement: Placement,
+    cfg: AccelConfig,
+) -> list[int]:
+    """The program stream."""
+    found = []
+    for i, (m, descriptor) in enumerate(zip(mappings, descriptors, strict=True)):
+        param_words = m.num_groups * cfg.num_beats
+        found += [header(Packet.LAYER, i), *descriptor.encode()]
+        found += [header(Packet.WEIGHTS, placement.weight_bases[i], m.weight_words)]
+        found += _weight_beats(m, cfg)
+        found += [header(Packet.PARAMS, placement.param_bases[i], param_words), *_param_beats(m)]
+    (image,) = (p for p in placement.tensors.values() if p.written_by is None)
+    shape = image_shape(mappings[0].layer.source.shape)
+    found += [header(Packet.INPUT), *describe_input(shape, image.layout, image.base).encode()]
+    return [*found, header(Packet.RUN, len(mappings))]
+
+
+def describe_input(shape: tuple[int, int, int], layout: Layout, base: int) -> InputDescriptor:
+    """How an image that crosses the stream in that shape falls into memory."""
+    channels, height, width = shape
+    row_words = -(-width // BYTES_PER_WORD)
+    return InputDescriptor(
+        base=base,
+        loops=(
+            Loop(row_words, BYTES_PER_WORD),
+            Loop(height, layout.row_stride),
+            Loop(channels, layout.channel_stride),
+        ),
+        last_bytes=width - (row_words - 1) * BYTES_PER_WORD,
+    )
+
+
+def _weight_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
+    """Weight words as 64-bit beats, byte 9*column + tap of a word in byte order."""
+    rows = m.weights.reshape(-1, cfg.num_multipliers).view(np.uint8)
+    padded = np.zeros((rows.shape[0], cfg.weight_word_beats * BYTES_PER_WORD), np.uint8)
+    padded[:, : rows.shape[1]] = rows
+    return padded.view("<u8").ravel().tolist()
+
+
+def _param_beats(m: Mapping) -> list[int]:
+    """Multiplier and bias of each output channel; ones and zeros fill up the last group."""
+    filling = m.num_groups * m.channels_per_group - m.target.channels
+    patterns = m.layer.multiplier.astype(np.float32).view(np.uint32).tolist()
+    pairs = [*zip(patterns, m.layer.bias.tolist(), strict=True), *[(ONE, 0)] * filling]
+    beats = [MULTIPLIER.put(multiplier) | BIAS.put(bias) for multiplier, bias in pairs]
+    # Each of a vector's pixels has its own copy.
+    groups = np.array(beats, np.uint64).reshape(m.num_groups, -1)
+    return np.tile(groups, (1, m.pixels)).ravel().tolist()
+
+
+def output_bytes(m: Mapping, cfg: AccelConfig) -> NDArray[np.int64]:
+    """Byte of each output element in the results: beats of num_lanes bytes, in order."""
+    columns = m.channels_per_group
+    pixels, full = m.target.height * m.target.width, columns // cfg.num_lanes
+    # Pixels come tile by tile.
+    y, x = np.divmod(np.arange(pixels), m.target.width)
+    (rows, cols), order = m.tile, np.empty(pixels, np.int64)
+    order[np.lexsort((x % cols, y % rows, x // cols, y // rows))] = np.arange(pixels)
+    last = -(-(m.target.channels - (m.num_groups - 1) * columns) // cfg.num_lanes)
+    channel = np.arange(m.target.channels)[:, None]
+    pixel = order[None, :]
+    group, column = divmod(channel, columns)
+    beats = np.where(group == m.num_groups - 1, last, full)
+    beat = group * pixels * full + pixel * beats + column // cfg.num_lanes
+    return (beat * cfg.num_lanes + column % cfg.num_lanes).ravel()

@@ -1,0 +1,211 @@
+"""The second pass: each layer is laid onto the array, for the fewest cycles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.compiler.convolution import Convolution
+from accel.compiler.layout import Layout
+from accel.compiler.program import image_shape
+from accel.compiler.refusal import DoesNotFitError, Refusal
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import BYTES_PER_WORD, COUNT, DX, FIELDS
+
+WINDOW = 3
+"""Rows and columns of the window whose taps are read in one step."""
+
+TILES: dict[int, list[tuple[int, int]]] = {1: [], 2: [(1, 2), (2, 1)], 4: [(2, 2)]}
+"""Rows and columns of pixels that so many pixel groups compute at once."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mapping:
+    """One layer on the array. ``weights[g, t]`` is what step t of group g multiplies with."""
+
+    layer: Convolution
+    source: Layout
+    target: Layout
+    channel_mode: bool
+    tile: tuple[int, int]
+    """Rows and columns of neighbouring outputs that the array computes at once. Their product is
+    ``pixel_groups``, or 1, and then all columns are output channels of that one."""
+    weights: NDArray[np.int8]
+    """(groups, steps of a sum, num_cols, 9), zero where a tap or column has no weight."""
+    read_counts: tuple[int, int, int]
+    """Iterations of kernel_x, kernel_y, channel."""
+
+    @property
+    def steps_per_sum(self) -> int:
+        return self.weights.shape[1]
+
+    @property
+    def num_groups(self) -> int:
+        return self.weights.shape[0]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a vector."""
+        return prod(self.tile)
+
+    @property
+    def channels_per_group(self) -> int:
+        return self.weights.shape[2] // self.pixels
+
+    @property
+    def vectors(self) -> tuple[int, int]:
+        """Vectors that leave the pooling unit for a group of output channels, in rows and columns;
+        the last ones may have pixels beyond the feature map."""
+        return -(-self.target.height // self.tile[0]), -(-self.target.width // self.tile[1])
+
+    @property
+    def vectors_per_group(self) -> int:
+        return prod(self.vectors)
+
+    @property
+    def steps(self) -> int:
+        vectors = self.num_groups * self.vectors_per_group * self.layer.pool**2
+        return vectors * self.steps_per_sum
+
+    @property
+    def weight_words(self) -> int:
+        """Words of the weight memory."""
+        return self.num_groups * self.steps_per_sum
+
+
+def map_layer(layer: Convolution, cfg: AccelConfig) -> Mapping:
+    """Choose reduction mode and tile, and put weights into words.
+
+    Raises :class:`DoesNotFitError` naming what the hardware does not count that far.
+    """
+    source, target = Layout(*layer.source_shape), Layout(*layer.target.shape)
+    _check_sizes(layer, source)
+    channel_mode, counts = _mode(layer)
+    tile = _tile(layer, target, cfg, prod(counts))
+    pixels = prod(tile)
+    columns = cfg.num_cols // pixels
+    num_groups = -(-len(layer.weight) // columns)
+    _check_counts(layer, counts, num_groups)
+    words = _arrange(layer.weight, channel_mode, counts, num_groups, columns)
+    return Mapping(
+        layer=layer,
+        source=source,
+        target=target,
+        channel_mode=channel_mode,
+        tile=tile,
+        # All pixels are multiplied with the same weights: each group of columns has a copy.
+        weights=np.tile(words, (1, 1, pixels, 1)),
+        read_counts=(counts[2], counts[1], counts[0]),
+    )
+
+
+def _mode(layer: Convolution) -> tuple[bool, tuple[int, int, int]]:
+    """The reduction mode with the fewer steps: whether a step takes nine channels of one pixel and
+    not a window of one channel; and iterations over channels (or blocks of nine), kernel rows and
+    kernel columns (or windows)."""
+    _, num_in, kernel_h, kernel_w = layer.weight.shape
+    window = (num_in, -(-kernel_h // WINDOW), -(-kernel_w // WINDOW))
+    channel = (-(-num_in // TAPS), kernel_h, kernel_w)
+    channel_mode = prod(channel) < prod(window)
+    return channel_mode, channel if channel_mode else window
+
+
+def _tile(layer: Convolution, target: Layout, cfg: AccelConfig, steps: int) -> tuple[int, int]:
+    """The pixels at once with which a layer of so many steps a sum takes the fewest cycles."""
+
+    def cycles(tile: tuple[int, int]) -> int:
+        """Of a layer, whether the array or the requantizer takes longer."""
+        groups = -(-len(layer.weight) // (cfg.num_cols // prod(tile)))
+        vectors = -(-target.height // tile[0]) * -(-target.width // tile[1])
+        return groups * vectors * max(steps * layer.pool**2, cfg.num_beats)
+
+    tiles = [(1, 1)]
+    if 2 * layer.pool * layer.stride <= DX.maximum:
+        tiles += TILES[cfg.pixel_groups]
+    # The first of those that are as fast: pixels side by side cost reads of activations.
+    return min(tiles, key=cycles)
+
+
+def _arrange(
+    weight: NDArray[np.int8],
+    channel_mode: bool,
+    counts: tuple[int, int, int],
+    num_groups: int,
+    columns: int,
+) -> NDArray[np.int8]:
+    """Weights (outputs, channels, rows, columns of the kernel) by group, step, column and tap.
+
+    A 3x4 kernel over 2 channels, for one output, is two windows for each channel::
+
+        a b c d          step 0: a b c  step 1: d 0 0   steps 2 and 3: the second channel
+        e f g h    ->            e f g          h 0 0
+        i j k l                  i j k          l 0 0
+    """
+    num_out, num_in, kernel_h, kernel_w = weight.shape
+    channels, rows, cols = counts
+    outputs = num_groups * columns
+    if channel_mode:
+        padded = np.zeros((outputs, channels * TAPS, kernel_h, kernel_w), np.int8)
+        padded[:num_out, :num_in] = weight
+        # (out, channel block, tap, ky, kx) -> (out, channel block, ky, kx, tap)
+        taps = padded.reshape(outputs, channels, TAPS, rows, cols).transpose(0, 1, 3, 4, 2)
+    else:
+        padded = np.zeros((outputs, num_in, WINDOW * rows, WINDOW * cols), np.int8)
+        padded[:num_out, :, :kernel_h, :kernel_w] = weight
+        # (out, channel, window y, dy, window x, dx) -> (out, channel, window y, window x, dy, dx)
+        windows = padded.reshape(outputs, channels, rows, WINDOW, cols, WINDOW)
+        taps = windows.transpose(0, 1, 2, 4, 3, 5)
+    # (group, column, step, tap) -> (group, step, column, tap)
+    return taps.reshape(num_groups, columns, -1, TAPS).transpose(0, 2, 1, 3)
+
+
+def _check_sizes(layer: Convolution, source: Layout) -> None:
+    size, step = FIELDS["height"].maximum, DX.maximum
+    pooled = "stride, doubled by pooling," if layer.pool > 1 else "stride"
+    refusals = [
+        Refusal(
+            layer=layer.name,
+            limit=what,
+            needed=value,
+            room=room,
+            sentence=f"layer '{layer.name}': {what} is {value}, {value - room} more than the "
+            f"{room} that the hardware counts",
+        )
+        for what, value, room in (
+            ("input height", source.height, size),
+            ("input width", source.width, size),
+            ("padding", layer.padding, FIELDS["padding"].maximum),
+            (pooled, layer.stride * layer.pool, step),
+        )
+        if value > room
+    ]
+    if refusals:
+        raise DoesNotFitError(refusals)
+
+
+def _check_counts(layer: Convolution, counts: tuple[int, int, int], num_groups: int) -> None:
+    row_words = -(-image_shape(layer.source.shape)[2] // BYTES_PER_WORD)
+    room = COUNT.maximum
+    refusals = [
+        Refusal(
+            layer=layer.name,
+            limit=what,
+            needed=count,
+            room=room,
+            sentence=f"layer '{layer.name}' needs {count} iterations over {what}, {count - room} "
+            f"more than the {room} that the hardware counts",
+        )
+        for what, count in (
+            ("channels", counts[0]),
+            ("kernel rows", counts[1]),
+            ("kernel columns", counts[2]),
+            ("groups of output channels", num_groups),
+            ("words of a row of input", row_words),
+        )
+        if count > room
+    ]
+    if refusals:
+        raise DoesNotFitError(refusals)

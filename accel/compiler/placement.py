@@ -1,0 +1,163 @@
+"""The third pass: every tensor gets a place in the activation memory while it lives, every layer
+its words of the weight and the parameter memory, and what does not fit is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from accel.compiler.layout import Layout
+from accel.compiler.mapping import Mapping
+from accel.compiler.refusal import Refusal
+from accel.hardware.config import TAPS, AccelConfig, largest
+from accel.network.tensor import Tensor
+
+IMAGE = "image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a tensor lies, from the layer that writes it to the last one that reads it. The image,
+    which no layer writes, is there all the time: the next one loads while this one is computed."""
+
+    tensor: Tensor
+    layout: Layout
+    first_row: int
+    written_by: int | None
+    last_read_by: int
+
+    @property
+    def base(self) -> int:
+        """Its first byte."""
+        return TAPS * self.first_row
+
+    @property
+    def end_row(self) -> int:
+        """The row after its last."""
+        return self.first_row + self.layout.num_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """tensors: of each tensor in memory its place, by name; the last layer's output is in none.
+    weight_bases, param_bases: first words of each layer's."""
+
+    tensors: dict[str, Place]
+    weight_bases: tuple[int, ...]
+    param_bases: tuple[int, ...]
+    act_rows: int
+    weight_words: int
+    param_words: int
+
+
+def place(mappings: list[Mapping], cfg: AccelConfig) -> Placement:
+    """Places for all there is, whether the memories are that large or not: :func:`excess` says."""
+    tensors = _place_tensors(mappings)
+    weight_bases, param_bases = [0], [0]
+    for m in mappings:
+        weight_bases.append(weight_bases[-1] + m.weight_words)
+        param_bases.append(param_bases[-1] + m.num_groups * cfg.num_beats)
+    return Placement(
+        tensors=tensors,
+        weight_bases=tuple(weight_bases[:-1]),
+        param_bases=tuple(param_bases[:-1]),
+        act_rows=max(p.end_row for p in tensors.values()),
+        weight_words=weight_bases[-1],
+        param_words=param_bases[-1],
+    )
+
+
+def _place_tensors(mappings: list[Mapping]) -> dict[str, Place]:
+    """The image lies at the start, and keeps its place to itself; any other tensor gets the lowest
+    place above it that is free while it lives."""
+    last_reader = {m.layer.source.name: i for i, m in enumerate(mappings)}
+    first = mappings[0]
+    image = first.layer.source.name
+    found = {
+        image: Place(
+            tensor=first.layer.source,
+            layout=first.source,
+            first_row=0,
+            written_by=None,
+            last_read_by=last_reader[image],
+        )
+    }
+    lowest = found[image].end_row
+    for i, m in enumerate(mappings[:-1]):
+        alive = [p for name, p in found.items() if name != image and p.last_read_by >= i]
+        start = lowest
+        for other in sorted(alive, key=lambda p: p.first_row):
+            if start + m.target.num_rows <= other.first_row:
+                break
+            start = max(start, other.end_row)
+        name = m.layer.target.name
+        found[name] = Place(
+            tensor=m.layer.target,
+            layout=m.target,
+            first_row=start,
+            written_by=i,
+            last_read_by=last_reader[name],
+        )
+    return found
+
+
+def excess(mappings: list[Mapping], placement: Placement, cfg: AccelConfig) -> Iterator[Refusal]:
+    """For each memory that is too small, the first layer with which it is."""
+    image, *others = placement.tensors.values()
+    yield from _too_many(
+        "act_depth",
+        cfg.act_depth,
+        placement.act_rows,
+        [
+            *(
+                (
+                    mappings[p.written_by or 0].layer.name,
+                    p.end_row,
+                    f"with its output of {p.layout.num_rows} rows the activation memory",
+                    "rows",
+                )
+                for p in others
+            ),
+            (IMAGE, image.end_row, "it", "rows of activation memory"),
+        ],
+    )
+    for limit, bases, total in (
+        ("weight_depth", placement.weight_bases, placement.weight_words),
+        ("param_depth", placement.param_bases, placement.param_words),
+    ):
+        ends = (*bases[1:], total)
+        yield from _too_many(
+            limit,
+            getattr(cfg, limit),
+            total,
+            [
+                (m.layer.name, end, "with it the network", "words")
+                for m, end in zip(mappings, ends, strict=True)
+            ],
+        )
+
+
+def _too_many(
+    limit: str, room: int, total: int, needs: list[tuple[str, int, str, str]]
+) -> Iterator[Refusal]:
+    """The first of ``needs`` (layer, amount, what needs it, its unit) that is beyond ``room``."""
+    for layer, needed, what, unit in needs:
+        if needed > room:
+            name = "the image" if layer == IMAGE else f"layer '{layer}'"
+            yield Refusal(
+                layer=layer,
+                limit=limit,
+                needed=needed,
+                room=room,
+                sentence=f"{name} does not fit: {what} needs {needed} {unit}, {needed - room} more "
+                f"than {limit} = {room}",
+                would_do=would_do(limit, total),
+            )
+            return
+
+
+def would_do(limit: str, needed: int) -> int | None:
+    """The value of the configuration's field that is enough, if one is."""
+    power_of_two = limit == "act_depth"
+    value = 1 << (needed - 1).bit_length() if power_of_two else needed
+    return value if value <= largest(limit) else None

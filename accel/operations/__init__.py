@@ -1,0 +1,15 @@
+"""The kinds of operations of a network, a file each: what a kind is, its checks, its kernel in
+PyTorch, its arithmetic in integers, and what the array is to compute for it.
+
+A new kind is a file here and an entry in :data:`KINDS`.
+"""
+
+from accel.operations.conv2d import Conv2d
+from accel.operations.linear import Linear
+from accel.operations.max_pool2d import MaxPool2d
+from accel.operations.operation import Operation
+
+__all__ = ["KINDS", "Conv2d", "Linear", "MaxPool2d", "Operation"]
+
+KINDS: dict[str, type[Operation]] = {kind.KIND: kind for kind in (Conv2d, Linear, MaxPool2d)}
+"""By the name that a network's file gives to each."""

@@ -1,0 +1,116 @@
+"""What all kinds of operations have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.errors import AccelError
+from accel.network.tensor import MAX_SIZE, NAME, Tensor, is_int, is_name, require, short
+
+Integers = NDArray[np.integer]
+Kernel = Callable[[Integers], Integers]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Operation(ABC):
+    """Makes one tensor of another. Immutable; checked when made.
+
+    Raises :class:`AccelError` naming the layer and what is wrong.
+    """
+
+    KIND: ClassVar[str]
+    """What a network's file and reports call it."""
+    OPTIONS: ClassVar[Mapping[str, type]] = {}
+    """Its fields that are no tensors and no arrays, and their types in a file."""
+    ARRAYS: ClassVar[Mapping[str, Any]] = {}
+    """Its fields that are arrays, and their dtypes."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+
+    def __post_init__(self) -> None:
+        require(is_name(self.name), f"a layer's name must be {NAME}, not {short(self.name)}")
+        for field, tensor in (("input", self.input), ("output", self.output)):
+            self._require(
+                isinstance(tensor, Tensor), f"{field} must be a Tensor, not {short(tensor)}"
+            )
+        self._check()
+        shape = self.output_shape()
+        self._require(
+            self.output.shape == shape,
+            f"its output has shape {shape}, but is said to have {self.output.shape}",
+        )
+
+    @property
+    def kind(self) -> str:
+        return self.KIND
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that it reads."""
+        return (self.input,)
+
+    @abstractmethod
+    def _check(self) -> None:
+        """What must hold of its fields and its input."""
+
+    @abstractmethod
+    def output_shape(self) -> tuple[int, ...]:
+        """What follows from its fields and its input."""
+
+    @abstractmethod
+    def integers(self, x: Integers) -> NDArray[np.int64]:
+        """Its arithmetic: integers (N, *input.shape) to integers (N, *output.shape)."""
+
+    @abstractmethod
+    def kernel(self) -> Kernel:
+        """The same by PyTorch's quantized kernel; made and called within
+        :func:`accel.runtimes.qnnpack.engine`."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the outputs need, padded taps included."""
+        return 0
+
+    @property
+    def num_parameters(self) -> int:
+        return 0
+
+    # For checks
+
+    def _fail(self, message: str) -> NoReturn:
+        raise AccelError(f"layer '{self.name}': {message}")
+
+    def _require(self, condition: bool, message: str) -> None:
+        if not condition:
+            self._fail(message)
+
+    def _require_bool(self, field: str) -> None:
+        value = getattr(self, field)
+        self._require(isinstance(value, bool), f"{field} must be true or false, not {short(value)}")
+
+    def _require_int(self, field: str, low: int) -> None:
+        value = getattr(self, field)
+        self._require(
+            is_int(value) and low <= value <= MAX_SIZE,
+            f"{field} must be a whole number from {low} to {MAX_SIZE}, not {short(value)}",
+        )
+
+    def _require_array(self, field: str, ndim: int) -> None:
+        """The field is an array of its dtype; it is copied, and read-only."""
+        array, dtype = getattr(self, field), np.dtype(self.ARRAYS[field])
+        self._require(
+            isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == ndim
+            and array.size > 0,
+            f"{field} must be an array of {dtype.name} with {ndim} dimensions",
+        )  # fmt: skip
+        array = np.array(array, order="C")
+        array.setflags(write=False)
+        object.__setattr__(self, field, array)
