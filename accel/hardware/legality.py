@@ -1,0 +1,90 @@
+"""What a layer's descriptor must not contradict, so that all levels do the same with it.
+
+The hardware has three sequencers that walk one descriptor each for itself. A program whose
+descriptors keep these rules means the same to the functional model, the cycle-level model and the
+RTL; one that does not may yield wrong outputs, or end in ``ProgramError.STUCK``, and nothing here
+or there promises which. All that the compiler makes is legal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import LayerDescriptor
+from accel.hardware.walk import (
+    iterations,
+    num_groups,
+    pixels_per_vector,
+    steps_per_group,
+    steps_per_sum,
+    steps_per_window,
+)
+
+MAX_OFFSET = 1000
+"""Largest row or column that a tap may have: the hardware's numbers have 11 bits, with sign."""
+
+
+def contradictions(d: LayerDescriptor, cfg: AccelConfig) -> list[str]:
+    """What is wrong with a descriptor for ``cfg``, a clause each; none if it is legal."""
+    return [message for is_wrong, message in _rules(d, cfg) if is_wrong]
+
+
+def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
+    groups, pixels, lanes = num_groups(d), pixels_per_vector(d), cfg.num_lanes
+    vectors = steps_per_group(d) // steps_per_window(d)
+    written = iterations(d.write_loops[:-1])
+    yield (
+        not groups == d.param_groups == d.write_loops[-1].count,
+        f"it reads {groups}, requantizes {d.param_groups} and writes {d.write_loops[-1].count} "
+        f"groups of output channels",
+    )
+    yield (
+        not vectors == d.param_vectors == written,
+        f"it makes {vectors}, requantizes {d.param_vectors} and writes {written} vectors a group",
+    )
+    for which, requantized, put_away in (
+        ("a", d.param_beats, d.write_beats),
+        # Beats without outputs follow in the last group only.
+        ("the last", d.param_last_beats, d.write_last_beats + d.drop_beats),
+    ):
+        yield (
+            requantized != pixels * put_away and (which == "the last" or groups > 1),
+            f"of {which} group's vectors it requantizes {requantized} beats and puts away "
+            f"{pixels} times {put_away}",
+        )
+        yield (
+            requantized * lanes > cfg.num_cols,
+            f"{which} vector of {requantized} beats has more than num_cols = {cfg.num_cols} "
+            f"columns",
+        )
+    yield not 1 <= d.last_lanes <= lanes, f"last_lanes must be from 1 to num_lanes = {lanes}"
+    yield d.drop_x > d.pixel_x, "it drops a second column of pixels that a vector does not have"
+    yield d.drop_y > d.pixel_y, "it drops a second row of pixels that a vector does not have"
+    yield (
+        not d.reload and steps_per_sum(d) > cfg.spad_depth,
+        f"a sum has {steps_per_sum(d)} steps, more than spad_depth = {cfg.spad_depth}, but its "
+        f"weights are not read anew",
+    )
+    words = groups * steps_per_sum(d)
+    yield (
+        d.weight_base + words > cfg.weight_depth,
+        f"weights end at word {d.weight_base + words}, beyond weight_depth = {cfg.weight_depth}",
+    )
+    end = d.param_base + (groups - 1) * d.param_beats + d.param_last_beats
+    yield (
+        end > cfg.param_depth,
+        f"parameters end at word {end}, beyond param_depth = {cfg.param_depth}",
+    )
+    banks = [loop.stride % TAPS for loop in (*d.read_loops, *d.write_loops, *d.pixel_offsets)]
+    banks += [d.read_bank, d.write_bank]
+    yield max(banks) >= TAPS, "a bank must be from 0 to 8"
+    for what, attribute in (("row", "dy"), ("column", "dx")):
+        reach = sum((loop.count - 1) * getattr(loop, attribute) for loop in d.read_loops)
+        reach += sum(getattr(offset, attribute) for offset in d.pixel_offsets)
+        yield reach > MAX_OFFSET, f"a tap lies {reach} {what}s further, more than {MAX_OFFSET}"
+    total = groups * steps_per_group(d)
+    yield (
+        d.safe_steps >= total,
+        f"safe_steps = {d.safe_steps} leaves none of its {total} steps to wait in",
+    )
