@@ -3,7 +3,7 @@
 BIN := .venv/bin
 STAMP := .venv/stamp-$(shell cat requirements.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
-NETLIST := $(addprefix tests/test_,pe_array.py pooling_unit.py requantizer.py)
+NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer.py)
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
@@ -43,7 +43,7 @@ test: lint
 	@echo "== and with registers starting at random"
 	$(PYTEST) --test-verilog=rand tests
 	@echo "== a unit once more as the netlist that Yosys makes for an ECP5"
-	$(PYTEST) --test-netlist tests/test_pooling_unit.py
+	$(PYTEST) --test-netlist tests/units/test_pooling_unit.py
 
 test-all: test
 	@echo "== RTL as Verilog once more, registers starting at ones, with five times the examples"
@@ -51,7 +51,7 @@ test-all: test
 	@echo "== and starting at other random values, three times"
 	for seed in 1 2 3; do $(PYTEST) --test-verilog=rand --rand-seed=$$seed tests || exit 1; done
 	@echo "== the netlist: units, and whole images on tiny"
-	$(PYTEST) --test-netlist $(NETLIST) tests/test_netlist.py
+	$(PYTEST) --test-netlist $(NETLIST) tests/system/hardware/test_netlist.py
 	@echo "== the documentation, and its tutorial"
 	$(MAKE) docs
 	@echo "== the wheel, installed elsewhere"
@@ -60,7 +60,7 @@ test-all: test
 fuzz: $(STAMP)
 ifdef CLUSTER
 	@echo "== random networks on the workers of $(CLUSTER), new ones every time"
-	$(BIN)/python -m tests.fuzz --cluster $(CLUSTER)
+	$(BIN)/python -m tests.tools.fuzz --cluster $(CLUSTER)
 else
 	@echo "== property tests with many more examples, new ones every time"
 	$(PYTEST) --hypothesis-profile=night tests
@@ -68,20 +68,20 @@ endif
 
 exhaustive: $(STAMP)
 	@echo "== every accumulator through the Verilated requantizer, and through PyTorch's kernels"
-	$(BIN)/python -m tests.exhaustive
+	$(BIN)/python -m tests.tools.exhaustive
 
 stress: $(STAMP)
 	@echo "== Verilated accelerators: resets in every cycle, random states, long streams"
-	$(BIN)/python -m tests.rough
+	$(BIN)/python -m tests.tools.rough
 
 mutate: $(STAMP)
-	$(BIN)/python -m tests.mutation
+	$(BIN)/python -m tests.tools.mutation
 
 coverage: $(STAMP)
 	rm -rf build/coverage
 	mkdir -p build/coverage
 	$(PYTEST) --test-verilog=zeros --rtl-coverage=build/coverage tests
-	$(BIN)/python -m tests.coverage build/coverage
+	$(BIN)/python -m tests.tools.coverage build/coverage
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

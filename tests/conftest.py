@@ -14,7 +14,7 @@ from pymtl3.passes.backends.verilog.import_.VerilogVerilatorImportConfigs import
 )
 
 from tests.harness import Simulators
-from tests.random_networks import summary
+from tests.tools.random_networks import summary
 
 # Chosen with --hypothesis-profile; "ci" is what runs without it.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

@@ -12,9 +12,10 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.passes.backends.verilog.VerilogTranslationImportPass import VerilogTranslationImportPass
 
 from accel.verilog.synthesis import find_target, netlist
+from tests import ROOT
 
 BLOCKS = Path(__file__).parent / "csrc" / "ecp5_blocks.v"
-MULTIPLIER = Path(__file__).parents[1] / "accel" / "verilog" / "csrc" / "ecp5_multiplier.v"
+MULTIPLIER = ROOT / "accel" / "verilog" / "csrc" / "ecp5_multiplier.v"
 
 
 def with_models(verilog: str, top: str) -> str:
