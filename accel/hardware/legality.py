@@ -76,6 +76,16 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         end > cfg.param_depth,
         f"parameters end at word {end}, beyond param_depth = {cfg.param_depth}",
     )
+    lo, hi = (-128, 127) if d.signed else (0, 255)
+    yield (
+        not lo <= d.pad_value <= hi,
+        f"pad_value = {d.pad_value} is none of the input's values, from {lo} to {hi}",
+    )
+    lo, hi = (-128, 127) if d.out_signed else (0, 255)
+    yield (
+        not lo <= d.lo <= d.hi <= hi,
+        f"outputs from {d.lo} to {d.hi} are not within their type, from {lo} to {hi}",
+    )
     banks = [loop.stride % TAPS for loop in (*d.read_loops, *d.write_loops, *d.pixel_offsets)]
     banks += [d.read_bank, d.write_bank]
     yield max(banks) >= TAPS, "a bank must be from 0 to 8"
