@@ -1,17 +1,29 @@
 """How early a layer may begin while outputs of the layer before are on their way to memory.
 
-A layer's first step is issued right after the last step of the layer before. What that layer has
-not yet written then is in the pipeline: its last outputs, and no more of them than the pipeline has
-places for, whatever stalls. Each place holds a step, a vector or a beat
-(:mod:`accel.hardware.pipeline`). For a layer of 4 steps a vector and 3 beats a vector:
+A layer's first step is issued right after the last step of the layer before, but for the cycle of
+the hand-over. What that layer has not yet written then is in the pipeline: its last outputs, and no
+more of them than the pipeline has places for, whatever stalls. A place holds a step, a vector or a
+beat (:mod:`accel.hardware.pipeline`).
 
-    10 places for steps     ceil(10 / 4) = 3 vectors
-     3 places for vectors                  3 vectors
-    14 places for beats     ceil(14 / 3) = 5 vectors        11 vectors are outstanding at most
+Take a layer of 2 steps a vector and 8 beats a vector, and the next layer's step 0. When it reads
+the activation memory, the places for steps look like this::
 
-So the first step that reads a byte which one of the last 11 vectors writes has to wait, and with it
-all that come after. Both what is written, in which order, and what is read follow from the two
-descriptors, by the walk that the models of the hardware take (:mod:`accel.hardware.walk`).
+    step, address | command | read data | data ... column sum | accumulator
+      step 2        step 1     step 0     the last 6 steps       a finished sum, or not
+
+Step 0 reads on its way from ``command`` to ``read data``: with the hand-over's, three places are no
+longer the old layer's. The array moves only if the accumulators hold no finished vector, or one
+that the pooling unit takes, which then has handed on its own; so of accumulator, maximum, next and
+held vector at most three are full. What is outstanding at most:
+
+    10 - 1 - 3 = 6 places for steps     ceil(6 / 2)  = 3 vectors
+                   places for vectors                  3 vectors
+    14             places for beats     ceil(14 / 8) = 2 vectors         8 vectors
+
+Step i reads i moves of the array later, and finds i steps less. A step that reads a byte which one
+of these last vectors writes has to wait, and with it all that come after. Both what is written, in
+which order, and what is read follow from the two descriptors, by the walk that the models of the
+hardware take (:mod:`accel.hardware.walk`).
 
 Only the layer right before can have outputs outstanding: every layer waits, before its last step at
 the latest, until the layer before it is in memory.
@@ -20,6 +32,7 @@ the latest, until the layer before it is in memory.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import FIELDS, LayerDescriptor
@@ -33,30 +46,36 @@ from accel.hardware.walk import (
     writes,
 )
 
+TAKEN_OVER = 3
+"""Places for steps that are not the old layer's any more when the new one's step 0 reads: the
+hand-over, and that step's first two registers."""
 
-def vectors_in_flight(d: LayerDescriptor) -> int:
-    """Most vectors of a layer that can be outstanding when its last step has been issued."""
-    beats = d.param_last_beats
-    return (
-        -(-places(Holds.STEP) // steps_per_window(d))
-        + places(Holds.VECTOR)
-        + -(-places(Holds.BEAT) // beats)
-    )
+
+def vectors_in_flight(d: LayerDescriptor, step: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Most vectors of a layer that can be outstanding when step number ``step`` of the next layer
+    reads: int64, same shape."""
+    steps = np.maximum(places(Holds.STEP) - 1 - TAKEN_OVER - step, 0)
+    in_front: NDArray[np.int64] = -(-steps // steps_per_window(d))
+    # The last group's vectors have the fewest beats.
+    return in_front + places(Holds.VECTOR) + -(-places(Holds.BEAT) // d.param_last_beats)
 
 
 def safe_steps(before: LayerDescriptor, after: LayerDescriptor, cfg: AccelConfig) -> int:
     """Steps of ``after`` before the first that reads what ``before`` may still have in flight; one
     less than it has where there is none, so that it always waits for ``before`` in the end."""
-    total = num_groups(after) * steps_per_group(after)
-    most = min(total - 1, FIELDS["safe_steps"].maximum)
+    per_group = steps_per_group(after)
+    most = min(num_groups(after) * per_group - 1, FIELDS["safe_steps"].maximum)
     size = TAPS * cfg.act_depth
     outputs = writes(before, cfg.num_lanes)
-    first = outputs.vector[-1] + 1 - vectors_in_flight(before)
-    outstanding = np.zeros(size, bool)
-    outstanding[outputs.address[outputs.vector >= first] % size] = True
+    # For each byte, how many vectors from the last one on it is written: 1 for the last.
+    never = np.iinfo(np.int64).max
+    age = np.full(size, never)
+    age[outputs.address % size] = outputs.vector[-1] + 1 - outputs.vector
     for group in range(1 if groups_read_alike(after) else num_groups(after)):
         taps = reads(after, cfg.pixel_groups, group)
-        unsafe = (outstanding[taps.address % size] & taps.inside).any(axis=(1, 2))
+        youngest = np.where(taps.inside, age[taps.address % size], never).min(axis=(1, 2))
+        step = group * per_group + np.arange(per_group)
+        unsafe = youngest <= vectors_in_flight(before, step)
         if unsafe.any():
-            return min(most, group * steps_per_group(after) + int(np.argmax(unsafe)))
+            return min(most, int(step[np.argmax(unsafe)]))
     return most
