@@ -12,15 +12,21 @@ import fcntl
 import gc
 import hashlib
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from pymtl3 import mk_bits
-from pymtl3.passes.backends.verilog import VerilogPlaceholderPass, VerilogVerilatorImportPass
+from pymtl3.passes.backends.verilog import (
+    VerilogPlaceholderPass,
+    VerilogTranslationPass,
+    VerilogVerilatorImportPass,
+)
 from pymtl3.stdlib.test_utils import config_model_with_cmdline_opts
 
 from accel.hardware.config import AccelConfig
@@ -43,13 +49,30 @@ class HarnessError(AssertionError):
 class Simulator:
     """A component made ready for simulation, usable for any number of runs."""
 
-    def __init__(self, component: Any, cfg: AccelConfig) -> None:
+    def __init__(self, component: Any, cfg: AccelConfig | None) -> None:
         self.top, self.cfg = component, cfg
         self.eval_combinational = component.sim_eval_combinational
         self.edge = component.sim_edge
 
     def port(self, name: str) -> Any:
-        return getattr(self.top, name)
+        """By name; a stream's signals are called like ``image.val``."""
+        return attrgetter(name)(self.top)
+
+    def settle(self, inputs: Mapping[str, Any]) -> None:
+        """Sets input ports, each to a bitstruct, Bits or int, and lets all that follows settle."""
+        for name, value in inputs.items():
+            port = self.port(name)
+            port @= value
+        self.eval_combinational()
+
+    def read(self, name: str) -> int:
+        """All bits of a port."""
+        return int(self.port(name).to_bits())
+
+    def clock(self, inputs: Mapping[str, Any]) -> None:
+        """A cycle of these inputs of which no one reads an output."""
+        self.settle(inputs)
+        self.edge()
 
     def reset(self) -> None:
         self.top.reset @= 1
@@ -60,7 +83,7 @@ class Simulator:
 
 
 class Simulators:
-    """Builds simulators and keeps them, one per component and configuration.
+    """Builds simulators and keeps them, one per component and what it is constructed with.
 
     opts: PyMTL3's command line options. cache: where Verilated RTL is kept; it may be shared by
     any number of processes.
@@ -68,23 +91,29 @@ class Simulators:
 
     def __init__(self, opts: Mapping[str, Any], cache: Path) -> None:
         self.opts, self.cache = opts, cache
-        self._built: dict[tuple[type, AccelConfig], Simulator] = {}
+        self._built: dict[tuple[Any, ...], Simulator] = {}
         self._imported: list[tuple[Any, Path]] = []
 
     @property
     def verilated(self) -> bool:
         return self.opts["test_verilog"] != ""
 
-    def __call__(self, component_class: type, cfg: AccelConfig) -> Simulator:
-        key = component_class, cfg
+    def __call__(self, component_class: type, *arguments: Any) -> Simulator:
+        """arguments: of the component's ``construct``, a configuration mostly."""
+        key = component_class, *arguments
         if key not in self._built:
-            component = component_class(cfg)
+            component = component_class(*arguments)
+            name = "_".join(
+                re.sub(r"\W+", "_", str(part)).strip("_")
+                for part in (component_class.__name__, *arguments)
+            )
             if self.verilated and component_class.__name__.endswith("RTL"):
-                component = self._verilate(component)
+                component = self._verilate(component, name)
                 vcd = None  # what PyMTL3 generates for it does not compile under Verilator 5
             else:
-                vcd = f"{component_class.__name__}_{cfg}" if self.opts["dump_vcd"] else None
+                vcd = name if self.opts["dump_vcd"] else None
             prepare(component, vcd=vcd)
+            cfg = next((part for part in arguments if isinstance(part, AccelConfig)), None)
             self._built[key] = Simulator(component, cfg)
         return self._built[key]
 
@@ -105,7 +134,7 @@ class Simulators:
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
 
-    def _verilate(self, component: Any) -> Any:
+    def _verilate(self, component: Any, name: str) -> Any:
         """PyMTL3's translation and import. It keeps a build whose Verilog is the same as before,
         so that a folder for each tool, option and module is all that a cache needs, and a lock."""
         xinit = self.opts["test_verilog"]
@@ -115,7 +144,9 @@ class Simulators:
             f"{self.opts['test_netlist']}"
             f"{' coverage' if self.opts['rtl_coverage'] else ''}".encode()
         ).hexdigest()[:12]
-        name = f"{type(component).__name__}_{component._dsl.args[0]}"
+        if not component.has_metadata(VerilogTranslationPass.explicit_module_name):
+            # PyMTL3's import stumbles over the "__" in the name that it would choose.
+            component.set_metadata(VerilogTranslationPass.explicit_module_name, name)
         folder = self.cache / tag / name
         folder.mkdir(parents=True, exist_ok=True)
         with (
@@ -161,6 +192,7 @@ def run(
     *,
     patience: int = PATIENCE,
     watch: Sequence[str] = (),
+    steady: Mapping[str, int] | None = None,
     cycles: int | None = None,
 ) -> Transfers:
     """Resets the component and runs it until all is done, and then for ``DRAIN`` cycles.
@@ -169,8 +201,8 @@ def run(
     expected: for each output port the messages that must come, and no others. stalls: for each
     output port, for each message the cycles that it is kept waiting. A message is one of
     accel.hardware.messages, or what the port carries (a bitstruct, Bits or an int). watch: names of
-    output ports that are no streams, to be recorded in every cycle. cycles: to run, whatever is
-    left then.
+    output ports that are no streams, to be recorded in every cycle. steady: what input ports carry
+    that are no streams; 0 while the component is reset. cycles: to run, whatever is left then.
 
     Raises HarnessError, with the last line traces, if an output differs from what is expected, a
     message comes after the last, a message that waits is withdrawn or changes, or nothing moves
@@ -178,11 +210,12 @@ def run(
     """
     stalls = stalls or {}
     try:
-        return _Run(sim, inputs, expected, stalls, watch).go(patience, cycles)
+        return _Run(sim, inputs, expected, stalls, watch, steady or {}).go(patience, cycles)
     except HarnessError as e:
         lines: list[str] = []
         with contextlib.suppress(HarnessError):
-            _Run(sim, inputs, expected, stalls, watch).go(patience, cycles, lines)
+            again = _Run(sim, inputs, expected, stalls, watch, steady or {})
+            again.go(patience, cycles, lines)
         raise HarnessError("\n".join([str(e), *lines[-30:]])) from None
 
 
@@ -194,8 +227,9 @@ class _Run:
         expected: Mapping[str, Sequence[Any]],
         stalls: Mapping[str, Sequence[int]],
         watch: Sequence[str],
+        steady: Mapping[str, int],
     ) -> None:
-        self.sim = sim
+        self.sim, self.steady = sim, steady
         self.watched: dict[str, list[int]] = {name: [] for name in watch}
         self.inputs = [_Input(sim, name, items) for name, items in inputs.items()]
         self.outputs = [
@@ -204,7 +238,9 @@ class _Run:
 
     def go(self, patience: int, cycles: int | None, trace: list[str] | None = None) -> Transfers:
         sim, ports = self.sim, [*self.inputs, *self.outputs]
+        sim.settle(dict.fromkeys(self.steady, 0))
         sim.reset()
+        sim.settle(self.steady)
         for port in ports:
             port.drive()
         cycle = last_moved = 0

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import DX, Loop
 from accel.hardware.messages import Acc, Ints, Param, Pooled, Step
 from accel.network.graph import Network
 from accel.numerics import wrap
@@ -164,6 +165,23 @@ def requantizations(
         columns = np.append(acc, np.zeros(cfg.num_lanes, dtype=np.int64)).reshape(-1, cfg.num_lanes)
         beats += [draw(params(cfg, columns[i], i == count - 1)) for i in range(count)]
     return vectors, beats
+
+
+@st.composite
+def nests(
+    draw: st.DrawFn, num_loops: int, most: int = 40, furthest: int = DX.maximum
+) -> tuple[Loop, ...]:
+    """Nested loops, innermost first, of at most so many iterations; strides of any sign, rows and
+    columns up to ``furthest``."""
+    further = st.integers(0, furthest)
+    found = []
+    for _ in range(num_loops):
+        count = draw(st.integers(1, max(1, min(4, most))))
+        most //= count
+        stride = draw(ends_and_between(-60, 200, 0, 1, 8, 9))
+        found.append(Loop(count, stride, draw(further), draw(further)))
+    # Any of them may be the one that has iterations.
+    return tuple(draw(st.permutations(found)))
 
 
 @st.composite

@@ -60,7 +60,7 @@ def read(path: Path) -> list[tuple[Point, int, int]]:
         place = fields["o"]
         if kind != "toggle":
             place = f"+{line - first[module]}:{fields['n']} {place}"
-        name = re.sub(r"_(_.*|noparam|c\d+(l\d+)?a\d+\w*)$", "", module)
+        name = re.sub(r"_(_.*|noparam|c\d+(l\d+)?a\d+\w*|\d+(_\d+)*)$", "", module)
         name = name[0].upper() + name[1:]
         points.append((Point(kind, name, place), line, count))
     return points

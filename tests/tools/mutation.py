@@ -126,12 +126,23 @@ RTL_STAGES = {
     for name in names
 }
 
+FORMAT = ("descriptors", "fields", "packets", "walk")
+"""What in ``accel.hardware`` says how programs are written, and what they mean."""
+
 # Tests that need no RTL come first: they are fast.
 WITHOUT_RTL = (
     Stage("tests/system/compiler/test_compiler.py"),
     Stage(
-        "tests/system/hardware/test_accelerator.py", ("chosen_networks.*(fl|cl)", "(fl|cl)\\b", "")
+        "tests/system/hardware/test_accelerator.py",
+        ("chosen_networks", "any_network", "many_layers", "equal_outputs", "cycles_of"),
     ),
+    Stage("tests/system/hardware/test_random_networks.py"),
+)
+HARDWARE_PACKAGE = (
+    Stage("tests/system/hardware/test_format.py"),
+    *(Stage(f"tests/units/test_{name}.py") for name in ("loops", "addresses", "loaders")),
+    Stage("tests/units/test_sequencers.py"),
+    *WITHOUT_RTL,
 )
 SOFTWARE_STAGES: dict[str, tuple[Stage, ...]] = {
     "accel/numerics.py": (
@@ -139,6 +150,7 @@ SOFTWARE_STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("tests/units/test_requantizer.py"),
         Stage("tests/system/frontends/test_reference.py"),
     ),
+    **{f"accel/hardware/{name}.py": HARDWARE_PACKAGE for name in FORMAT},
 }
 
 
@@ -204,7 +216,7 @@ SOFTWARE = Area(
     files=_files(
         "accel/numerics.py",
         "accel/compiler/*.py",
-        *(f"accel/hardware/{name}.py" for name in ("descriptors", "fields", "packets", "walk")),
+        *(f"accel/hardware/{name}.py" for name in FORMAT),
     ),
     find=find_in_software,
     count=200,
