@@ -29,6 +29,11 @@ def set_quiet(quiet: bool) -> None:
     console.quiet = error_console.quiet = quiet
 
 
+def say(text: str) -> None:
+    """A line as it is: not folded, not coloured, nothing in it taken for markup."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
 def is_stdout(file: Path | None) -> bool:
     """Whether ``--json`` names the standard output, which then has nothing else on it."""
     return file == Path("-")

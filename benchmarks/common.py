@@ -19,11 +19,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from accel.errors import AccelError
-from accel.fashion_mnist import data
+from accel.fashion_mnist import data, evaluate
 from accel.fashion_mnist.data import Images
 from accel.hardware.config import AccelConfig, base
 from accel.network.graph import Network
-from accel.simulation import evaluate
 from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain
 
@@ -37,7 +36,7 @@ error_console = Console(stderr=True)
 
 @cache
 def network() -> Network:
-    return evaluate.bundled_network()
+    return data.bundled_network()
 
 
 @cache

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from accel.errors import AccelError
 from accel.exploration.sweep import FAILED, FIELDS, MEASURED, WRONG, Row, Sweep
+from accel.reports.tables import add_numbers, new_table
 from accel.verilog.synthesis import FIGURES, Target
 
 OBJECTIVES = {
@@ -152,12 +153,10 @@ class Outcome:
 
     def table(self) -> Table:
         """The front for a terminal: what was swept, and the objectives."""
-        from accel.reports import tables as report  # which imports torch
-
-        shown = report.new_table("Pareto front", "")
+        shown = new_table("Pareto front", "")
         for name in self.swept:
             shown.add_column(_heading(name), justify="right")
-        report.add_numbers(shown, *(_heading(name) for name in self.objectives))
+        add_numbers(shown, *(_heading(name) for name in self.objectives))
         for number, (values, equal) in enumerate(self._places().items(), 1):
             cells = [
                 ", ".join(dict.fromkeys(str(c.fields[name]).lower() for c in equal))

@@ -14,7 +14,7 @@ import hashlib
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +148,7 @@ def parse_sweep(options: Sequence[str]) -> dict[str, tuple[int | bool, ...]]:
 
 def plan(
     base: AccelConfig,
-    sweep: dict[str, tuple[int | bool, ...]],
+    sweep: Mapping[str, tuple[int | bool, ...]],
     subjects: Sequence[Subject],
     *,
     fit: bool = False,

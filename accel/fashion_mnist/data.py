@@ -15,12 +15,15 @@ import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accel.errors import AccelError
+
+if TYPE_CHECKING:
+    from accel.network.graph import Network
 
 CLASSES = (
     "T-shirt/top",
@@ -44,7 +47,7 @@ _ASSETS = Path(__file__).parent / "assets"
 FLOAT_NETWORK = _ASSETS / "fashion_mnist_float.safetensors"
 """What ``accel train`` made, see :func:`accel.fashion_mnist.training.load`."""
 QUANTIZED_NETWORK = _ASSETS / "fashion_mnist_int8.safetensors"
-"""What ``accel quantize`` made of it, see :meth:`accel.network.network.Network.load`."""
+"""What ``accel quantize`` made of it, see :meth:`accel.network.graph.Network.load`."""
 
 IDX_HEADER_NBYTES = {"images": 16, "labels": 8}
 """A magic number and one 32-bit size per dimension; the checksum covers them too."""
@@ -133,6 +136,28 @@ def bundled_images() -> Images:
 
     tensors = load((_ASSETS / "fashion_mnist_test_1000.safetensors").read_bytes())
     return Images(tensors["pixels"], tensors["labels"])
+
+
+def test_images(count: int | None, folder: Path | None) -> Images:
+    """The first ``count`` test images, or all if None: the bundled ones where they suffice.
+
+    Raises :class:`AccelError` when there are not so many, or the data set is missing or wrong.
+    """
+    if count is not None and count < 1:
+        raise AccelError(f"the number of images must be at least 1, not {count}")
+    images = bundled_images()
+    if folder is not None or count is None or count > len(images):
+        images = load("test", folder)
+    if count is not None and count > len(images):
+        raise AccelError(f"there are {len(images):,} test images, not {count:,}: ask for fewer")
+    return images[: count or len(images)]
+
+
+def bundled_network() -> Network:
+    """The project's network for these images, quantized."""
+    from accel.network.graph import Network
+
+    return Network.load(QUANTIZED_NETWORK)
 
 
 def _read(folder: Path, split: str, kind: str) -> NDArray[np.uint8]:

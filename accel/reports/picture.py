@@ -10,11 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from accel.hardware.status import Activity
-from accel.simulation.evaluate import Evaluation
-
-CLASSES = (
-    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
-)  # fmt: skip
+from accel.reports.evaluation import Evaluation
 
 GOOD, BAD, STEP, LOST = "#1b6e3c", "#b3261e", "#3b6ea5", "#e0a030"
 NUM_RIGHT, NUM_WRONG = 16, 8
@@ -34,20 +30,20 @@ def draw(evaluation: Evaluation) -> bytes:
 
 
 def _draw_images(figure: Any, evaluation: Evaluation) -> None:
-    images, winners = evaluation.images, evaluation.run.winners
-    is_right = winners == images.labels
+    labels, winners = evaluation.labels, evaluation.run.winners
+    is_right = winners == labels
     wrong = np.flatnonzero(~is_right)[:NUM_WRONG]
     right = np.flatnonzero(is_right)[: NUM_RIGHT + NUM_WRONG - len(wrong)]
     shown = [*right, *wrong]
     figure.suptitle(
-        f"{evaluation.correct:,} of {len(images):,} images in their class "
-        f"({evaluation.correct / len(images):.1%}), "
+        f"{evaluation.correct:,} of {len(labels):,} images in their class "
+        f"({evaluation.correct / len(labels):.1%}), "
         f"{evaluation.mismatched_outputs} outputs differ from PyTorch's"
     )
     axes = figure.subplots(4, 6).ravel()
     for axis, i in zip(axes, shown, strict=False):
-        axis.imshow(images.pixels[i], cmap="gray_r", vmin=0, vmax=255)
-        said, true = CLASSES[winners[i]], CLASSES[images.labels[i]]
+        axis.imshow(evaluation.pixels[i], cmap="gray_r", vmin=0, vmax=255)
+        said, true = evaluation.class_name(winners[i]), evaluation.class_name(labels[i])
         text = said if said == true else f"{said}\n(is: {true})"
         axis.set_title(text, fontsize=9, color=GOOD if said == true else BAD)
     for axis in axes:

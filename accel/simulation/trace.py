@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from accel.compiler.program import Program
 from accel.errors import AccelError
@@ -69,6 +68,18 @@ class Place:
     """As many as the issue stage spends on it."""
     end: int
     """The cycle after the image's last result."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Some cycles of a layer."""
+
+    program: Program
+    level: str
+    place: Place
+    first: int
+    """The number of the first of them, counted from the one in which the layer is taken up."""
+    states: list[State]
 
 
 def check(level: str, *, waveform: bool) -> None:
@@ -195,6 +206,29 @@ def trace(
     if waveform is not None:
         waveform.end()
     return states
+
+
+def trace_layer(
+    program: Program,
+    images: NDArray[Any],
+    layer: str,
+    cycles: tuple[int, int],
+    *,
+    level: str = "cl",
+    waveform: Waveform | None = None,
+    progress: CycleProgress | None = None,
+) -> Traced:
+    """Cycles of a layer of the last image, counted from the one in which the layer is taken up.
+
+    layer: its name or number. cycles: the first one, and the one after the last. All else is as in
+    :func:`trace`.
+
+    Raises :class:`AccelError` as :func:`find_layer`, :func:`check_window` and :func:`trace` do.
+    """
+    place = locate(program, images, find_layer(program, layer))
+    start, stop = check_window(program, place, *cycles)
+    states = trace(program, images, start, stop, level=level, waveform=waveform, progress=progress)
+    return Traced(program, level, place, cycles[0], states)
 
 
 def settled(
@@ -333,128 +367,6 @@ def waveform_names(program: Program, state: State) -> dict[str, str]:
         "layer": "-" if idle else program.layers[state.layer].name,
         "stalls": who_stalls(program, state) or "-",
     }
-
-
-class Column(NamedTuple):
-    """Of the printed trace: two lines of heading, and its width in characters."""
-
-    heading: tuple[str, str]
-    width: int
-
-
-def columns(program: Program) -> list[Column]:
-    """The columns of a trace, but for the last, which has no width."""
-    name = max(8, *(len(layer.name) for layer in program.layers))
-    # A beat's bytes, two digits each
-    out = 2 * program.cfg.num_lanes
-    return [
-        Column(("", "cycle"), 7),
-        Column(("issue", "layer"), name),
-        Column(("", "does"), 16),
-        Column(("fetch", "acrd s"), 6),
-        Column(("PE array", "oprc acc"), 4 + 1 + 1 + 9),
-        Column(("pooling", " pooled"), 1 + 1 + 9),
-        Column(("requantizer", "nh p 12345678910 out"), 2 + 1 + 1 + 1 + 10 + 1 + 1 + max(out, 5)),
-        Column(("write", "q layer"), 2 + name),
-        Column(("in", "pi"), 3),
-        Column(("result", ""), 16),
-    ]
-
-
-def heading(program: Program) -> list[Text]:
-    """The two lines above a trace."""
-    return [
-        Text("  ".join([f"{c.heading[i]:{c.width}}" for c in columns(program)]).rstrip(), "bold")
-        for i in (0, 1)
-    ]
-
-
-LEGEND = (
-    "# a register holds something   > a transfer   ! stalled: offered, not taken   . nothing",
-    "fetch: address, command, read, data, step stream; PE array: operands, products, row sums,",
-    "column sums, acc stream and its column 0; requantizer: next and held vector, parameters,",
-    "stages, out stream and its bytes; write: beats queued, and of which layer; in: program, image",
-)
-
-
-def lines(program: Program, states: list[State], first: int) -> Iterator[Text]:
-    """A line for each state, in colour; ``first``: the number of the first one's cycle.
-
-    All are equally wide up to the last column, which says who stalls whom.
-    """
-    widths = [column.width for column in columns(program)]
-    for cycle, state in enumerate(states, first):
-        line = Text()
-        for cell, width in zip(_cells(program, state, cycle), widths, strict=True):
-            line.append_text(cell)
-            line.append(" " * (width - len(cell) + 2))
-        line.append(who_stalls(program, state), "red")
-        line.rstrip()
-        yield line
-
-
-def record(program: Program, states: list[State], first: int) -> list[dict[str, Any]]:
-    """For ``--json``: the fields of each state, and in words what the issue stage does and who
-    stalls whom; ``first``: the number of the first one's cycle."""
-    records = []
-    for cycle, state in enumerate(states, first):
-        streams = {
-            name: {"val": val, "rdy": rdy}
-            for name, (val, rdy) in zip(STREAMS, state.streams, strict=True)
-        }
-        fields = state._asdict() | waveform_names(program, state) | {"streams": streams}
-        idle = fields.pop("activity") == Activity.IDLE
-        fields["written_layer"] = "-" if idle else program.layers[state.written_layer].name
-        # Too large for the numbers of many readers of JSON.
-        fields["result"] = None if state.result is None else f"{state.result:016x}"
-        records.append({"cycle": cycle} | fields)
-    return records
-
-
-def _cells(program: Program, state: State, cycle: int) -> list[Text]:
-    stream = {name: _stream(*pair) for name, pair in zip(STREAMS, state.streams, strict=True)}
-    idle = state.activity == Activity.IDLE
-    works = {Activity.STEP: "green", Activity.HANDOVER: "cyan", Activity.IDLE: "dim"}
-    out = "" if state.out is None else bytes(state.out).hex()
-    return [
-        Text(f"{cycle:7d}"),
-        Text("-" if idle else program.layers[state.layer].name),
-        Text(issue_text(state), works.get(state.activity, "yellow")),
-        _join(_marks(state.fetch), " ", stream["step"]),
-        _join(_marks(state.array), stream["acc"], _number(state.acc)),
-        _join(stream["pooled"], _number(state.pooled)),
-        _join(
-            _marks((state.next_vector, state.held_vector)),
-            *(" ", stream["param"], " "),
-            _marks(state.requantizer),
-            stream["out"],
-            f" {out}",
-        ),
-        _join(f"{state.queued} ", "-" if idle else program.layers[state.written_layer].name),
-        _join(
-            *(_stream("prog" in state.taken, True), _stream("image" in state.taken, True)),
-            "F" if state.image_full else ".",
-        ),
-        Text("." if state.result is None else f"{state.result:016x}"),
-    ]
-
-
-def _join(*parts: str | Text) -> Text:
-    return Text.assemble(*parts)
-
-
-def _marks(held: tuple[bool, ...]) -> Text:
-    return Text.assemble(*(("#", "cyan") if here else (".", "dim") for here in held))
-
-
-def _stream(val: bool, rdy: bool) -> Text:
-    if not val:
-        return Text(".", "dim")
-    return Text(">", "green") if rdy else Text("!", "bold red")
-
-
-def _number(value: int | None) -> Text:
-    return Text(f"{'' if value is None else value:>10}")
 
 
 def images_before(images: NDArray[Any], image: int, before: int) -> NDArray[Any]:

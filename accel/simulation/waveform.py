@@ -12,6 +12,7 @@ from vcd.gtkw import GTKWSave
 from vcd.writer import Variable
 
 from accel import files
+from accel.errors import AccelError
 
 PERIOD = 10
 """Of the clock, in ns: cycle n of the simulation begins at n * PERIOD."""
@@ -155,7 +156,7 @@ class Waveform:
     def save(self, path: Path) -> Path:
         """Writes the VCD to ``path``, and a GTKWave set-up beside it, whose path is returned.
 
-        Raises :class:`accel.errors.AccelError` if that is not possible.
+        Raises :class:`AccelError` if that is not possible.
         """
         setup = setup_path(path)
         files.write(path, self._text.getvalue())
@@ -195,6 +196,17 @@ class Waveform:
 def setup_path(path: Path) -> Path:
     """Where the GTKWave set-up of the VCD ``path`` goes: beside it, with the suffix ``.gtkw``."""
     return path.with_suffix(".gtkw")
+
+
+def check_path(path: Path) -> None:
+    """Find out before long work whether :meth:`Waveform.save` will be able to write there.
+
+    Raises :class:`AccelError`.
+    """
+    if path.suffix != ".vcd":
+        raise AccelError(f"--vcd {path}: the file's name must end in .vcd")
+    for file in (path, setup_path(path)):
+        files.check_writable(file)
 
 
 def _is_const(x: Any) -> bool:

@@ -55,11 +55,11 @@ def write(cfg: AccelConfig, network: Network, images: NDArray[Any], source: str,
 def images_for(network: Network, count: int, folder: Path | None) -> tuple[NDArray[Any], str]:
     """Images for a network, and where they are from: Fashion-MNIST's if it takes such images, else
     random ones, the same every time."""
+    from accel.fashion_mnist.data import test_images
     from accel.fashion_mnist.training import to_input
-    from accel.simulation import evaluate
 
     if network.input.shape == (1, 28, 28):
-        found = evaluate.test_images(count, folder)
+        found = test_images(count, folder)
         return to_input(found.pixels).numpy(), "Fashion-MNIST, the first of the test set"
     if folder is not None:
         raise AccelError(

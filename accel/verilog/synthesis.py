@@ -29,6 +29,7 @@ from typing import Any
 from rich.table import Table
 
 from accel.errors import AccelError
+from accel.reports.tables import add_numbers, new_table
 from accel.verilog.slowest_paths import BETWEEN, TimedPath, readable, slowest_paths
 
 Progress = Callable[[int, int, str], None]
@@ -264,15 +265,13 @@ class Synthesis:
 
     def table(self) -> Table:
         """The figures of each unit and of the whole, and each unit's slowest path."""
-        from accel.reports import tables as report  # which imports torch
-
-        table = report.new_table(f"{self.design}: {self.target.title}", "unit")
+        table = new_table(f"{self.design}: {self.target.title}", "unit")
         shown = [name for name in FIGURES if name in self.whole]
-        report.add_numbers(table, *(FIGURES[name] for name in shown))
+        add_numbers(table, *(FIGURES[name] for name in shown))
         run = self.median
         slowest = run.slowest if run else {}
         if run:
-            report.add_numbers(table, "slowest\npath (ns)")
+            add_numbers(table, "slowest\npath (ns)")
         for unit, figures in self.units.items():
             row = [f"{figures[name]:,.0f}" for name in shown]
             if run:

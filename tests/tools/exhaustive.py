@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from accel import numerics
 from accel.console import console, working
 from accel.errors import AccelError
+from accel.fashion_mnist.data import bundled_network
 from accel.hardware.config import AccelConfig, base
 from accel.runtimes import qnnpack
 from accel.simulation import verilated
-from accel.simulation.evaluate import bundled_network
 from accel.simulation.toolchain import find_toolchain
 from accel.verilog.translation import module_name, translate_component
 from rtl_models.requantizer import RequantizerRTL

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from accel.compiler.compile import compile
 from accel.console import console, working
 from accel.errors import AccelError
+from accel.fashion_mnist.data import bundled_network, test_images
 from accel.fashion_mnist.training import to_input
 from accel.hardware.config import PRESETS, AccelConfig
 from accel.hardware.messages import Ints
 from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation import verilated
-from accel.simulation.evaluate import bundled_network, test_images
 from tests.networks import Conv, Linear, random_images, random_network
 from tests.system.hardware.test_accelerator import result_words
 

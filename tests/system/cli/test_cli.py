@@ -21,7 +21,7 @@ from accel.fashion_mnist.training import FashionNet
 from accel.frontends import pytorch
 from accel.network.graph import Network
 from accel.runtimes import qnnpack
-from accel.simulation import evaluate
+from accel.simulation import comparison
 from accel.simulation import runner as simulation
 from tests import ROOT
 from tests.networks import Linear, random_network
@@ -330,14 +330,14 @@ def test_run_writes_its_figures(tmp_path, level):
 @pytest.mark.parametrize("what", ["logit", "winner"])
 def test_run_finds_what_differs(tmp_path, monkeypatch, what):
     """One wrong output of one image is an exit status of 1, and the figures say so."""
-    simulate = evaluate.simulate
+    simulate = comparison.simulate
 
     def broken(*arguments, **options):
         found = simulate(*arguments, **options)
         (found.outputs[3] if what == "logit" else found.winners)[3] ^= 1
         return found
 
-    monkeypatch.setattr(evaluate, "simulate", broken)
+    monkeypatch.setattr(comparison, "simulate", broken)
     out = tmp_path / "run.json"
     result = run("run", "--level", "fl", "--images", 5, "--json", out)
     assert result.exit_code == 1
@@ -347,14 +347,14 @@ def test_run_finds_what_differs(tmp_path, monkeypatch, what):
 
 def test_run_compares_with_the_kernels(monkeypatch):
     """The other side of the comparison is PyTorch's."""
-    monkeypatch.setattr(evaluate, "run_network", lambda n, x: [qnnpack.run_network(n, x)[-1] ^ 1])
+    monkeypatch.setattr(comparison, "run_network", lambda n, x: [qnnpack.run_network(n, x)[-1] ^ 1])
     assert run("run", "--level", "fl", "--images", 2).exit_code == 1
 
 
 def test_run_takes_a_network_and_a_configuration(tmp_path):
     config = tmp_path / "mine.toml"
     config.write_text('preset = "base"\nnum_cols = 4\nweight_depth = 4000\n')
-    network = evaluate.bundled_network()
+    network = data.bundled_network()
     network.save(tmp_path / "network")
     options = ("--network", tmp_path / "network", "--config", config, "--images", 2)
     result = run("run", "--level", "cl", *options, "--json", tmp_path / "out")
@@ -418,10 +418,10 @@ def test_translate_writes_one_file(tmp_path):
 def test_demo_draws_what_came_out(tmp_path, monkeypatch):
     """Picture and report are there, not empty; the compiled simulation has tests of its own."""
     monkeypatch.setattr(
-        evaluate, "simulate",
+        comparison, "simulate",
         lambda *a, **k: simulation.simulate(a[0], a[1][:30], **(k | {"level": "cl"})),
     )  # fmt: skip
-    monkeypatch.setattr(evaluate, "test_images", lambda count, folder: data.bundled_images()[:30])
+    monkeypatch.setattr(data, "test_images", lambda count, folder: data.bundled_images()[:30])
     result = run("demo", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert sorted(os.listdir(tmp_path / "out")) == ["demo.json", "demo.png", "report.html"]

@@ -267,7 +267,7 @@ def refuse(*_, **__):
 
 STOPS_AFTER_FIVE = """
 import time
-from accel import exploration
+from accel.exploration import sweep as exploration
 from accel.cli import main
 measure, begun = exploration.measure, []
 def stops(task):

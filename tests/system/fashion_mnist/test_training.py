@@ -15,7 +15,7 @@ from accel.fashion_mnist import data, training
 from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import MAX_SHIFT, FashionNet, Recipe
 from accel.network.graph import Network
-from accel.reports import tables as report
+from accel.reports import quantization as report
 
 
 def striped_images(num):

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from accel.compiler.compile import compile
+from accel.fashion_mnist import data
 from accel.fashion_mnist.training import to_input
 from accel.hardware.config import PRESETS
 from accel.runtimes.qnnpack import run_network
-from accel.simulation import evaluate, verilated
+from accel.simulation import verilated
 from accel.simulation.runner import simulate
 from accel.simulation.toolchain import find_toolchain
 from accel.verilog.translation import module_name, translate
@@ -30,9 +31,9 @@ def test_whole_images(
     if not cmdline_opts["test_netlist"]:
         pytest.skip("only with --test-netlist: synthesis takes a minute")
     cfg = PRESETS["tiny"]
-    network = evaluate.bundled_network()
+    network = data.bundled_network()
     program = compile(network, cfg)
-    images = to_input(evaluate.test_images(2, None).pixels).numpy()
+    images = to_input(data.test_images(2, None).pixels).numpy()
     text = with_models(translate(cfg), module_name(cfg))
     verilated.compile_driver(text, cfg, find_toolchain(), verilated.driver_source(), tmp_path)
     monkeypatch.setattr(verilated, "build", lambda cfg: tmp_path / "obj" / "driver")

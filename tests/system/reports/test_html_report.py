@@ -17,17 +17,16 @@ from typer.testing import CliRunner
 from accel import cli
 from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.fashion_mnist import data
+from accel.fashion_mnist import data, evaluate
 from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import to_input
 from accel.hardware.config import TAPS, base, wide
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.walk import reads
-from accel.reports import html_report
+from accel.reports import evaluation, html_report
 from accel.reports import record as records
 from accel.reports.record import Record
 from accel.runtimes.qnnpack import run_network
-from accel.simulation import evaluate
 from tests.networks import Conv, Linear, random_network
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -53,8 +52,8 @@ def picked() -> Images:
     return Images(found.pixels[PICKED], found.labels[PICKED])
 
 
-def evaluated(level: str, cfg: Any = base) -> evaluate.Evaluation:
-    return evaluate.evaluate(evaluate.bundled_network(), cfg, picked(), level=level, jobs=1)
+def evaluated(level: str, cfg: Any = base) -> evaluation.Evaluation:
+    return evaluate.evaluate(data.bundled_network(), cfg, picked(), level=level, jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +76,10 @@ def changed(record: Record, **fields: Any) -> Record:
 
 def test_what_the_record_says_of_the_images() -> None:
     found = evaluate.evaluate(
-        evaluate.bundled_network(), base, data.bundled_images(), level="fl", jobs=2
+        data.bundled_network(), base, data.bundled_images(), level="fl", jobs=2
     )
-    record, images = found.record(), found.images
-    network = evaluate.bundled_network()
+    record, images = found.record(), data.bundled_images()
+    network = data.bundled_network()
     x = found.run.program.quantize(to_input(images.pixels).numpy())
     logits = run_network(network, x)[-1]
     winners = logits.argmax(axis=1)
@@ -106,7 +105,7 @@ def test_what_the_record_says_of_the_images() -> None:
     two = np.sort(logits, axis=1)[:, -2:]
     leads = (two[:, 1] - two[:, 0])[[image.index for image in record.least_certain]].tolist()
     assert leads == sorted(two[:, 1] - two[:, 0])[: len(leads)]
-    assert len(leads) == evaluate.MANY_UNCERTAIN
+    assert len(leads) == evaluation.MANY_UNCERTAIN
 
 
 def test_a_record_is_read_as_it_was_written(timed: Record, tmp_path: Path) -> None:

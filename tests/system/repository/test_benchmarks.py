@@ -9,9 +9,9 @@ import pytest
 
 from accel.compiler.compile import compile
 from accel.errors import AccelError
+from accel.fashion_mnist.data import bundled_network
 from accel.hardware.config import AccelConfig
 from accel.simulation import verilated
-from accel.simulation.evaluate import bundled_network
 from accel.simulation.runner import simulate
 from benchmarks import __main__ as document
 from benchmarks import cluster, columns, drivers, same_network, scalesim

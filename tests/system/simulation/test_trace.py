@@ -17,6 +17,7 @@ from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.hardware.config import load_config
 from accel.hardware.status import STREAMS, Activity
+from accel.reports import trace_text
 from accel.simulation import trace
 from accel.simulation.runner import RTLStepper, simulate
 from accel.simulation.waveform import GROUPS, PERIOD, Waveform
@@ -72,10 +73,10 @@ def test_lines_are_equally_wide_and_say_who_stalls(traced):
     """The last column alone is not; the machine's stalls are said in words."""
     end, _, _ = traced
     states = trace.trace(PROGRAM, IMAGES, 0, end)
-    fixed = sum(column.width + 2 for column in trace.columns(PROGRAM))
-    heading = trace.heading(PROGRAM)[1].plain
+    fixed = sum(column.width + 2 for column in trace_text.columns(PROGRAM))
+    heading = trace_text.heading(PROGRAM)[1].plain
     said = Counter()
-    for state, line in zip(states, trace.lines(PROGRAM, states, 0), strict=True):
+    for state, line in zip(states, trace_text.lines(PROGRAM, states, 0), strict=True):
         who = trace.who_stalls(PROGRAM, state)
         assert line.plain[fixed:] == who
         assert line.plain[: len("      0")].strip().isdecimal()

@@ -1,4 +1,4 @@
-"""Runs images on an accelerator and holds every output to PyTorch's quantized kernels."""
+"""What came out of a run: tables for a terminal, and the record of which a page is made."""
 
 from __future__ import annotations
 
@@ -6,38 +6,26 @@ import base64
 import contextlib
 import dataclasses
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from accel.compiler.compile import compile
-from accel.compiler.program import Program
-from accel.errors import AccelError
-from accel.fashion_mnist import data
-from accel.fashion_mnist.data import Images
-from accel.fashion_mnist.training import to_input
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.status import TRAFFIC, Activity
-from accel.network.graph import Network
-from accel.reports import tables as report
 from accel.reports.energy import Accesses, accesses
 from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
-from accel.runtimes.qnnpack import run_network
-from accel.simulation.runner import Progress, Run, simulate
+from accel.reports.tables import add_numbers, new_table
+from accel.simulation.comparison import Comparison
+from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain
-
-MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
-"""Images that a level runs in well under two minutes."""
-
 
 MANY_WRONG, MANY_UNCERTAIN = 96, 48
 """Most images of a kind in a record."""
-
 
 _LOST = {
     Activity.HANDOVER: "hand\nover",
@@ -51,67 +39,47 @@ _LOST = {
 """Causes of cycles without a step, as the table calls them."""
 
 
-def bundled_network() -> Network:
-    """The project's Fashion-MNIST network, quantized."""
-    return Network.load(data.QUANTIZED_NETWORK)
-
-
-def test_images(count: int | None, folder: Path | None) -> Images:
-    """The first ``count`` test images, or all if None: the bundled ones where they suffice.
-
-    Raises :class:`AccelError` when there are not so many, or the data set is missing or wrong.
-    """
-    if count is not None and count < 1:
-        raise AccelError(f"the number of images must be at least 1, not {count}")
-    images = data.bundled_images()
-    if folder is not None or count is None or count > len(images):
-        images = data.load("test", folder)
-    if count is not None and count > len(images):
-        raise AccelError(f"there are {len(images):,} test images, not {count:,}: ask for fewer")
-    return images[: count or len(images)]
-
-
 @dataclass(frozen=True)
 class Evaluation:
-    """A run, and what it should have been."""
+    """What a comparison says of images whose classes are known: tables, and the record."""
 
-    run: Run
-    images: Images
-    expected: NDArray[np.int64]
-    """The logits of PyTorch's kernels: (N, classes)."""
+    comparison: Comparison
+    pixels: NDArray[np.uint8]
+    """(N, height, width): the images as they are shown."""
+    labels: NDArray[np.uint8]
+    """(N,): the index of each image's class."""
+    classes: Sequence[str]
+    """Their names."""
     network_name: str
 
     @property
-    def mismatched_outputs(self) -> int:
-        """Logits that differ, and winning classes that are not the first largest logit's."""
-        return self.run.mismatches(self.expected)
+    def run(self) -> Run:
+        return self.comparison.run
 
     @property
-    def first_wrong(self) -> int | None:
-        """The first image of which anything differs."""
-        different = (self.run.outputs != self.expected).reshape(len(self.expected), -1).any(axis=1)
-        images = np.flatnonzero(different | self.run.wrong_winners(self.expected))
-        return int(images[0]) if images.size else None
+    def mismatched_outputs(self) -> int:
+        """As :attr:`accel.simulation.comparison.Comparison.mismatched_outputs`."""
+        return self.comparison.mismatched_outputs
 
     @property
     def correct(self) -> int:
         """Images that the hardware puts in their class."""
-        return int((self.run.winners == self.images.labels).sum())
+        return int((self.run.winners == self.labels).sum())
 
     def record(self, command: str | None = None) -> Record:
         """What goes into the JSON file, with the command line that made it."""
         run, program = self.run, self.run.program
         cfg, seconds = program.cfg, run.seconds
-        confusion, logits = self.confusion, run.outputs.reshape(len(self.images), -1)
-        at = np.arange(len(self.images))
+        confusion, logits = self.confusion, run.outputs.reshape(len(self.labels), -1)
+        at = np.arange(len(self.labels))
         others = logits.copy()
         others[at, run.winners] = -1000  # less than any output
         lead = logits[at, run.winners] - others.max(axis=1)
         # A network may have fewer outputs than there are classes.
-        known = self.images.labels < logits.shape[1]
-        true_logit = logits[at, np.where(known, self.images.labels, 0)]
+        known = self.labels < logits.shape[1]
+        true_logit = logits[at, np.where(known, self.labels, 0)]
         error = np.where(known, logits[at, run.winners] - true_logit, 0)
-        wrong = np.flatnonzero(run.winners != self.images.labels)
+        wrong = np.flatnonzero(run.winners != self.labels)
         return Record(
             record=RECORD,
             version=VERSION,
@@ -122,12 +90,12 @@ class Evaluation:
             level=run.level,
             config=str(cfg),
             configuration=dataclasses.asdict(cfg),
-            images=len(self.images),
+            images=len(self.labels),
             correct=self.correct,
-            accuracy=self.correct / len(self.images),
+            accuracy=self.correct / len(self.labels),
             mismatched_outputs=self.mismatched_outputs,
-            outputs=run.outputs.size + len(self.images),
-            classes=[_class_name(i) for i in range(len(confusion))],
+            outputs=run.outputs.size + len(self.labels),
+            classes=[self.class_name(i) for i in range(len(confusion))],
             confusion=confusion.tolist(),
             cycles_per_image=run.cycles_per_image,
             latency_cycles=run.latency_cycles,
@@ -173,23 +141,27 @@ class Evaluation:
             ],
         )
 
+    def class_name(self, i: int) -> str:
+        """Of the class with that index; a network may have outputs that are none."""
+        return self.classes[i] if i < len(self.classes) else f"output {i}"
+
     @property
     def confusion(self) -> NDArray[np.int64]:
         """Images by class and by the class in which the hardware puts them: int64 (classes,
         classes)."""
-        num = max(len(data.CLASSES), int(np.prod(self.run.program.output.shape)))
+        num = max(len(self.classes), int(np.prod(self.run.program.output.shape)))
         counts = np.zeros((num, num), np.int64)
-        np.add.at(counts, (self.images.labels, self.run.winners), 1)
+        np.add.at(counts, (self.labels, self.run.winners), 1)
         return counts
 
     def _image(self, i: int, logits: NDArray[np.int64]) -> ImageRecord:
         return ImageRecord(
             index=int(i),
-            label=int(self.images.labels[i]),
+            label=int(self.labels[i]),
             winner=int(self.run.winners[i]),
             logits=logits[i].tolist(),
             # The model takes what a JSON file holds.
-            pixels=base64.b64encode(self.images.pixels[i].tobytes()),
+            pixels=base64.b64encode(self.pixels[i].tobytes()),
         )
 
     def _lost_cycles(self, layer: int) -> dict[str, float] | None:
@@ -219,7 +191,7 @@ class Evaluation:
 
     def summary(self) -> list[str]:
         """What a user wants to know first, a line each."""
-        run, n = self.run, len(self.images)
+        run, n = self.run, len(self.labels)
         lines = [
             f"{self.correct:,} of {n:,} images in their class: {self.correct / n:.2%}",
             f"{self.mismatched_outputs:,} of {run.outputs.size + n:,} outputs differ from those of "
@@ -241,9 +213,9 @@ class Evaluation:
     def table(self) -> Table:
         """Layers with their cycles, and what was done in them."""
         run, program = self.run, self.run.program
-        table = report.new_table("layers", "layer")
-        report.add_numbers(table, "MACs", "steps", "cycles", "use")
-        report.add_numbers(table, *(_LOST[a] for a in _LOST))
+        table = new_table("layers", "layer")
+        add_numbers(table, "MACs", "steps", "cycles", "use")
+        add_numbers(table, *(_LOST[a] for a in _LOST))
         spent = run.spent
         for i, layer in enumerate(program.layers):
             row = [layer.name, f"{layer.macs:,}", f"{layer.steps:,}"]
@@ -271,9 +243,9 @@ class Evaluation:
 
     def energy_table(self) -> Table:
         """Traffic and energy of each layer, for one image."""
-        table = report.new_table("traffic and energy of an image", "layer")
-        report.add_numbers(table, "weight\nwords", "bytes\nread", "bytes\nout", "gated")
-        report.add_numbers(table, *(name.replace(" ", "\n") for name in self.energy))
+        table = new_table("traffic and energy of an image", "layer")
+        add_numbers(table, "weight\nwords", "bytes\nread", "bytes\nout", "gated")
+        add_numbers(table, *(name.replace(" ", "\n") for name in self.energy))
         program, rows = self.run.program, []
         for i, layer in enumerate(program.layers):
             count = dict(zip(TRAFFIC, self.run.traffic[i].tolist(), strict=True))
@@ -298,65 +270,8 @@ def _traffic_row(row: list[float]) -> list[str]:
     return [*(f"{n:,.0f}" for n in counts), f"{gated / taps:.1%}", *energies]
 
 
-def evaluate(
-    network: Network,
-    cfg: AccelConfig,
-    images: Images,
-    *,
-    level: str,
-    jobs: int | None = None,
-    cluster: str | None = None,
-    max_cycles: int | None = None,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Compile, simulate, and compute what PyTorch's kernels make of the same images.
-
-    Raises :class:`AccelError` as those do, and when the network does not take Fashion-MNIST's
-    images.
-    """
-    program = _compile(network, cfg)
-    pixels = to_input(images.pixels).numpy()
-    run = simulate(
-        program,
-        pixels,
-        level=level,
-        jobs=jobs,
-        cluster=cluster,
-        max_cycles=max_cycles,
-        progress=progress,
-    )
-    expected = run_network(network, program.quantize(pixels))[-1].astype(np.int64)
-    return Evaluation(run, images, expected, network.name)
-
-
-def prepare(
-    network: Path | None, cfg: AccelConfig, count: int, folder: Path | None
-) -> tuple[Program, NDArray[np.float32]]:
-    """The program of the network in that file, or of the bundled one, and the first ``count`` test
-    images as float32 (count, 1, 28, 28).
-
-    Raises :class:`AccelError` as :func:`evaluate` and :func:`test_images` do.
-    """
-    quantized = bundled_network() if network is None else Network.load(network)
-    program = _compile(quantized, cfg)
-    return program, to_input(test_images(count, folder).pixels).numpy()
-
-
-def _compile(network: Network, cfg: AccelConfig) -> Program:
-    if network.input.shape != (1, 28, 28):
-        raise AccelError(
-            f"network '{network.name}' takes images of shape {network.input.shape}, but "
-            f"Fashion-MNIST's are (1, 28, 28): run it from Python with accel.simulate"
-        )
-    return compile(network, cfg)
-
-
 def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | None:
     return macs / (cycles * cfg.num_multipliers) if cycles else None
-
-
-def _class_name(i: int) -> str:
-    return data.CLASSES[i] if i < len(data.CLASSES) else f"output {i}"
 
 
 def _versions(level: str) -> dict[str, str]:

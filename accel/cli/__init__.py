@@ -1,0 +1,26 @@
+"""The command line: each command reads its options, has the work done, and prints what came out.
+
+What imports torch is imported by the command that needs it: the others start at once.
+"""
+
+from accel.cli.application import app
+
+# In the order of the help, since a command belongs to it by being defined.
+# isort: off
+from accel.cli import networks
+from accel.cli import runs
+from accel.cli import trace
+from accel.cli import verilog
+from accel.cli import explore
+from accel.cli import doctor
+# isort: on
+
+__all__ = ["app", "main"]
+
+COMMANDS = (networks, runs, trace, verilog, explore, doctor)
+"""The files of the commands."""
+
+
+def main() -> None:
+    """The console script ``accel``."""
+    app()

@@ -1,0 +1,85 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accel.console import set_quiet
+from accel.errors import AccelError
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder with Fashion-MNIST's four files. Without it: Debian's "
+        "dataset-fashion-mnist if installed, else a download.",
+    ),
+]
+
+
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but errors."),
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the figures there; - prints them, and nothing else."
+    ),
+]
+LevelOption = Annotated[
+    str,
+    typer.Option(
+        metavar="LEVEL",
+        autocompletion=lambda: ["fl", "cl", "rtl", "verilator"],
+        help="fl: functional; cl: cycle level; rtl: PyMTL3's simulator; verilator: compiled.",
+    ),
+]
+
+ConfigOption = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        metavar="NAME|FILE",
+        autocompletion=lambda: ["tiny", "base", "wide"],
+        help="tiny, base or wide, or a TOML file of fields.",
+    ),
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="J", help="Simulations side by side. Without it: one a core."),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Run on the workers of a Dask cluster, whose scheduler is there: tcp://HOST:PORT.",
+    ),
+]
+PnrOption = Annotated[
+    bool, typer.Option("--pnr", help="Place and route as well: clock frequency and paths.")
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Place and route N times, not once; the median."),
+]
+NetworkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--network", metavar="FILE", help="Of accel quantize. Without it: the bundled one."
+    ),
+]
+
+
+def num_seeds(pnr: bool, seeds: int | None) -> int:
+    """Runs of place and route that these two options ask for.
+
+    Raises :class:`AccelError` for seeds of none.
+    """
+    if seeds is not None and not pnr:
+        raise AccelError("--seeds is a number of runs of place and route: add --pnr")
+    return (seeds or 1) if pnr else 0

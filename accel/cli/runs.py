@@ -1,0 +1,232 @@
+"""``accel run``, ``accel report`` and ``accel demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accel import files
+from accel.cli.application import COMMAND, app, examples
+from accel.cli.options import (
+    ClusterOption,
+    ConfigOption,
+    DataFolder,
+    JobsOption,
+    JsonOption,
+    LevelOption,
+    NetworkOption,
+    QuietOption,
+)
+from accel.console import check_json, console, say, working, write_json
+from accel.errors import AccelError
+
+if TYPE_CHECKING:
+    from accel.network.graph import Network
+    from accel.reports.evaluation import Evaluation
+    from accel.reports.record import Record
+
+REPORT = "report.html"
+MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
+"""Images that a level runs in well under two minutes."""
+
+
+@app.command(
+    epilog=examples(
+        "accel run",
+        "accel run --level cl --config wide --images 20",
+        "accel run --network int8.safetensors --images all --json run.json",
+        "accel run --report out",
+        "accel run --quiet --images 100 --json - | python3 -m json.tool",
+        "accel run --images all --cluster tcp://10.0.0.5:8786",
+    )
+)
+def run(
+    ctx: typer.Context,
+    level: LevelOption = "verilator",
+    network: NetworkOption = None,
+    config: ConfigOption = "base",
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|all",
+            help="The first N test images. Without it: 1,000; 100 at level cl; 3 at level rtl.",
+        ),
+    ] = None,
+    data: DataFolder = None,
+    jobs: JobsOption = None,
+    cluster: ClusterOption = None,
+    json_file: JsonOption = None,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Write report.html there, a page of charts."),
+    ] = None,
+    max_cycles: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="End each simulation there, and say where it stood."),
+    ] = None,
+    vcd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.vcd",
+            help="If an output differs, write the waveforms around the first wrong byte there.",
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Classify test images on the accelerator, and compare every logit with PyTorch's.
+
+    Exit status 1 if any differs.
+    """
+    page = None if report_folder is None else report_folder / REPORT
+    check_json(json_file)
+    if page is not None:
+        files.check_writable(page)
+    if vcd is not None:
+        if level == "fl":
+            raise AccelError("--vcd needs a level with cycles: cl, rtl or verilator, not fl")
+        from accel.simulation.waveform import check_path
+
+        check_path(vcd)
+    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles, vcd, cluster)
+    _write_record(evaluation.record(ctx.meta[COMMAND]), json_file, page)
+    if page is not None:
+        say(f"report: {page}")
+    if evaluation.mismatched_outputs:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=examples("accel report run.json", "accel report out/demo.json --out page"))
+def report(
+    json_file: Annotated[
+        Path, typer.Argument(metavar="FILE.json", help="What accel run --json wrote.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")
+    ] = Path("out"),
+    quiet: QuietOption = False,
+) -> None:
+    """Write the page of a run: one HTML file that loads nothing."""
+    from accel.reports.record import load
+
+    page = out / REPORT
+    record = load(json_file)
+    files.check_writable(page)
+    _write_record(record, None, page)
+    say(f"report: {page}")
+
+
+def _write_record(record: Record, json_file: Path | None, page: Path | None) -> None:
+    write_json(json_file, record.model_dump(mode="json"))
+    if page is not None:
+        from accel.reports.html_report import page as html_page
+
+        files.write(page, html_page(record))
+
+
+@app.command(epilog=examples("accel demo", "accel demo --out pictures --jobs 1"))
+def demo(
+    ctx: typer.Context,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")
+    ] = Path("out"),
+    jobs: JobsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Classify the 1,000 bundled images on the accelerator in Verilator.
+
+    Leaves a picture, a report to open in a browser, and the figures as JSON.
+    """
+    from accel.reports.picture import draw
+
+    picture, figures, page = out / "demo.png", out / "demo.json", out / REPORT
+    for file in (picture, figures, page):
+        files.check_writable(file)
+    evaluation = _evaluate("verilator", None, "base", "1000", None, jobs, None)
+    files.write(picture, draw(evaluation))
+    _write_record(evaluation.record(ctx.meta[COMMAND]), figures, page)
+    say(f"picture: {picture}, figures: {figures}, report to open in a browser: {page}")
+    if evaluation.mismatched_outputs:
+        raise typer.Exit(1)
+
+
+def _evaluate(
+    level: str,
+    network: Path | None,
+    config: str,
+    images: str | None,
+    data: Path | None,
+    jobs: int | None,
+    max_cycles: int | None,
+    vcd: Path | None = None,
+    cluster: str | None = None,
+) -> Evaluation:
+    """Load what the options name, run it under a progress bar, and print what came out."""
+    from accel.fashion_mnist import data as fashion_mnist
+    from accel.fashion_mnist import evaluate
+    from accel.hardware.config import load_config
+    from accel.simulation.runner import check_level
+
+    check_level(level)
+    cfg = load_config(config)
+    quantized = evaluate.network_of(network)
+    found = fashion_mnist.test_images(_image_count(images, MANY_IMAGES[level]), data)
+    what = "building the simulation" if level == "verilator" else f"level {level}"
+    with working(what, "images", len(found)) as work:
+        evaluation = evaluate.evaluate(
+            quantized,
+            cfg,
+            found,
+            level=level,
+            jobs=jobs,
+            cluster=cluster,
+            max_cycles=max_cycles,
+            progress=lambda done: work.show(done, what=f"level {level}"),
+        )
+    console.print(evaluation.table())
+    console.print(evaluation.energy_table())
+    for line in evaluation.summary():
+        console.print(line, soft_wrap=True, highlight=False)
+    if evaluation.comparison.first_wrong is not None:
+        _say_where(evaluation, quantized, vcd)
+    return evaluation
+
+
+def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None) -> None:
+    """Prints the first difference, and writes the waveforms around it."""
+    from accel.fashion_mnist.training import to_input
+    from accel.simulation.difference import first_difference, write_waveform
+
+    image, run = evaluation.comparison.first_wrong, evaluation.run
+    assert image is not None
+    images = to_input(evaluation.pixels).numpy()
+    with working("looking for the first difference"):
+        found = first_difference(network, run.program, images, image, run.level)
+    if found is None:
+        level = "rtl" if run.level == "verilator" else run.level
+        say(
+            f"first difference: image {image}, but alone, at level {level}, it does not differ: "
+            f"look at the images before it"
+            + (", or at the translation to Verilog" if run.level == "verilator" else "")
+        )
+        return
+    say(str(found))
+    if vcd is None:
+        return
+    if found.cycle is None:
+        say(f"{vcd} is not written: the byte was never written, and so there is no cycle to show")
+        return
+    with working("writing the waveforms"):
+        start, stop = write_waveform(run.program, images, found, vcd)
+    say(f"waveforms of cycles {start:,} to {stop - 1:,} of the RTL: {vcd}")
+
+
+def _image_count(text: str | None, default: int) -> int | None:
+    if text is None:
+        return default
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise AccelError(f"--images must be a whole number or 'all', not '{text}'")
+    return int(text)

@@ -1,0 +1,100 @@
+"""``accel trace``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accel.cli.application import app, examples
+from accel.cli.options import ConfigOption, DataFolder, JsonOption, NetworkOption, QuietOption
+from accel.console import check_json, console, say, working, write_json
+
+
+@app.command(
+    epilog=examples(
+        "accel trace --layer conv2",
+        "accel trace --layer fc2 --cycles 0:60 --image 7",
+        "accel trace --layer 0 --cycles 100:160 --vcd conv1.vcd",
+    )
+)
+def trace(
+    layer: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|NUMBER",
+            help="The layer to look at, by name or else by number; the first is 0.",
+        ),
+    ],
+    cycles: Annotated[
+        str,
+        typer.Option(
+            metavar="A:B",
+            help="Cycles A to B-1, counted from the one in which the layer is taken up.",
+        ),
+    ] = "0:40",
+    level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            autocompletion=lambda: ["cl", "rtl"],
+            help="cl or rtl, which show the same. Without it: cl; rtl with --vcd.",
+        ),
+    ] = None,
+    network: NetworkOption = None,
+    config: ConfigOption = "base",
+    image: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The test image to run; the first is 0.")
+    ] = 0,
+    before: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Run so many test images before it, so that they overlap."
+        ),
+    ] = 0,
+    data: DataFolder = None,
+    vcd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.vcd",
+            help="Write the waveforms of these cycles there, and a set-up for GTKWave beside it.",
+        ),
+    ] = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Print what each unit holds, cycle by cycle, and who stalls whom."""
+    from accel.fashion_mnist.evaluate import prepare
+    from accel.hardware.config import load_config
+    from accel.reports import trace_text
+    from accel.simulation import trace as tracing
+    from accel.simulation.waveform import Waveform, check_path
+
+    window = tracing.parse_cycles(cycles)
+    level = level or ("cl" if vcd is None else "rtl")
+    tracing.check(level, waveform=vcd is not None)
+    if vcd is not None:
+        check_path(vcd)
+    check_json(json_file)
+    program, pixels = prepare(network, load_config(config), image + 1, data)
+    images = tracing.images_before(pixels, image, before)
+    waveform = Waveform() if vcd is not None else None
+    with working(f"level {level}", "cycles") as work:
+        traced = tracing.trace_layer(
+            *(program, images, layer, window),
+            level=level,
+            waveform=waveform,
+            progress=lambda done, total: work.show(done, total=total),
+        )
+    name, place = program.layers[traced.place.layer].name, traced.place
+    say(
+        f"layer {name} of image {image} at level {level}, configuration {config}: "
+        f"{place.cycles:,} cycles from cycle {place.start:,} of the simulation on"
+    )
+    for line in trace_text.text(traced):
+        console.print(line, soft_wrap=True, highlight=False)
+    if waveform is not None and vcd is not None:
+        setup = waveform.save(vcd)
+        say(f"waveforms written to {vcd}: gtkwave {vcd} {setup}")
+    write_json(json_file, {"image": image} | trace_text.record(traced))

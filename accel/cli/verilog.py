@@ -1,0 +1,127 @@
+"""``accel translate`` and ``accel synth``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accel import files
+from accel.cli.application import app, examples
+from accel.cli.options import (
+    ConfigOption,
+    DataFolder,
+    JsonOption,
+    PnrOption,
+    QuietOption,
+    SeedsOption,
+    num_seeds,
+)
+from accel.console import check_json, console, say, working, write_json
+from accel.errors import AccelError
+
+
+@app.command(
+    epilog=examples(
+        "accel translate --config tiny --out rtl",
+        "accel translate --network int8.safetensors --images 4 --out handoff",
+    )
+)
+def translate(
+    config: ConfigOption = "base",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")
+    ] = Path("out"),
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of accel quantize. With it: a folder that stands alone, with AXI ports, driver, "
+            "testbench, images and logits.",
+        ),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Images for the testbench, with --network; else 2."),
+    ] = None,
+    data: DataFolder = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the accelerator as one Verilog file, or with a network as a whole folder."""
+    from accel.hardware.config import load_config
+    from accel.verilog.translation import module_name
+    from accel.verilog.translation import translate as to_verilog
+
+    cfg = load_config(config)
+    if network is not None:
+        from accel.network.graph import Network
+        from accel.verilog import handoff
+
+        quantized = Network.load(network)
+        found, source = handoff.images_for(quantized, images or 2, data)
+        with working("translating"):
+            handoff.write(cfg, quantized, found, source, out)
+        say(f"accelerator with {quantized.name} written to {out}")
+        return
+    if images is not None or data is not None:
+        raise AccelError(
+            "--images and --data are for the testbench, which belongs to a network: give --network "
+            "as well, or leave them out"
+        )
+    file = out / f"{module_name(cfg)}.v"
+    files.check_writable(file)
+    with working("translating"):
+        verilog = to_verilog(cfg)
+    files.write(file, verilog)
+    say(f"module {module_name(cfg)} written to {file}")
+
+
+@app.command(
+    epilog=examples(
+        "accel synth --config tiny --target ice40",
+        "accel synth --target ecp5 --pnr --seeds 3 --json synth.json",
+    )
+)
+def synth(
+    config: ConfigOption = "base",
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=lambda: ["ecp5", "ecp5-25k", "ice40", "generic"],
+            help="ecp5: Lattice ECP5-85k; ecp5-25k: a smaller one; ice40: Lattice iCE40 HX8K; "
+            "generic: no device; or a "
+            "Liberty file of standard cells.",
+        ),
+    ] = "ecp5",
+    pnr: PnrOption = False,
+    seeds: SeedsOption = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Synthesize the accelerator: what each unit takes, and how fast it is."""
+    from accel.hardware.config import load_config
+    from accel.verilog.synthesis import find_target, synthesize
+    from accel.verilog.translation import module_name, translate
+
+    runs = num_seeds(pnr, seeds)
+    cfg = load_config(config)
+    found = find_target(target)
+    check_json(json_file)
+    with working("translating", "stages") as work:
+
+        def show(done: int, total: int, what: str) -> None:
+            work.show(done, total=total, what=what)
+
+        synthesis = synthesize(
+            translate(cfg),
+            module_name(cfg),
+            found,
+            num_seeds=runs,
+            progress=show,
+        )
+    console.print(synthesis.table())
+    for line in synthesis.summary():
+        say(line)
+    write_json(json_file, synthesis.record())

@@ -1,0 +1,64 @@
+"""Test images of Fashion-MNIST on an accelerator, each output held to PyTorch's kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.compiler.compile import compile
+from accel.compiler.program import Program
+from accel.errors import AccelError
+from accel.fashion_mnist import data
+from accel.fashion_mnist.data import Images
+from accel.fashion_mnist.training import to_input
+from accel.hardware.config import AccelConfig
+from accel.network.graph import Network
+from accel.reports.evaluation import Evaluation
+from accel.simulation.comparison import compare
+
+
+def evaluate(
+    network: Network, cfg: AccelConfig, images: Images, *, level: str, **options: Any
+) -> Evaluation:
+    """Compile, simulate, and compare. options: those of
+    :func:`accel.simulation.comparison.compare`.
+
+    Raises :class:`AccelError` as those do, and when the network does not take Fashion-MNIST's
+    images.
+    """
+    program = _compile(network, cfg)
+    found = compare(network, program, to_input(images.pixels).numpy(), level=level, **options)
+    return Evaluation(found, images.pixels, images.labels, data.CLASSES, network.name)
+
+
+def prepare(
+    network: Path | None, cfg: AccelConfig, count: int, folder: Path | None
+) -> tuple[Program, NDArray[np.float32]]:
+    """The program of the network in that file, or of the bundled one, and the first ``count`` test
+    images as float32 (count, 1, 28, 28).
+
+    Raises :class:`AccelError` as :func:`evaluate` and :func:`accel.fashion_mnist.data.test_images`
+    do.
+    """
+    program = _compile(network_of(network), cfg)
+    return program, to_input(data.test_images(count, folder).pixels).numpy()
+
+
+def network_of(file: Path | None) -> Network:
+    """The network in that file, or the bundled one.
+
+    Raises :class:`AccelError` if there is none in it.
+    """
+    return data.bundled_network() if file is None else Network.load(file)
+
+
+def _compile(network: Network, cfg: AccelConfig) -> Program:
+    if network.input.shape != (1, 28, 28):
+        raise AccelError(
+            f"network '{network.name}' takes images of shape {network.input.shape}, but "
+            f"Fashion-MNIST's are (1, 28, 28): run it from Python with accel.simulate"
+        )
+    return compile(network, cfg)

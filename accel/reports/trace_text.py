@@ -1,0 +1,155 @@
+"""A trace for a terminal, a line a cycle, and for ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from accel.compiler.program import Program
+from accel.hardware.status import STREAMS, Activity
+from accel.simulation.trace import State, Traced, issue_text, waveform_names, who_stalls
+
+
+def text(traced: Traced) -> list[Text]:
+    """What a terminal shows: what the marks mean, a heading, and a line for each cycle."""
+    program = traced.program
+    return [
+        *(Text(line, "dim") for line in LEGEND),
+        *heading(program),
+        *lines(program, traced.states, traced.first),
+    ]
+
+
+class Column(NamedTuple):
+    """Of the printed trace: two lines of heading, and its width in characters."""
+
+    heading: tuple[str, str]
+    width: int
+
+
+def columns(program: Program) -> list[Column]:
+    """The columns of a trace, but for the last, which has no width."""
+    name = max(8, *(len(layer.name) for layer in program.layers))
+    # A beat's bytes, two digits each
+    out = 2 * program.cfg.num_lanes
+    return [
+        Column(("", "cycle"), 7),
+        Column(("issue", "layer"), name),
+        Column(("", "does"), 16),
+        Column(("fetch", "acrd s"), 6),
+        Column(("PE array", "oprc acc"), 4 + 1 + 1 + 9),
+        Column(("pooling", " pooled"), 1 + 1 + 9),
+        Column(("requantizer", "nh p 12345678910 out"), 2 + 1 + 1 + 1 + 10 + 1 + 1 + max(out, 5)),
+        Column(("write", "q layer"), 2 + name),
+        Column(("in", "pi"), 3),
+        Column(("result", ""), 16),
+    ]
+
+
+def heading(program: Program) -> list[Text]:
+    """The two lines above a trace."""
+    return [
+        Text("  ".join([f"{c.heading[i]:{c.width}}" for c in columns(program)]).rstrip(), "bold")
+        for i in (0, 1)
+    ]
+
+
+LEGEND = (
+    "# a register holds something   > a transfer   ! stalled: offered, not taken   . nothing",
+    "fetch: address, command, read, data, step stream; PE array: operands, products, row sums,",
+    "column sums, acc stream and its column 0; requantizer: next and held vector, parameters,",
+    "stages, out stream and its bytes; write: beats queued, and of which layer; in: program, image",
+)
+
+
+def lines(program: Program, states: list[State], first: int) -> Iterator[Text]:
+    """A line for each state, in colour; ``first``: the number of the first one's cycle.
+
+    All are equally wide up to the last column, which says who stalls whom.
+    """
+    widths = [column.width for column in columns(program)]
+    for cycle, state in enumerate(states, first):
+        line = Text()
+        for cell, width in zip(_cells(program, state, cycle), widths, strict=True):
+            line.append_text(cell)
+            line.append(" " * (width - len(cell) + 2))
+        line.append(who_stalls(program, state), "red")
+        line.rstrip()
+        yield line
+
+
+def record(traced: Traced) -> dict[str, Any]:
+    """For ``--json``: where the layer lies, and what each of the cycles shows."""
+    return {
+        "layer": traced.program.layers[traced.place.layer].name,
+        "level": traced.level,
+        "layer_cycles": traced.place.cycles,
+        "layer_start": traced.place.start,
+        "cycles": _cycles(traced.program, traced.states, traced.first),
+    }
+
+
+def _cycles(program: Program, states: list[State], first: int) -> list[dict[str, Any]]:
+    """The fields of each state, and in words what the issue stage does and who
+    stalls whom; ``first``: the number of the first one's cycle."""
+    records = []
+    for cycle, state in enumerate(states, first):
+        streams = {
+            name: {"val": val, "rdy": rdy}
+            for name, (val, rdy) in zip(STREAMS, state.streams, strict=True)
+        }
+        fields = state._asdict() | waveform_names(program, state) | {"streams": streams}
+        idle = fields.pop("activity") == Activity.IDLE
+        fields["written_layer"] = "-" if idle else program.layers[state.written_layer].name
+        # Too large for the numbers of many readers of JSON.
+        fields["result"] = None if state.result is None else f"{state.result:016x}"
+        records.append({"cycle": cycle} | fields)
+    return records
+
+
+def _cells(program: Program, state: State, cycle: int) -> list[Text]:
+    stream = {name: _stream(*pair) for name, pair in zip(STREAMS, state.streams, strict=True)}
+    idle = state.activity == Activity.IDLE
+    works = {Activity.STEP: "green", Activity.HANDOVER: "cyan", Activity.IDLE: "dim"}
+    out = "" if state.out is None else bytes(state.out).hex()
+    return [
+        Text(f"{cycle:7d}"),
+        Text("-" if idle else program.layers[state.layer].name),
+        Text(issue_text(state), works.get(state.activity, "yellow")),
+        _join(_marks(state.fetch), " ", stream["step"]),
+        _join(_marks(state.array), stream["acc"], _number(state.acc)),
+        _join(stream["pooled"], _number(state.pooled)),
+        _join(
+            _marks((state.next_vector, state.held_vector)),
+            *(" ", stream["param"], " "),
+            _marks(state.requantizer),
+            stream["out"],
+            f" {out}",
+        ),
+        _join(f"{state.queued} ", "-" if idle else program.layers[state.written_layer].name),
+        _join(
+            *(_stream("prog" in state.taken, True), _stream("image" in state.taken, True)),
+            "F" if state.image_full else ".",
+        ),
+        Text("." if state.result is None else f"{state.result:016x}"),
+    ]
+
+
+def _join(*parts: str | Text) -> Text:
+    return Text.assemble(*parts)
+
+
+def _marks(held: tuple[bool, ...]) -> Text:
+    return Text.assemble(*(("#", "cyan") if here else (".", "dim") for here in held))
+
+
+def _stream(val: bool, rdy: bool) -> Text:
+    if not val:
+        return Text(".", "dim")
+    return Text(">", "green") if rdy else Text("!", "bold red")
+
+
+def _number(value: int | None) -> Text:
+    return Text(f"{'' if value is None else value:>10}")

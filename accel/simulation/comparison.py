@@ -1,0 +1,64 @@
+"""A run beside what it should have been: every output held to PyTorch's quantized kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel.compiler.program import Program
+from accel.network.graph import Network
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import Progress, Run, simulate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run, and what it should have been."""
+
+    run: Run
+    expected: NDArray[np.int64]
+    """The outputs of PyTorch's kernels: (N, *output shape)."""
+
+    @property
+    def mismatched_outputs(self) -> int:
+        """Outputs that differ, and winning classes that are not the first largest output's."""
+        return self.run.mismatches(self.expected)
+
+    @property
+    def first_wrong(self) -> int | None:
+        """The first image of which anything differs."""
+        different = (self.run.outputs != self.expected).reshape(len(self.expected), -1).any(axis=1)
+        images = np.flatnonzero(different | self.run.wrong_winners(self.expected))
+        return int(images[0]) if images.size else None
+
+
+def compare(
+    network: Network,
+    program: Program,
+    images: NDArray[Any],
+    *,
+    level: str,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    max_cycles: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Simulate, and compute what PyTorch's kernels make of the same images.
+
+    program: of ``network``. All but the network is as :func:`accel.simulation.runner.simulate` has
+    it, and so is what is raised.
+    """
+    run = simulate(
+        program,
+        images,
+        level=level,
+        jobs=jobs,
+        cluster=cluster,
+        max_cycles=max_cycles,
+        progress=progress,
+    )
+    expected = run_network(network, program.quantize(images))[-1].astype(np.int64)
+    return Comparison(run, expected)
