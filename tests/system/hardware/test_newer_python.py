@@ -4,15 +4,14 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from pymtl3 import Bits8, Component, DefaultPassGroup, InPort, OutPort, bitstruct
 
 from accel.hardware import newer_python
+from tests import ROOT
 from tests.tools import pythons
 
-ROOT = Path(__file__).parents[3]
 SOURCE = """\
 def f(x):
     if x[3] > -2.5 and x[-1] != "no":
