@@ -1,15 +1,15 @@
-# make demo and make test set themselves up: they need python3 (3.11 to 3.13), make, g++ and perl.
+# make demo and make test set themselves up: they need python3 (3.11 to 3.14), make, g++ and perl.
 
 BIN := .venv/bin
 STAMP := .venv/stamp-$(shell cat requirements.txt pyproject.toml | cksum | cut -d ' ' -f 1)
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer.py)
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all fuzz mutate coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz exhaustive stress mutate coverage lint bench synth formal docs wheel clean
+.PHONY: help demo test test-all fuzz exhaustive stress mutate coverage lint bench synth formal docs wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -24,6 +24,7 @@ help:
 	@echo "make formal    prove properties of the units, and write the table of docs/verification.md"
 	@echo "make docs      build the documentation, and run its tutorial: build/site/index.html"
 	@echo "make wheel     build the wheel, and run it from an empty environment elsewhere"
+	@echo "make pythons   Verilog and the simulator's order under every Python that is installed"
 	@echo "make clean     remove what the targets wrote, .venv included"
 
 demo: $(STAMP)
@@ -112,16 +113,39 @@ wheel: $(STAMP)
 	venv/bin/accel run --level verilator --images 5; \
 	venv/bin/accel doctor
 
+# Only what translating takes is installed, so that it takes a minute for each Python.
+pythons:
+	rm -rf build/pythons
+	@set -e; first=; last=; \
+	for python in python3.11 python3.12 python3.13 python3.14; do \
+	  $$python -c '$(SUPPORTED)' 2>/dev/null || continue; \
+	  echo "== the presets under $$python"; \
+	  environment=build/pythons/$$python.venv; \
+	  $$python -m venv $$environment; \
+	  $$environment/bin/python -m pip install -q --disable-pip-version-check \
+	    -c requirements.txt pymtl3 numpy; \
+	  $$environment/bin/python -m tests.tools.pythons build/pythons/$$python; \
+	  if [ -n "$$first" ]; then \
+	    diff -rq build/pythons/$$first build/pythons/$$python; \
+	    echo "   the same as under $$first"; \
+	  fi; \
+	  first=$${first:-$$python}; last=$$python; \
+	done; \
+	if [ "$$first" = "$$last" ]; then \
+	  echo "error: there is nothing to compare: of python3.11, python3.12, python3.13 and" \
+	    "python3.14 two must be installed" >&2; exit 2; \
+	fi
+
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):
 	@set -e; \
-	for python in python3 python3.13 python3.12 python3.11; do \
+	for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	  if $$python -c '$(SUPPORTED)' 2>/dev/null; then break; fi; python=; \
 	done; \
 	if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
 	  if [ -z "$$python" ]; then \
-	    echo "error: no Python from 3.11 to 3.13 found: install one that runs as python3," \
-	      "python3.13, python3.12 or python3.11" >&2; exit 2; \
+	    echo "error: no Python from 3.11 to 3.14 found: install one that runs as python3," \
+	      "python3.14, python3.13, python3.12 or python3.11" >&2; exit 2; \
 	  fi; \
 	  echo "== creating .venv with $$python"; \
 	  rm -rf .venv; \

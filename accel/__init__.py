@@ -8,6 +8,8 @@ run = accel.simulate(program, images, level="verilator")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from accel.hardware.newer_python import mend_pymtl3
+
 if TYPE_CHECKING:
     from accel.compiler.compile import compile
     from accel.errors import AccelError
@@ -41,6 +43,8 @@ _MODULES = {
     "simulate": "simulation.runner",
     "translate": "verilog.translation",
 }
+
+mend_pymtl3()
 
 
 def __getattr__(name: str) -> Any:

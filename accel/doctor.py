@@ -84,8 +84,8 @@ def missing(findings: list[Finding]) -> list[Finding]:
 
 def _python() -> Finding:
     version = platform.python_version()
-    ok = (3, 11) <= sys.version_info < (3, 14)
-    command = "install Python 3.11, 3.12 or 3.13"
+    ok = (3, 11) <= sys.version_info < (3, 15)
+    command = "install Python 3.11, 3.12, 3.13 or 3.14"
     return Finding("python", version if ok else None, True, "everything", command)
 
 

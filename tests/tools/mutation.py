@@ -318,6 +318,7 @@ def run(work: Sequence[tuple[Area, Mutant]], jobs: int) -> Iterator[tuple[Mutant
         importlib.import_module(name)
     project = ("accel", "cl_models", "fl_models", "rtl_models")
     assert not [name for name in sys.modules if name.partition(".")[0] in project]
+    # Named, since from Python 3.14 on a process is not forked unless one says so, and imports anew.
     fork = multiprocessing.get_context("fork")
     queue = deque((area, mutant, area.stages_of(mutant)) for area, mutant in work)
     running: dict[Any, Any] = {}
