@@ -2,7 +2,8 @@
 
 alkaid wires the weights in: each becomes shifts and adders, and a pixel's outputs are computed in
 every cycle. Its Verilog is simulated, compared, and synthesized by the same tools as ours. This
-prints, and writes no document. conv1 takes minutes, conv2 half an hour, most of it place and route.
+prints, and writes no document. conv1 takes minutes; conv2, whose place and route takes far longer
+than an hour, is for ``--no-pnr``.
 """
 
 from __future__ import annotations
@@ -67,20 +68,22 @@ endmodule
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alkaid", description=__doc__)
     parser.add_argument("layer", choices=LAYERS)
+    parser.add_argument("--no-pnr", action="store_true", help="without place and route, so no MHz")
+    arguments = parser.parse_args()
     try:
-        print(measure(parser.parse_args().layer))
+        print(measure(arguments.layer, num_seeds=int(not arguments.no_pnr)))
     except AccelError as e:
         sys.exit(f"error: {e}")
 
 
-def measure(name: str) -> Table:
+def measure(name: str, num_seeds: int) -> Table:
     """Raises :class:`AccelError` if a tool fails, or a sum is not what it should be."""
     layer = next(layer for layer in common.network().layers if layer.name == name)
     weight = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
     verilog = make(weight)
     check(verilog, weight)
     found = synthesize(
-        verilog, "layer", find_target("ecp5"), num_seeds=1, by_unit=False,
+        verilog, "layer", find_target("ecp5"), num_seeds=num_seeds, by_unit=False,
         progress=lambda done, total, what: print(f"{what} ({done} of {total})", flush=True),
     )  # fmt: skip
     base = json.loads(synthesis.DATA.read_text())["base ecp5"]

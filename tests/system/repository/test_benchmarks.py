@@ -69,7 +69,8 @@ def test_failed_installation_is_one_sentence(monkeypatch, tmp_path) -> None:
 def test_best_of_three_and_of_six() -> None:
     part = {
         "images": 10, "multipliers": 2, "layers": ["a", "b"], "macs": [100, 25],
-        "kinds": ["conv2d", "linear"], "steps": [50, 13], "cycles": [51.0, 14.0], "quoted": [["other", 2, 1250, 125]],
+        "kinds": ["conv2d", "linear"], "steps": [50, 13], "cycles": [51.0, 14.0],
+        "quoted": [["other", 2, 1250, 125]],
         "scalesim": {
             "os 9x8": [70, 90], "ws 9x8": [60, 300], "is 9x8": [80, 100],
             "os 8x9": [90, 80], "ws 8x9": [61, 300], "is 8x9": [81, 100],
