@@ -399,7 +399,7 @@ def test_page(timed: Record, show: Callable[..., Opened], width: int) -> None:
     text = opened.page.inner_text("body")
     for words in ("test images through the accelerator at level cl", "accel run --level cl",
                   "0\nof 77 outputs differ", "num_cols", "PyTorch",
-                  "energy of an image by an unvalidated model", "with another chip"):  # fmt: skip
+                  "(MACs), by an unvalidated model", "with another chip"):  # fmt: skip
         assert words in text
     images = opened.page.evaluate("[...document.images].map(i => i.naturalWidth)")
     assert images == [28] * (len(timed.wrong) + len(timed.least_certain))
