@@ -16,8 +16,10 @@ from typing import Any
 from packaging.requirements import Requirement
 from rich.table import Table
 
+from accel.errors import AccelError
 from accel.fashion_mnist import data
 from accel.reports import tables as report
+from accel.simulation.toolchain import find_verilator
 from accel.simulation.verilated import cache_folder
 
 DISTRIBUTION = "accel-cnn"
@@ -165,7 +167,12 @@ def _package(requirement: Requirement, needed: bool, purpose: str) -> Finding:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
         program = _INSTEAD.get(requirement.name)
-        if program is not None and (other := _version(program)) is not None:
+        if program == "verilator":
+            try:
+                return Finding(program, find_verilator().version, needed, purpose, command)
+            except AccelError as e:
+                command += f"  # {e}" if shutil.which(program) else ""
+        elif program is not None and (other := _version(program)) is not None:
             return Finding(program, other, needed, purpose, command)
     if version is not None and not requirement.specifier.contains(version, prereleases=True):
         command += f"  # there is {version}, which does not do"

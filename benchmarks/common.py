@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import os
 import platform
+import shutil
 import statistics
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
+from accel import files
 from accel.errors import AccelError
 from accel.fashion_mnist import data, evaluate
 from accel.fashion_mnist.data import Images
@@ -73,6 +76,37 @@ def check(mismatches: int, what: str) -> None:
             f"{what}: {mismatches:,} outputs differ from those of PyTorch's kernels, so that "
             f"cycles and seconds mean nothing: run 'make test' to see what is wrong"
         )
+
+
+def install(what: str, environment: Path, requirements: Path) -> Path:
+    """An environment of its own with these very packages; returns its Python.
+
+    Raises :class:`AccelError` if that fails.
+    """
+    python, stamp = environment / "bin" / "python", environment / requirements.name
+    if stamp.exists() and stamp.read_bytes() == requirements.read_bytes():
+        return python
+    shutil.rmtree(environment, ignore_errors=True)
+    pip = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "-r")
+    for command in (
+        [sys.executable, "-m", "venv", str(environment)],
+        [str(python), *pip, str(requirements)],
+    ):
+        call(command, f"cannot install {what} into {environment}")
+    files.write(stamp, requirements.read_bytes())
+    return python
+
+
+def call(command: list[str], problem: str, **options: Any) -> str:
+    """What a program prints. Raises :class:`AccelError` with the problem if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    except OSError as e:
+        raise AccelError(f"{problem}: {e.strerror}") from e
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise AccelError(f"{problem}: {lines[-1] if lines else 'it said nothing'}")
+    return done.stdout
 
 
 def each(what: str, items: Sequence[T]) -> Iterator[T]:

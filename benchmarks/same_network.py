@@ -35,6 +35,7 @@ def measure() -> dict[str, Any]:
         "images": NUM_IMAGES,
         "multipliers": base.num_multipliers,
         "layers": [layer.name for layer in layers],
+        "kinds": [layer.kind for layer in network().layers],
         "macs": [layer.macs for layer in layers],
         "steps": [layer.steps for layer in layers],
         "cycles": [float(cycles) for cycles in ours.spent.sum(axis=1)],
@@ -58,6 +59,12 @@ def _rows(part: dict[str, Any]) -> dict[str, list[float]]:
     return rows
 
 
+def _convolutions(part: dict[str, Any], design: str) -> float:
+    """Cycles of the convolutions alone."""
+    kinds = zip(part["kinds"], _rows(part)[design], strict=True)
+    return sum(cycles for kind, cycles in kinds if kind == "conv2d")
+
+
 def _use(part: dict[str, Any], cycles: float) -> float:
     return sum(part["macs"]) / (cycles * part["multipliers"])
 
@@ -77,6 +84,8 @@ def fill(part: dict[str, Any]) -> dict[str, Table | str]:
         "same_network_quoted": Table(("", "multipliers", "cycles", "use"), quoted),
         "same_network_images": f"{part['images']:,}",
         "same_network_times": f"{sum(designs[BEST]) / sum(designs[OURS]):.1f}",
+        "same_network_linear": f"{1 - _convolutions(part, BEST) / sum(designs[BEST]):.0%}",
+        "same_network_conv_times": f"{_convolutions(part, BEST) / _convolutions(part, OURS):.1f}",
     }
 
 

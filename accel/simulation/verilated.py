@@ -180,7 +180,7 @@ def compile_driver(
         lines = (done.stdout + done.stderr).splitlines()
         errors = [line for line in lines if "rror" in line]
         raise AccelError(
-            f"Verilator {toolchain.version} could not build the simulation of {cfg}: "
+            f"{toolchain.version} could not build the simulation of {cfg}: "
             f"{(errors or lines or ['it said nothing'])[0].strip()}"
         )
 

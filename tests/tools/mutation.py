@@ -172,9 +172,16 @@ class Area:
     levels: tuple[str | None, ...]
     seconds: int
 
+    def sources(self) -> dict[str, str]:
+        return {file: (ROOT / file).read_text() for file in self.files}
+
     def sample(self) -> list[Mutant]:
-        sources = {file: (ROOT / file).read_text() for file in self.files}
-        return sample(sources, self.find, self.count, LEAST_A_FILE)
+        return sample(self.sources(), self.find, self.count, LEAST_A_FILE)
+
+    def drawn(self) -> str:
+        """How many of how many are in the sample."""
+        number = sum(len(self.find(file, source)) for file, source in self.sources().items())
+        return f"{self.count} of the {number:,} that there are were drawn"
 
     def stages_of(self, mutant: Mutant) -> tuple[Stage, ...]:
         return self.stages.get(mutant.file, self.otherwise)
@@ -421,6 +428,7 @@ def _chapter(
         f"## {area.title}",
         "",
         *area.intro,
+        f"{area.drawn()}.",
         f"{total['killed']} of {living} mutants were killed, {share:.1f}%.",
         f"{total['stillborn']} more are {area.stillborn}.",
         "",
@@ -442,13 +450,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.mutation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants side by side")
     parser.add_argument("--only", default="", help="a pattern that the mutants' names match")
-    parser.add_argument("--list", action="store_true", help="only print the mutants' names")
+    parser.add_argument("--list", action="store_true", help="only print names and numbers")
     arguments = parser.parse_args()
     chosen = {area.title: area.sample() for area in AREAS}
     todo = [(area, m) for area in AREAS for m in [*area.controls(), *chosen[area.title]]]
     picked = [(area, m) for area, m in todo if re.search(arguments.only, m.name)]
     if arguments.list:
         print("\n".join(mutant.name for _, mutant in picked))
+        print("\n".join(f"{area.title}: {area.drawn()}" for area in AREAS))
         return
     RECORD.parent.mkdir(exist_ok=True)
     known = read_record()

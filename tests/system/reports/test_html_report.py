@@ -397,7 +397,8 @@ def test_page(timed: Record, show: Callable[..., Opened], width: int) -> None:
     assert all(chart["width"] > 0.35 * width for chart in drawn.values())
     text = opened.page.inner_text("body")
     for words in ("test images through the accelerator at level cl", "accel run --level cl",
-                  "0\nof 77 outputs differ", "num_cols", "PyTorch"):  # fmt: skip
+                  "0\nof 77 outputs differ", "num_cols", "PyTorch",
+                  "(MACs), by an unvalidated model", "with another chip"):  # fmt: skip
         assert words in text
     images = opened.page.evaluate("[...document.images].map(i => i.naturalWidth)")
     assert images == [28] * (len(timed.wrong) + len(timed.least_certain))

@@ -14,7 +14,7 @@ from accel.hardware.config import AccelConfig
 from accel.simulation import verilated
 from accel.simulation.runner import simulate
 from benchmarks import __main__ as document
-from benchmarks import cluster, columns, drivers, same_network, scalesim
+from benchmarks import alkaid, cluster, columns, drivers, same_network, scalesim
 from benchmarks.common import Spread, Table, check
 from tests.networks import Conv, Linear, random_images, random_network
 
@@ -69,7 +69,8 @@ def test_failed_installation_is_one_sentence(monkeypatch, tmp_path) -> None:
 def test_best_of_three_and_of_six() -> None:
     part = {
         "images": 10, "multipliers": 2, "layers": ["a", "b"], "macs": [100, 25],
-        "steps": [50, 13], "cycles": [51.0, 14.0], "quoted": [["other", 2, 1250, 125]],
+        "kinds": ["conv2d", "linear"], "steps": [50, 13], "cycles": [51.0, 14.0],
+        "quoted": [["other", 2, 1250, 125]],
         "scalesim": {
             "os 9x8": [70, 90], "ws 9x8": [60, 300], "is 9x8": [80, 100],
             "os 8x9": [90, 80], "ws 8x9": [61, 300], "is 8x9": [81, 100],
@@ -84,6 +85,8 @@ def test_best_of_three_and_of_six() -> None:
     assert rows["SCALE-Sim, best of all six"] == [60, 80, 140, "44.6%"]
     assert places["same_network_quoted"].rows == [["other", 2, 1250, "5.0%"]]
     assert places["same_network_times"] == "2.3"
+    assert places["same_network_conv_times"] == "1.2"
+    assert places["same_network_linear"] == "60%"
     bars = same_network.draw(part).axes[0]
     assert [text.get_text() for text in bars.texts][-1] == " 1,250 (5%)"
 
@@ -166,3 +169,10 @@ def test_bare_loop_ends_as_the_driver_does(monkeypatch, tmp_path) -> None:
     assert list(verilated.run(*arguments, run.cycles)) == [run.chunks[0].results[-1, -1]]
     with pytest.raises(AccelError, match="no result comes in the last cycle"):
         verilated.run(*arguments, run.cycles + 1)
+
+
+def test_sums_of_alkaid_are_unpacked() -> None:
+    """Signed numbers, the first of them in the lowest bits."""
+    assert alkaid.unpack("fe01ff", 3, 8) == [-1, 1, -2]
+    assert alkaid.unpack("7f", 1, 8) == [127]
+    assert alkaid.unpack("0", 2, 5) == [0, 0]

@@ -52,3 +52,14 @@ def test_unknown_unit():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown unit 'nonsense': expected some of queue of two, ")
+
+
+def test_documents_say_what_is_bounded():
+    bounded = [proof for proof in PROOFS if proof.bounded]
+    depths = sorted({proof.depth for proof in bounded})
+    readme = (ROOT / "README.md").read_text()
+    assert f"| {len(PROOFS)} properties of units (`make formal`)" in readme
+    forever = f"| {len(PROOFS) - len(bounded)} proven without limit in time, "
+    assert f"{forever}{len(bounded)} of progress for {depths[0]} to {depths[-1]} cycles" in readme
+    for proof in bounded:
+        assert proof.unit.startswith("progress of ")

