@@ -86,9 +86,7 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         not lo <= d.lo <= d.hi <= hi,
         f"outputs from {d.lo} to {d.hi} are not within their type, from {lo} to {hi}",
     )
-    banks = [loop.stride % TAPS for loop in (*d.read_loops, *d.write_loops, *d.pixel_offsets)]
-    banks += [d.read_bank, d.write_bank]
-    yield max(banks) >= TAPS, "a bank must be from 0 to 8"
+    yield max(d.read_bank, d.write_bank) >= TAPS, "a bank must be from 0 to 8"
     for what, attribute in (("row", "dy"), ("column", "dx")):
         reach = sum((loop.count - 1) * getattr(loop, attribute) for loop in d.read_loops)
         reach += sum(getattr(offset, attribute) for offset in d.pixel_offsets)
