@@ -14,6 +14,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
 from accel.hardware.packets import ProgramMemory
+from accel.hardware.status import TRAFFIC
 from accel.hardware.walk import (
     Reads,
     groups_read_alike,
@@ -123,11 +124,8 @@ class AcceleratorCore:
             operands = self._operands(d, memory, taps)
             self._count(i, operands, taps, len(part))
             sums.append(self._accumulate(d, operands, part))
-        self.program.traffic[i][3] += (
-            len(memory)
-            * int(write_pixels(d)[1].sum())
-            * sum(output_channels(d, self.cfg.num_lanes))
-        )
+        pixels, channels = write_pixels(d)[1].sum(), sum(output_channels(d, self.cfg.num_lanes))
+        self._add(i, result_bytes=len(memory) * int(pixels) * channels)
         return np.concatenate(sums, axis=2)
 
     def _operands(
@@ -145,11 +143,18 @@ class AcceleratorCore:
         """Traffic of layer ``i`` for ``groups`` groups of output channels that read the same."""
         d, n = self.program.layers[i], len(operands)
         loads = operands.shape[1] if d.reload else steps_per_sum(d)
-        counters = self.program.traffic[i]
-        counters[0] += n * groups * loads
-        counters[1] += n * groups * int(taps.inside.sum())
-        if self.cfg.zero_gating:
-            counters[2] += groups * (operands.size - int(np.count_nonzero(operands)))
+        gated = operands.size - int(np.count_nonzero(operands)) if self.cfg.zero_gating else 0
+        self._add(
+            i,
+            weight_words=n * groups * loads,
+            activation_bytes=n * groups * int(taps.inside.sum()),
+            gated_taps=groups * gated,
+        )
+
+    def _add(self, i: int, **counted: int) -> None:
+        """To the counters of layer ``i``."""
+        for name, count in counted.items():
+            self.program.traffic[i][TRAFFIC.index(name)] += count
 
     def _accumulate(
         self, d: LayerDescriptor, x: NDArray[np.float64], groups: NDArray[np.int64]

@@ -70,7 +70,7 @@ PROOFS = (
         what="while a program runs: stream rule; a message a word read, in order, in 2 cycles",
         make=ParamSequencerRTL,
         properties={"top": "param_sequencer.sv"},
-        until={"param": "running"},
+        until={"param": "bus__running"},
         depth=8,
         faults=(Fault("forgets", "go = ( ~read_val ) | offer", "go = 1'd1"),),
     ),
@@ -203,7 +203,7 @@ PROOFS = (
         what="a message in at most 5 cycles with nothing in its way",
         make=ParamSequencerRTL,
         properties={"top": "param_sequencer_progress.sv"},
-        until={"param": "running"},
+        until={"param": "bus__running"},
         rule=False,
         depth=8,
         faults=(

@@ -93,12 +93,12 @@ class AcceleratorRTL(Component):
         # Loading
         loader = s.program_loader
         for sequencer in (s.step_sequencer, s.param_sequencer, s.write_sequencer):
-            sequencer.running //= loader.running
-            sequencer.last_layer //= loader.last_layer
-            sequencer.wen //= loader.layer_wen
-            sequencer.wlayer //= loader.address[0 : cfg.layer_nbits]
-            sequencer.wword //= loader.beat
-            sequencer.wdata //= loader.data
+            sequencer.bus.running //= loader.running
+            sequencer.bus.last_layer //= loader.last_layer
+            sequencer.bus.wen //= loader.layer_wen
+            sequencer.bus.wlayer //= loader.address[0 : cfg.layer_nbits]
+            sequencer.bus.wword //= loader.beat
+            sequencer.bus.wdata //= loader.data
         s.image_loader.running //= loader.running
         s.image_loader.close //= loader.close
         s.image_loader.failed //= loader.failed

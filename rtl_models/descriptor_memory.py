@@ -2,8 +2,9 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff
 
-from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.config import AccelConfig
 from accel.hardware.descriptors import FIELDS
+from rtl_models.descriptor_bus import DescriptorBusIfc
 from rtl_models.memory import MemoryRTL, RegisterRTL
 
 
@@ -18,12 +19,7 @@ class DescriptorMemoryRTL(Component):
 
     def construct(s, cfg: AccelConfig, words: range):
         Layer = mk_bits(cfg.layer_nbits)
-        s.running = InPort()
-        s.last_layer = InPort(Layer)
-        s.wen = InPort()
-        s.wlayer = InPort(Layer)
-        s.wword = InPort(8)
-        s.wdata = InPort(BUS_NBITS)
+        s.bus = DescriptorBusIfc(cfg)
         s.advance = InPort()
         s.layer = OutPort(Layer)
 
@@ -41,8 +37,8 @@ class DescriptorMemoryRTL(Component):
             memory.ren //= 1
             memory.raddr //= s.next_layer
             memory.wen //= s.wen_word[i]
-            memory.waddr //= s.wlayer
-            memory.wdata //= s.wdata[0:nbits]
+            memory.waddr //= s.bus.wlayer
+            memory.wdata //= s.bus.wdata[0:nbits]
             register.en //= s.advance
             register.in_ //= memory.rdata
             register.out //= word
@@ -50,16 +46,16 @@ class DescriptorMemoryRTL(Component):
         @update
         def up_select():
             for i in range(count):
-                s.wen_word[i] @= s.wen & (s.wword == first + i)
+                s.wen_word[i] @= s.bus.wen & (s.bus.wword == first + i)
 
         @update_ff
         def up_next():
-            if ~s.running:
+            if ~s.bus.running:
                 s.next_layer <<= 0
                 s.layer <<= 0
             elif s.advance:
                 s.layer <<= s.next_layer
-                if s.next_layer == s.last_layer:
+                if s.next_layer == s.bus.last_layer:
                     s.next_layer <<= 0
                 else:
                     s.next_layer <<= s.next_layer + 1

@@ -6,6 +6,7 @@ from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 from accel.hardware.config import ACT_NBITS, BUS_NBITS, AccelConfig
 from accel.hardware.descriptors import FIELDS, PARAM_WORDS
 from accel.hardware.messages import mk_param
+from rtl_models.descriptor_bus import DescriptorBusIfc
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.wide_memory import WideMemoryRTL
 
@@ -27,26 +28,16 @@ class ParamSequencerRTL(Component):
         lanes, p_nbits = cfg.num_lanes, cfg.param_addr_nbits
         settings_nbits = 3 * ACT_NBITS + 1
         Layer, Addr = mk_bits(cfg.layer_nbits), mk_bits(p_nbits)
-        s.running = InPort()
-        s.last_layer = InPort(Layer)
-        s.wen = InPort()
-        s.wlayer = InPort(Layer)
-        s.wword = InPort(8)
+        s.bus = DescriptorBusIfc(cfg)
         s.param_wen = InPort()
         s.param_waddr = InPort(Addr)
         s.param_wbeat = InPort(8)
-        s.wdata = InPort(BUS_NBITS)
         s.param = SendIfcRTL(mk_param(cfg))
 
         s.layer, s.take_up = Wire(Layer), Wire()
         s.descriptor = DescriptorMemoryRTL(cfg, PARAM_WORDS)
-        s.descriptor.running //= s.running
-        s.descriptor.last_layer //= s.last_layer
+        s.descriptor.bus //= s.bus
         s.descriptor.advance //= s.take_up
-        s.descriptor.wen //= s.wen
-        s.descriptor.wlayer //= s.wlayer
-        s.descriptor.wword //= s.wword
-        s.descriptor.wdata //= s.wdata
         s.descriptor.layer //= s.layer
         field = s.descriptor.field
 
@@ -77,7 +68,7 @@ class ParamSequencerRTL(Component):
         s.memory.ren //= s.read
         s.memory.wen //= s.param_wen
         s.memory.waddr //= s.param_waddr
-        s.memory.wdata //= s.wdata
+        s.memory.wdata //= s.bus.wdata
         s.memory.wbeat //= s.param_wbeat
         # What has been read, and what is offered
         s.read_settings, s.settings = Wire(settings_nbits), Wire(settings_nbits)
@@ -103,13 +94,13 @@ class ParamSequencerRTL(Component):
             s.at_last_beat @= s.beat == s.end_of_vector
             s.at @= s.group_base + zext(s.beat, 16)
             s.memory.raddr @= s.at[0:p_nbits]
-            s.take_up @= ((s.state == IDLE) & s.running) | (
+            s.take_up @= ((s.state == IDLE) & s.bus.running) | (
                 s.read & s.at_last_beat & s.at_last_vector & s.at_last_group
             )
 
         @update_ff
         def up_follow():
-            if s.reset | ~s.running:
+            if s.reset | ~s.bus.running:
                 s.state <<= IDLE
                 s.read_val <<= 0
                 s.val <<= 0

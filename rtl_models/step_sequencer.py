@@ -2,7 +2,7 @@
 
 from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_and, update, update_ff
 
-from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import (
     BANK,
     COUNT,
@@ -16,6 +16,7 @@ from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
 from accel.hardware.status import Activity
 from accel.hardware.walk import SUM_END, VECTORS_END, WINDOW_END
 from rtl_models.address_generator import AddressGeneratorRTL, mk_command, mk_issued
+from rtl_models.descriptor_bus import DescriptorBusIfc
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_counters import LoopCountersRTL
 from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS
@@ -46,12 +47,7 @@ class StepSequencerRTL(Component):
             int(a) for a in Activity
         )
         fill_cycles, array_cycles = FETCH_LATENCY + 1, FETCH_LATENCY + PE_ARRAY_LATENCY
-        s.running = InPort()
-        s.last_layer = InPort(Layer)
-        s.wen = InPort()
-        s.wlayer = InPort(Layer)
-        s.wword = InPort(8)
-        s.wdata = InPort(BUS_NBITS)
+        s.bus = DescriptorBusIfc(cfg)
 
         s.go = InPort()
         s.image_full = InPort()
@@ -68,12 +64,7 @@ class StepSequencerRTL(Component):
 
         s.take_up = Wire()
         s.descriptor = DescriptorMemoryRTL(cfg, STEP_WORDS)
-        s.descriptor.running //= s.running
-        s.descriptor.last_layer //= s.last_layer
-        s.descriptor.wen //= s.wen
-        s.descriptor.wlayer //= s.wlayer
-        s.descriptor.wword //= s.wword
-        s.descriptor.wdata //= s.wdata
+        s.descriptor.bus //= s.bus
         s.descriptor.advance //= s.take_up
         s.descriptor.layer //= s.layer
         field = s.descriptor.field
@@ -170,7 +161,7 @@ class StepSequencerRTL(Component):
             s.has_image @= s.image_full | ~s.first_layer
             s.is_safe @= s.any_safe_left | (s.written == s.phase)
             s.issue @= (s.state == RUN) & s.go & s.has_image & s.is_safe
-            s.take_up @= (s.issue & s.loops.done) | ((s.state == IDLE) & s.running)
+            s.take_up @= (s.issue & s.loops.done) | ((s.state == IDLE) & s.bus.running)
             s.image_done @= s.issue & s.loops.done & s.frees_input
             s.at_rest @= (s.state == RUN) & ~s.has_image & (s.written == s.phase)
 
@@ -234,7 +225,7 @@ class StepSequencerRTL(Component):
 
         @update_ff
         def up_follow():
-            if s.reset | ~s.running:
+            if s.reset | ~s.bus.running:
                 s.state <<= IDLE
                 s.phase <<= 0
                 s.first_layer <<= 1
@@ -260,7 +251,7 @@ class StepSequencerRTL(Component):
                 if s.loops.done:
                     s.state <<= SETUP
                     s.phase <<= ~s.phase
-                    s.first_layer <<= s.layer == s.last_layer
+                    s.first_layer <<= s.layer == s.bus.last_layer
 
     def line_trace(s):
         what = ">" if s.issue else str(s.activity)

@@ -1,12 +1,13 @@
 """Puts requantized activations where the next layer, or the host, finds them."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, update, update_ff, zext
+from pymtl3 import Component, OutPort, Wire, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BANK, COUNT, FIELDS, WRITE_LOOPS, WRITE_WORDS
 from accel.hardware.messages import mk_out
 from rtl_models.address_adder import UP_TO_CARRY, AddressAdderRTL
+from rtl_models.descriptor_bus import DescriptorBusIfc
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_nest import LoopNestRTL
 from rtl_models.result_packer import ResultPackerRTL
@@ -31,12 +32,7 @@ class WriteSequencerRTL(Component):
     def construct(s, cfg: AccelConfig):
         lanes, row_nbits = cfg.num_lanes, cfg.act_addr_nbits
         Layer, Row = mk_bits(cfg.layer_nbits), mk_bits(row_nbits)
-        s.running = InPort()
-        s.last_layer = InPort(Layer)
-        s.wen = InPort()
-        s.wlayer = InPort(Layer)
-        s.wword = InPort(8)
-        s.wdata = InPort(BUS_NBITS)
+        s.bus = DescriptorBusIfc(cfg)
         s.out = RecvIfcRTL(mk_out(cfg))
         s.result = SendIfcRTL(mk_bits(BUS_NBITS))
         s.result_last = OutPort()
@@ -53,13 +49,8 @@ class WriteSequencerRTL(Component):
 
         s.layer, s.take_up = Wire(Layer), Wire()
         s.descriptor = DescriptorMemoryRTL(cfg, WRITE_WORDS)
-        s.descriptor.running //= s.running
-        s.descriptor.last_layer //= s.last_layer
+        s.descriptor.bus //= s.bus
         s.descriptor.advance //= s.take_up
-        s.descriptor.wen //= s.wen
-        s.descriptor.wlayer //= s.wlayer
-        s.descriptor.wword //= s.wword
-        s.descriptor.wdata //= s.wdata
         s.descriptor.layer //= s.layer
         field = s.descriptor.field
 
@@ -174,7 +165,7 @@ class WriteSequencerRTL(Component):
         def up_accept():
             s.queue.send.rdy @= (s.state == RUN) & s.nest.val & (s.packer.rdy | ~s.to_result)
             s.take @= s.queue.send.val & s.queue.send.rdy
-            s.take_up @= (s.take & s.ends_layer) | ((s.state == IDLE) & s.running)
+            s.take_up @= (s.take & s.ends_layer) | ((s.state == IDLE) & s.bus.running)
             s.packer.en @= s.take & s.to_result & ~s.dropped
             s.next_pixel @= s.take & s.at_last_beat
             s.next_vector @= s.take & s.at_last_beat & s.at_last_pixel
@@ -234,7 +225,7 @@ class WriteSequencerRTL(Component):
 
         @update_ff
         def up_follow():
-            if s.reset | ~s.running:
+            if s.reset | ~s.bus.running:
                 s.state <<= IDLE
                 s.written <<= 0
             elif s.state == IDLE:

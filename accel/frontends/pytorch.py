@@ -73,7 +73,7 @@ class _Stage:
 
 
 @dataclass
-class _Step:
+class _Call:
     """One operation of a model's forward, as the module that does it, if there is one."""
 
     label: str
@@ -89,7 +89,7 @@ def _stages(model: nn.Module, is_flat: bool) -> list[_Stage]:
     """Read a model's steps one after the other. ``is_flat``: its input is (N, features)."""
     stages: list[_Stage] = []
     may_fold = False
-    for step in _steps(model):
+    for step in _calls(model):
         module = step.module
         could_fold, may_fold = may_fold, False
         match module:
@@ -126,7 +126,7 @@ def _stages(model: nn.Module, is_flat: bool) -> list[_Stage]:
     return stages
 
 
-def _check(step: _Step, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
+def _check(step: _Call, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
     if isinstance(module, nn.Linear):
         if not is_flat:
             step.refuse("takes a feature map, so a Flatten must come before it")
@@ -149,7 +149,7 @@ def _check(step: _Step, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
         step.refuse(f"has {module.groups} groups, but only 1 is supported")
 
 
-def _check_pooling(step: _Step, pool: nn.MaxPool2d) -> None:
+def _check_pooling(step: _Call, pool: nn.MaxPool2d) -> None:
     def is_all(setting: Any, value: int) -> bool:
         return bool(np.all(np.asarray(setting) == value))
 
@@ -165,7 +165,7 @@ def _fold(module: nn.Module, norm: nn.Module) -> Any:
     return fuse(module, norm)
 
 
-def _steps(model: nn.Module) -> list[_Step]:
+def _calls(model: nn.Module) -> list[_Call]:
     """What a model's forward does, in the order in which it does it."""
     tracer = fx.Tracer()
     if tracer.is_leaf_module(model, ""):
@@ -186,11 +186,11 @@ def _steps(model: nn.Module) -> list[_Step]:
         if node.op == "call_module":
             module = modules[node.target]
             label = f"module '{node.target}' ({type(module).__name__})"
-            steps.append(_Step(label, node.target, module))
+            steps.append(_Call(label, node.target, module))
         else:
             target = getattr(node.target, "__name__", node.target)
             label = f"operation '{node.name}' ({target}) in the forward of {type(model).__name__}"
-            steps.append(_Step(label, node.name, _as_module(node)))
+            steps.append(_Call(label, node.name, _as_module(node)))
     return steps
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from accel.compiler.program import Program
+from accel.hardware.pipeline import Holds, stages
 from accel.hardware.status import STREAMS, Activity
 from accel.simulation.trace import State, Traced, issue_text, waveform_names, who_stalls
 
@@ -20,6 +21,16 @@ def text(traced: Traced) -> list[Text]:
         *heading(program),
         *lines(program, traced.states, traced.first),
     ]
+
+
+def _letters(unit: str, holds: Holds) -> str:
+    """A letter for each register of a unit but the one that offers what it holds on a stream."""
+    return "".join(stage.letter for stage in stages(unit, holds))
+
+
+FETCH, ARRAY = _letters("operand fetch", Holds.STEP), _letters("PE array", Holds.STEP)
+HELD, LANES = _letters("requantizer", Holds.VECTOR), _letters("requantizer", Holds.BEAT)
+NUM_LANE_STAGES = sum(bool(stage.letter) for stage in stages("requantizer", Holds.BEAT))
 
 
 class Column(NamedTuple):
@@ -38,10 +49,13 @@ def columns(program: Program) -> list[Column]:
         Column(("", "cycle"), 7),
         Column(("issue", "layer"), name),
         Column(("", "does"), 16),
-        Column(("fetch", "acrd s"), 6),
-        Column(("PE array", "oprc acc"), 4 + 1 + 1 + 9),
+        Column(("fetch", f"{FETCH} s"), len(FETCH) + 2),
+        Column(("PE array", f"{ARRAY} acc"), len(ARRAY) + 1 + 1 + 9),
         Column(("pooling", " pooled"), 1 + 1 + 9),
-        Column(("requantizer", "nh p 12345678910 out"), 2 + 1 + 1 + 1 + 10 + 1 + 1 + max(out, 5)),
+        Column(
+            ("requantizer", f"{HELD} p {LANES} out"),
+            len(HELD) + 3 + NUM_LANE_STAGES + 1 + 1 + max(out, 5),
+        ),
         Column(("write", "q layer"), 2 + name),
         Column(("in", "pi"), 3),
         Column(("result", ""), 16),

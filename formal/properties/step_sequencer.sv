@@ -2,6 +2,6 @@
 // layer before is in memory.
   formal_progress #(.N(3)) f_progress (
     .clk, .reset,
-    .can(running & go & image_full & written == phase), .moves(issue)
+    .can(bus__running & go & image_full & written == phase), .moves(issue)
   );
   always @(*) if (f_began & ~reset) assert (state != 3);

@@ -298,18 +298,18 @@ def test_descriptor_memory(
     wait = taking_turns(waits)
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     content = rng.integers(0, 1 << 64, (CFG.max_layers, WORDS_PER_LAYER), np.uint64).tolist()
-    sim.settle({"running": 0, "advance": 0, "wen": 0})
+    sim.settle({"bus.running": 0, "advance": 0, "bus.wen": 0})
     sim.reset()
     for layer, word in rng.permutation(
         [(i, j) for i in range(CFG.max_layers) for j in range(WORDS_PER_LAYER)]
     ).tolist():
-        load = {"wlayer": layer, "wword": word, "wdata": content[layer][word]}
-        sim.clock(load | {"wen": 1})
+        load = {"bus.wlayer": layer, "bus.wword": word, "bus.wdata": content[layer][word]}
+        sim.clock(load | {"bus.wen": 1})
     last = data.draw(st.integers(0, CFG.max_layers - 1))
-    sim.clock({"wen": 0, "last_layer": last})
+    sim.clock({"bus.wen": 0, "bus.last_layer": last})
     sim.clock({})
     for layer in [*range(last + 1), *range(last + 1), 0]:
-        sim.clock({"running": 1, "advance": 1})
+        sim.clock({"bus.running": 1, "advance": 1})
         for _ in range(1 + next(wait)):
             sim.settle({"advance": 0})
             assert sim.read("layer") == layer
