@@ -526,6 +526,14 @@ class ImageLoader:
 class AcceleratorCore:
     """All of the accelerator, one clock cycle at a time, in plain Python.
 
+    The order of evaluation is that of the wires, against the stream of the data::
+
+        evaluate:  result_rdy -> write sequencer -> requantizer -> pooling unit -> PE array -> go
+                   -> what the issue stage does
+        tick:      all registers at once, each from what was before the edge: so the PE array moves
+                   before the pooling unit's register is looked at again, and memory is read before
+                   it is written
+
     A cycle is :meth:`evaluate`, which settles ``prog_rdy``, ``image_rdy``, ``activity`` and
     ``layer``, then :meth:`tick` with the words that were transferred. ``result`` is the word that
     the result stream offers, or None. ``running`` is the value before the clock edge in all parts,

@@ -14,7 +14,14 @@ class LoopAddressRTL(Component):
 
     In two stages: with ``issue`` comes a position's ``select``, the loop that will advance after
     it, and adder's inputs are chosen; from the next cycle on ``row`` and ``bank`` are its address.
-    With ``leave`` the position goes, and ``restart`` says which loops take the sum.
+    With ``leave`` the position goes, and ``restart`` says which loops take the sum. A position may
+    be issued as the one before it leaves; what the adder is about to give to a loop then is
+    forwarded to its own input::
+
+        cycle         0         1                              2
+        position A    issue     leave: its sum goes to loops
+        position B              issue: adds to that sum, if    leave
+                                its loop is one of them
     """
 
     def construct(s, num_loops, row_nbits):

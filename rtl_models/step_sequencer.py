@@ -25,7 +25,7 @@ IDLE, SETUP, RUN = 0, 1, 2
 
 
 class StepSequencerRTL(Component):
-    """Walks the loops of each layer's descriptor and says what each step reads.
+    r"""Walks the loops of each layer's descriptor and says what each step reads.
 
     States: IDLE (no program), SETUP (the layer's loops start: one cycle in which the pipeline
     moves), RUN. In RUN a step is issued in every cycle in which
@@ -33,7 +33,12 @@ class StepSequencerRTL(Component):
     - the pipeline moves (``go``),
     - the image is there (``image_full``), in layer 0,
     - the first ``safe_steps`` of the layer are not yet over, or the layer before is in memory:
-      ``written``, which changes when it is, then equals this sequencer's own ``phase``.
+      ``written``, which changes when it is, then equals this sequencer's own ``phase``::
+
+        layer issued    0      |1          |2         |
+        phase           ______/~~~~~~~~~~~~\__________     changes with a layer's last step
+        written         ___________/~~~~~~~~~~~~~\____     and when its last output is written
+        waits                  ----              --        steps beyond the safe ones
 
     ``activity`` says for every cycle what is issued, or what is in the way. The command of a step
     comes two moves of the pipeline after its issue. Reset state: IDLE.

@@ -96,7 +96,7 @@ def _place_tensors(mappings: list[Mapping]) -> dict[str, Place]:
             layout=m.target,
             first_row=start,
             written_by=i,
-            last_read_by=last_reader[name],
+            last_read_by=last_reader.get(name, i),
         )
     return found
 

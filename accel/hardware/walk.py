@@ -146,7 +146,15 @@ def output_channels(d: LayerDescriptor, num_lanes: int) -> list[int]:
 
 class Writes(NamedTuple):
     """Every output that a layer writes to memory, in the order in which it does, (outputs,) each.
-    Those of a beat are written in the same cycle."""
+    Those of a beat are written in the same cycle.
+
+    Group by group, vector by vector, pixel by pixel of a vector, channel by channel; two pixels a
+    vector, side by side, on a map of three columns (``-`` is dropped)::
+
+        vector        0        1        2        3
+        pixel         0  1     2  -     3  4     5  -       channels 0 to 7 of each
+        and then, in the next group of channels, the same pixels again: vectors 4 to 7
+    """
 
     address: NDArray[np.int64]
     """Byte of the activation memory, before it wraps."""

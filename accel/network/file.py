@@ -169,16 +169,20 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
         if kind is None:
             raise AccelError(f"a layer's kind must be one of {', '.join(KINDS)}, not another")
         _fields(entry, kind.KIND, _OPERATION_FIELDS | dict(kind.OPTIONS))
-        # All kinds there are read one tensor.
-        require(len(entry["inputs"]) == 1, f"layer {short(entry['name'])} must read one tensor")
+        inputs, count = entry["inputs"], len(kind.INPUTS)
+        require(
+            len(inputs) == count,
+            f"the number of tensors that layer {short(entry['name'])} reads must be {count}, "
+            f"not {len(inputs)}",
+        )
         options = {field: entry[field] for field in kind.OPTIONS}
-        if issubclass(kind, Weighted):
+        if any(field.name == "rounding" for field in dataclasses.fields(kind)):
             options["rounding"] = rounding
         operations.append(
             kind(
                 name=entry["name"],
-                input=tensor(entry["inputs"][0]),
                 output=tensor(entry["output"]),
+                **{field: tensor(x) for field, x in zip(kind.INPUTS, inputs, strict=True)},
                 **options,
                 **_arrays_of(kind, entry["name"], arrays),
             )

@@ -63,8 +63,7 @@ class Conv2d(Weighted):
         packed = ops.conv2d_prepack(*qnnpack.parameters(self), *window)
         return qnnpack.weighted_kernel(self, ops.conv2d_relu if self.relu else ops.conv2d, packed)
 
-    def lower(self) -> Convolution:
-        """What the array computes."""
+    def convolution(self) -> Convolution:
         return Convolution.of(
             self, self.input.shape, self.weight, stride=self.stride, padding=self.padding
         )

@@ -40,7 +40,7 @@ class Linear(Weighted):
         packed = ops.linear_prepack(*qnnpack.parameters(self))
         return qnnpack.weighted_kernel(self, ops.linear_relu if self.relu else ops.linear, packed)
 
-    def lower(self) -> Convolution:
+    def convolution(self) -> Convolution:
         """Over a feature map it is a convolution whose kernel is the whole map."""
         shape = (*self.input.shape, 1, 1)[:3]
         return Convolution.of(self, shape, self.weight.reshape(len(self.weight), *shape))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from accel import numerics
 from accel.compiler.convolution import Convolution
-from accel.operations.operation import Integers, Kernel, Operation
+from accel.network.tensor import Tensor
+from accel.operations.operation import Integers, Kernel, Operation, Readers
 
 WINDOW = 2
 """Rows and columns of a window, and from one to the next."""
@@ -22,6 +23,8 @@ class MaxPool2d(Operation):
     stay."""
 
     KIND: ClassVar = "max_pool2d"
+
+    input: Tensor
 
     def _check(self) -> None:
         self._require(
@@ -38,17 +41,26 @@ class MaxPool2d(Operation):
         channels, *sizes = self.input.shape
         return (channels, *(size // WINDOW for size in sizes))
 
-    def integers(self, x: Integers) -> NDArray[np.int64]:
-        return numerics.max_pool2d(x)
+    def integers(self, *values: Integers) -> NDArray[np.int64]:
+        return numerics.max_pool2d(*values)
 
     def kernel(self) -> Kernel:
         from accel.runtimes import qnnpack
 
         return qnnpack.max_pool_kernel(self, WINDOW)
 
-    def merge(self, before: Convolution) -> Convolution:
+    def lower(self, layers: list[Convolution], readers: Readers) -> None:
         """The array computes the pixels of a window one after another, and keeps the largest."""
-        return replace(
+        self._require(
+            bool(layers)
+            and layers[-1].target == self.input
+            and layers[-1].pool == 1
+            and readers[self.input.name] == (self,),
+            "a maximum must directly follow a convolution whose output nothing else reads, and not "
+            "another maximum",
+        )
+        before = layers[-1]
+        layers[-1] = replace(
             before,
             target=self.output,
             pool=WINDOW,

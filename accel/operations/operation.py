@@ -10,11 +10,14 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.compiler.convolution import Convolution
 from accel.errors import AccelError
 from accel.network.tensor import MAX_SIZE, NAME, Tensor, is_int, is_name, require, short
 
 Integers = NDArray[np.integer]
-Kernel = Callable[[Integers], Integers]
+Kernel = Callable[..., Integers]
+"""Of each input integers (N, *shape), to integers (N, *output.shape)."""
+Readers = Mapping[str, tuple["Operation", ...]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,18 +29,20 @@ class Operation(ABC):
 
     KIND: ClassVar[str]
     """What a network's file and reports call it."""
+    INPUTS: ClassVar[tuple[str, ...]] = ("input",)
+    """Its fields that are the tensors it reads, in the order in which a file names them."""
     OPTIONS: ClassVar[Mapping[str, type]] = {}
     """Its fields that are no tensors and no arrays, and their types in a file."""
     ARRAYS: ClassVar[Mapping[str, Any]] = {}
     """Its fields that are arrays, and their dtypes."""
 
     name: str
-    input: Tensor
     output: Tensor
 
     def __post_init__(self) -> None:
         require(is_name(self.name), f"a layer's name must be {NAME}, not {short(self.name)}")
-        for field, tensor in (("input", self.input), ("output", self.output)):
+        for field in (*self.INPUTS, "output"):
+            tensor = getattr(self, field)
             self._require(
                 isinstance(tensor, Tensor), f"{field} must be a Tensor, not {short(tensor)}"
             )
@@ -55,7 +60,7 @@ class Operation(ABC):
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The tensors that it reads."""
-        return (self.input,)
+        return tuple(getattr(self, field) for field in self.INPUTS)
 
     @abstractmethod
     def _check(self) -> None:
@@ -66,13 +71,21 @@ class Operation(ABC):
         """What follows from its fields and its input."""
 
     @abstractmethod
-    def integers(self, x: Integers) -> NDArray[np.int64]:
-        """Its arithmetic: integers (N, *input.shape) to integers (N, *output.shape)."""
+    def integers(self, *values: Integers) -> NDArray[np.int64]:
+        """Its arithmetic: of each input integers (N, *shape), to integers (N, *output.shape)."""
 
     @abstractmethod
     def kernel(self) -> Kernel:
         """The same by PyTorch's quantized kernel; made and called within
         :func:`accel.runtimes.qnnpack.engine`."""
+
+    @abstractmethod
+    def lower(self, layers: list[Convolution], readers: Readers) -> None:
+        """Adds to ``layers``, which compute what comes before, what the array is to compute for it;
+        or has the last of them do it too. readers: the operations that read a tensor, by its name.
+
+        Raises :class:`AccelError` if the array cannot do it.
+        """
 
     @property
     def macs(self) -> int:

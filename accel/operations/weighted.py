@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel import numerics
-from accel.network.tensor import MAX_SCALE, MIN_SCALE
-from accel.operations.operation import Integers, Operation
+from accel.compiler.convolution import Convolution
+from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor
+from accel.operations.operation import Integers, Operation, Readers
 from accel.runtimes.rounding import QNNPACK, Rounding
 
 
@@ -33,6 +34,7 @@ class Weighted(Operation):
     }
     WEIGHT_DIMENSIONS: ClassVar[int] = 2
 
+    input: Tensor
     weight: NDArray[np.int8]
     """(outputs, inputs, ...): the output channels first."""
     weight_scale: NDArray[np.float32]
@@ -47,7 +49,15 @@ class Weighted(Operation):
     def sums(self, x: Integers) -> NDArray[np.int64]:
         """Sums of products (N, *output.shape), without bias, of integers (N, *input.shape)."""
 
-    def integers(self, x: Integers) -> NDArray[np.int64]:
+    @abstractmethod
+    def convolution(self) -> Convolution:
+        """What the array computes."""
+
+    def lower(self, layers: list[Convolution], readers: Readers) -> None:
+        layers.append(self.convolution())
+
+    def integers(self, *values: Integers) -> NDArray[np.int64]:
+        (x,) = values
         channel: Any = (slice(None), *(None,) * (len(self.output.shape) - 1))
         acc = self.sums(x) + self.folded_bias[channel]
         multiplier, zero_point = self.multiplier[channel], self.output.zero_point

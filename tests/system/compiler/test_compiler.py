@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from accel.compiler.compile import compile
 from accel.compiler.fuse import fuse
 from accel.compiler.layout import Layout
 from accel.compiler.mapping import map_layer
+from accel.compiler.placement import place
+from accel.compiler.refusal import DoesNotFitError
 from accel.errors import AccelError
 from accel.hardware.config import TAPS, AccelConfig, base
 from accel.hardware.descriptors import InputDescriptor, LayerDescriptor, Loop
 from accel.hardware.packets import Packet, packets
 from accel.hardware.status import Activity
 from accel.hardware.walk import offsets
+from accel.network.graph import Network
 from accel.simulation.runner import simulate
 from tests.networks import Conv, Linear, compile_if_it_fits, random_images, random_network
 from tests.strategies import networks
@@ -84,6 +88,54 @@ def test_what_does_not_fit_is_refused_by_name(specs, cfg, message) -> None:
     else:
         with pytest.raises(AccelError, match=message):
             compile(network(*specs), cfg)
+
+
+def test_all_that_does_not_fit_is_said_at_once_and_what_would_do() -> None:
+    large = network(Conv(20, (3, 3), padding=1), Linear(30), shape=(3, 12, 12))
+    cfg = smaller(act_depth=64, weight_depth=100, param_depth=16, max_layers=1, acc_nbits=20)
+    with pytest.raises(DoesNotFitError) as e:
+        compile(large, cfg)
+    limits = {refusal.limit for refusal in e.value.refusals}
+    assert limits == {"max_layers", "acc_nbits", "act_depth", "weight_depth", "param_depth"}
+    assert e.value.would_do.keys() == limits
+    said = " and ".join(f"{field} = {value}" for field, value in e.value.would_do.items())
+    assert str(e.value).endswith(f"; {said} would do")
+    fitting = dataclasses.replace(cfg, **e.value.would_do)
+    compile(large, fitting)
+    # And no smaller value does.
+    for field, value in e.value.would_do.items():
+        less = value // 2 if field == "act_depth" else value - 1
+        with pytest.raises(DoesNotFitError) as e:
+            compile(large, dataclasses.replace(fitting, **{field: less}))
+        assert [refusal.limit for refusal in e.value.refusals] == [field] * len(e.value.refusals)
+
+
+def test_a_maximum_that_the_array_cannot_take_up_is_refused_by_name() -> None:
+    conv, pool, _ = network(Conv(3, (3, 3), padding=1, pool=True), Linear(2)).operations
+    first = dataclasses.replace(
+        pool,
+        input=dataclasses.replace(conv.input, shape=(1, 8, 8)),
+        output=dataclasses.replace(conv.input, name=pool.name, shape=(1, 4, 4)),
+    )
+    again = dataclasses.replace(
+        pool, name="again", input=pool.output,
+        output=dataclasses.replace(pool.output, name="again", shape=(3, 2, 2)),
+    )  # fmt: skip
+    for operations in ((first,), (conv, pool, again)):
+        wrong = Network(name="n", operations=operations)
+        with pytest.raises(AccelError, match=f"layer '{operations[-1].name}': a maximum must"):
+            compile(wrong, base)
+
+
+def test_a_tensor_keeps_its_place_until_its_last_reader() -> None:
+    """Layers 1 and 3 read what layer 0 yields: in between nothing is put in its place."""
+    a, b, c, d = fuse(network(*[Conv(4, (3, 3), padding=1)] * 4, shape=(4, 8, 8)))
+    d = dataclasses.replace(d, source=a.target)
+    placement = place([map_layer(layer, base) for layer in (a, b, c, d)], base)
+    image, first, second, third = placement.tensors.values()
+    assert (first.written_by, first.last_read_by) == (0, 3)
+    rows = [set(range(p.first_row, p.end_row)) for p in (image, first, second, third)]
+    assert not any(x & y for x, y in itertools.combinations(rows, 2))
 
 
 def test_large_maps_are_refused_by_name() -> None:
