@@ -157,19 +157,38 @@ def _round_to_significand(value: Ints) -> Ints:
     return _shift_right_rne(value, dropped) << dropped
 
 
-def conv2d(x: ArrayLike, w: ArrayLike, stride: int, padding: int, zx: int) -> Ints:
+def conv2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    zx: int,
+    groups: int = 1,
+) -> Ints:
     """Sums of a convolution (PyTorch's: a cross-correlation), without bias.
 
-    x: integers (N, C, H, W), padded on all four sides with ``zx``. w: integers (O, C, kh, kw).
-    Returns int64 (N, O, (H + 2 * padding - kh) // stride + 1, ... likewise for the width).
+    x: integers (N, C, H, W), padded with ``zx``. w: integers (O, C / groups, kh, kw). stride: of
+    rows and columns. padding: rows above, columns at the left, rows below, columns at the right.
+    groups: the first C / groups channels make the first O / groups outputs, and so on. Returns
+    int64 (N, O, (H + above + below - kh) // stride + 1, ... likewise for the width).
     """
-    x, w = np.asarray(x, dtype=np.int64), np.asarray(w, dtype=np.int64)
-    border = (padding, padding)
-    x = np.pad(x, ((0, 0), (0, 0), border, border), constant_values=zx)
+    w = np.asarray(w, dtype=np.int64)
+    x = pad2d(x, padding, zx)
     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
-    windows = windows[:, :, ::stride, ::stride]
-    sums: Ints = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3)))
-    return np.moveaxis(sums, 3, 1)
+    windows = windows[:, :, :: stride[0], :: stride[1]]
+    sums = [
+        np.tensordot(part, kernels, axes=((1, 4, 5), (1, 2, 3)))
+        for part, kernels in zip(np.split(windows, groups, 1), np.split(w, groups), strict=True)
+    ]
+    return np.moveaxis(np.concatenate(sums, axis=3), 3, 1)
+
+
+def pad2d(x: ArrayLike, padding: tuple[int, int, int, int], value: int) -> Ints:
+    """x (N, C, H, W) with rows above, columns left, rows below and columns right of ``value``:
+    int64."""
+    above, left, below, right = padding
+    sides = ((0, 0), (0, 0), (above, below), (left, right))
+    return np.pad(np.asarray(x, dtype=np.int64), sides, constant_values=value)
 
 
 def linear(x: ArrayLike, w: ArrayLike) -> Ints:
@@ -178,13 +197,19 @@ def linear(x: ArrayLike, w: ArrayLike) -> Ints:
     return sums
 
 
-def max_pool2d(x: ArrayLike) -> Ints:
-    """Maximum of each 2x2 window, stride 2: (..., H, W) -> int64 (..., H // 2, W // 2).
+def max_pool2d(
+    x: ArrayLike, window: tuple[int, int] = (2, 2), stride: tuple[int, int] = (2, 2)
+) -> Ints:
+    """Maximum of each window of rows and columns: (..., H, W) -> int64 (..., (H - rows) // stride +
+    1, ... likewise for the width)."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.asarray(x, dtype=np.int64), window, axis=(-2, -1)
+    )
+    largest: Ints = windows[..., :: stride[0], :: stride[1], :, :].max(axis=(-2, -1))
+    return largest
 
-    The last row or column of an odd height or width is left out, as PyTorch leaves it out.
-    """
-    x = np.asarray(x, dtype=np.int64)
-    x = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
-    rows = np.maximum(x[..., 0::2, :], x[..., 1::2, :])
-    pooled: Ints = np.maximum(rows[..., 0::2], rows[..., 1::2])
-    return pooled
+
+def pool_multiplier(sx: ArrayLike, sy: ArrayLike, area: int) -> Floats:
+    """``fl(sx / fl(sy*area))``, float32: what QNNPACK scales the sums of an average pool by."""
+    scaled = np.asarray(sy, dtype=np.float32) * np.float32(area)
+    return np.asarray(np.asarray(sx, dtype=np.float32) / scaled, dtype=np.float32)

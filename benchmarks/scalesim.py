@@ -77,8 +77,9 @@ def _shape(layer: Weighted) -> tuple[int, ...]:
         num_out, num_in = layer.weight.shape
         return 1, 1, 1, 1, num_in, num_out, 1
     num_out, num_in, kernel_h, kernel_w = layer.weight.shape
-    height, width = (size + 2 * layer.padding for size in layer.input.shape[1:])
-    return height, width, kernel_h, kernel_w, num_in, num_out, layer.stride
+    above, left, below, right = layer.padding
+    height, width = layer.input.shape[1] + above + below, layer.input.shape[2] + left + right
+    return height, width, kernel_h, kernel_w, num_in, num_out, layer.stride[0]
 
 
 def read_report(text: str, network: Network) -> list[int]:

@@ -436,7 +436,9 @@ class WriteSequencer:
             if self.beat < beats and self.inside[self.pixel]:
                 last_beat = self.beat == beats - 1
                 last = last_group and self.pixel == self.last_pixel and last_beat
-                num_valid = d.last_lanes if last_group and last_beat else len(self.lanes)
+                num_valid = len(self.lanes)
+                if last_beat:
+                    num_valid = d.last_lanes if last_group else d.group_lanes
                 self.program.traffic[self.layer][TRAFFIC.index("result_bytes")] += num_valid
                 if self.to_result:
                     beat = y[:num_valid]

@@ -91,7 +91,7 @@ class AddressGeneratorRTL(Component):
         # Of the layer that starts
         s.start = InPort()
         s.start_row, s.start_bank = InPort(Row), InPort(4)
-        s.padding = InPort(4)
+        s.padding_rows, s.padding_columns = InPort(4), InPort(4)
         s.channel_mode = InPort()
         s.tap_row = InPort(Row)
         # Of the layer under way
@@ -108,7 +108,7 @@ class AddressGeneratorRTL(Component):
 
         s.at, s.at_val = Wire(Issued), Wire()
         s.leave = Wire()
-        s.origin = Wire(Offset)
+        s.origin_y, s.origin_x = Wire(Offset), Wire(Offset)
 
         # Rows from tap 0 to tap t: multiples of tap_row, worked out once a layer.
         s.reach = [Wire(Row) for _ in range(TAPS)]
@@ -142,7 +142,7 @@ class AddressGeneratorRTL(Component):
             connected //= getattr(s.at, name)
 
         # A group starts further than the one whose number lacks its highest bit.
-        starts = [(s.start_row, s.start_bank, s.origin, s.origin)]
+        starts = [(s.start_row, s.start_bank, s.origin_y, s.origin_x)]
         for g in range(1, groups):
             bit = g.bit_length() - 1
             offset = PixelOffsetRTL(row_nbits, OFFSET_NBITS)
@@ -168,7 +168,8 @@ class AddressGeneratorRTL(Component):
 
         @update
         def up_multiples():
-            s.origin @= Offset(0) - zext(s.padding, OFFSET_NBITS)
+            s.origin_y @= Offset(0) - zext(s.padding_rows, OFFSET_NBITS)
+            s.origin_x @= Offset(0) - zext(s.padding_columns, OFFSET_NBITS)
             s.double @= s.tap_row << 1
             s.triple @= s.double + s.tap_row
 

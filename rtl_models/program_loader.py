@@ -59,6 +59,19 @@ class ProgramLoaderRTL(Component):
         s.open_, s.take_header, s.take_word = Wire(), Wire(), Wire()
         s.next_address, s.next_beat = Wire(16), Wire(8)
 
+        # A header's fields; the upper bits of an address and a count have to be zero.
+        header_bits = {
+            "kind": (packets.KIND.low, packets.KIND.end),
+            "address": (packets.ADDRESS.low, packets.ADDRESS.low + ADDRESS_NBITS),
+            "far": (packets.ADDRESS.low + ADDRESS_NBITS, packets.ADDRESS.end),
+            "count": (packets.COUNT.low, packets.COUNT.low + COUNT_NBITS),
+            "many": (packets.COUNT.low + COUNT_NBITS, packets.COUNT.end),
+        }
+        for name, (low, end) in header_bits.items():
+            wire = Wire(end - low)
+            setattr(s, f"header_{name}", wire)
+            wire //= s.prog.msg[low:end]
+
         # The two cycles in which a header is looked at
         s.adds, s.decides = Wire(), Wire()
         s.limit, s.past = Wire(PAST_NBITS), Wire(PAST_NBITS)
@@ -68,11 +81,6 @@ class ProgramLoaderRTL(Component):
         s.needed, s.lacks = Wire(cfg.max_layers), Wire(cfg.max_layers)
         s.has_input = Wire()
 
-        kind_low, kind_end = packets.KIND.low, packets.KIND.end
-        address_end = packets.ADDRESS.low + ADDRESS_NBITS
-        address_low, far_end = packets.ADDRESS.low, packets.ADDRESS.end
-        count_low, count_end = packets.COUNT.low, packets.COUNT.low + COUNT_NBITS
-        many_end = packets.COUNT.end
         layer_nbits, max_layers = cfg.layer_nbits, cfg.max_layers
         layer_last, input_last = WORDS_PER_LAYER - 1, INPUT_WORDS - 1
         weight_last, param_last = cfg.weight_word_beats - 1, cfg.num_lanes - 1
@@ -196,26 +204,26 @@ class ProgramLoaderRTL(Component):
                 elif ~s.adds:
                     # Whatever the stream offers is taken for a header, so that the path from
                     # ``idle`` ends in two bits; without ``adds`` no one looks at the rest.
-                    s.kind <<= s.prog.msg[kind_low:kind_end]
-                    s.next_address <<= s.prog.msg[address_low:address_end]
-                    s.too_far <<= s.prog.msg[address_end:far_end] != 0
-                    s.too_many <<= s.prog.msg[count_end:many_end] != 0
+                    s.kind <<= s.header_kind
+                    s.next_address <<= s.header_address
+                    s.too_far <<= s.header_far != 0
+                    s.too_many <<= s.header_many != 0
                     s.next_beat <<= 0
                     s.words_left <<= 1
                     s.limit <<= max_layers
                     s.in_packet <<= s.take_header
-                    if s.prog.msg[kind_low:kind_end] == LAYER:
+                    if s.header_kind == LAYER:
                         s.last_beat <<= layer_last
-                    elif s.prog.msg[kind_low:kind_end] == INPUT:
+                    elif s.header_kind == INPUT:
                         s.last_beat <<= input_last
-                    elif s.prog.msg[kind_low:kind_end] == WEIGHTS:
+                    elif s.header_kind == WEIGHTS:
                         s.last_beat <<= weight_last
                         s.limit <<= weight_depth
-                        s.words_left <<= s.prog.msg[count_low:count_end]
-                    elif s.prog.msg[kind_low:kind_end] == PARAMS:
+                        s.words_left <<= s.header_count
+                    elif s.header_kind == PARAMS:
                         s.last_beat <<= param_last
                         s.limit <<= param_depth
-                        s.words_left <<= s.prog.msg[count_low:count_end]
+                        s.words_left <<= s.header_count
                     else:
                         s.words_left <<= 0
                         s.in_packet <<= 0

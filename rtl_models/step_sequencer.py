@@ -103,7 +103,20 @@ class StepSequencerRTL(Component):
         s.last_columns //= field("last_columns")
         s.last_channels //= field("last_channels")
 
+        # Whether the loops of a sum, of a pooling window, and of a group's vectors and windows are
+        # in their first, or last, iterations
+        window_nbits, vectors_nbits = WINDOW_END - SUM_END, VECTORS_END - SUM_END
+        s.sum_first, s.sum_last = Wire(SUM_END), Wire(SUM_END)
+        s.window_first, s.window_last = Wire(window_nbits), Wire(window_nbits)
+        s.vectors_first, s.vectors_last = Wire(vectors_nbits), Wire(vectors_nbits)
+
         s.loops = LoopCountersRTL(NUM_LOOPS)
+        s.sum_first //= s.loops.first[0:SUM_END]
+        s.sum_last //= s.loops.last[0:SUM_END]
+        s.window_first //= s.loops.first[SUM_END:WINDOW_END]
+        s.window_last //= s.loops.last[SUM_END:WINDOW_END]
+        s.vectors_first //= s.loops.first[SUM_END:VECTORS_END]
+        s.vectors_last //= s.loops.last[SUM_END:VECTORS_END]
         s.loops.start //= s.start
         s.loops.advance //= s.issue
         for i, loop in enumerate(READ_LOOPS):
@@ -144,7 +157,8 @@ class StepSequencerRTL(Component):
         s.addresses.start //= s.start
         s.addresses.start_row //= field("read_row", row_nbits)
         s.addresses.start_bank //= field("read_bank")
-        s.addresses.padding //= field("padding")
+        s.addresses.padding_rows //= field("padding_rows")
+        s.addresses.padding_columns //= field("padding_columns")
         s.addresses.channel_mode //= s.channel_mode
         s.addresses.tap_row //= field("tap_row", row_nbits)
         for i, loop in enumerate(READ_LOOPS):
@@ -211,13 +225,13 @@ class StepSequencerRTL(Component):
         @update
         def up_flags():
             s.weight_at @= s.group_base + s.step
-            s.first_output @= reduce_and(s.loops.first[SUM_END:VECTORS_END])
+            s.first_output @= reduce_and(s.vectors_first)
             s.load @= s.first_output | s.reload
             s.keep @= s.first_output & ~s.reload
-            s.first @= reduce_and(s.loops.first[0:SUM_END])
-            s.last @= reduce_and(s.loops.last[0:SUM_END])
-            s.pool_first @= reduce_and(s.loops.first[SUM_END:WINDOW_END])
-            s.pool_last @= reduce_and(s.loops.last[SUM_END:WINDOW_END])
+            s.first @= reduce_and(s.sum_first)
+            s.last @= reduce_and(s.sum_last)
+            s.pool_first @= reduce_and(s.window_first)
+            s.pool_last @= reduce_and(s.window_last)
             s.frees @= s.loops.done & s.frees_input
 
         @update_ff
@@ -249,7 +263,7 @@ class StepSequencerRTL(Component):
                 if s.last:
                     s.step <<= 0
                     # The next group's weights follow this group's.
-                    if reduce_and(s.loops.last[SUM_END:VECTORS_END]):
+                    if reduce_and(s.vectors_last):
                         s.group_base <<= s.weight_at + 1
                 else:
                     s.step <<= s.step + 1

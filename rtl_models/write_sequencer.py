@@ -58,12 +58,13 @@ class WriteSequencerRTL(Component):
         # The number of a pixel's last beat with outputs, and of the last group's
         Beat = mk_bits(FIELDS["write_beats"].nbits)
         s.end_beat, s.end_beat_of_last_group = Wire(Beat), Wire(Beat)
-        s.last_lanes = Wire(4)
+        s.last_lanes, s.group_lanes = Wire(4), Wire(4)
         s.to_result = Wire()
         s.lane_row //= field("lane_row", row_nbits)
         s.end_beat //= field("write_beats")
         s.end_beat_of_last_group //= field("write_last_beats")
         s.last_lanes //= field("last_lanes")
+        s.group_lanes //= field("group_lanes")
         s.to_result //= field("to_result")
 
         s.state = Wire(2)
@@ -157,8 +158,10 @@ class WriteSequencerRTL(Component):
                 | (s.tile_row & s.drop_y & s.nest.last[1])
             )
             s.num_valid @= lanes
-            if s.at_last_group & s.at_last_valid:
-                s.num_valid @= s.last_lanes
+            if s.at_last_valid:
+                s.num_valid @= s.group_lanes
+                if s.at_last_group:
+                    s.num_valid @= s.last_lanes
             s.at_rest @= ~s.packer.busy
 
         @update

@@ -69,8 +69,9 @@ def random_network(
         options: dict[str, Any] = {"relu": spec.relu, "rounding": rounding}
         if isinstance(spec, Conv):
             shape = (spec.channels, x.shape[0], *spec.kernel)
-            options |= {"stride": spec.stride, "padding": spec.padding}
-            out_shape = conv2d_shape(x.shape, shape, spec.stride, spec.padding)
+            window = {"stride": (spec.stride,) * 2, "padding": (spec.padding,) * 4}
+            options |= window
+            out_shape = conv2d_shape(x.shape, shape, **window)
         else:
             shape, out_shape = (spec.features, x.size), (spec.features,)
         weight = rng.integers(-128, 128, shape).astype(np.int8)
@@ -117,7 +118,7 @@ def layer_output_shape(
     pool: bool = False,
 ) -> tuple[int, ...]:
     """The shape of a convolution's output, after pooling."""
-    channels, *sizes = conv2d_shape(input_shape, weight_shape, stride, padding)
+    channels, *sizes = conv2d_shape(input_shape, weight_shape, (stride,) * 2, (padding,) * 4)
     return (channels, *(size // (2 if pool else 1) for size in sizes))
 
 

@@ -47,7 +47,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
             refusals += e.refusals
     # Where a layer lies on no array, what the memories would have to hold is not known.
     if len(mappings) == len(layers):
-        placement = place(mappings, cfg)
+        placement = place(mappings)
         refusals += excess(mappings, placement, cfg)
     if refusals:
         raise DoesNotFitError(refusals)

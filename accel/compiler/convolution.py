@@ -27,11 +27,20 @@ class Convolution:
     source_shape: tuple[int, ...]
     """(channels, height, width)"""
     weight: NDArray[np.int8]
-    """(outputs, channels, kernel rows, kernel columns)"""
-    stride: int
-    padding: int
-    pool: int
-    """Rows and columns of a window, and from one to the next; 1 for none."""
+    """(outputs, channels / groups, kernel rows, kernel columns)"""
+    stride: tuple[int, int]
+    """Of rows and of columns."""
+    padding: tuple[int, int, int, int]
+    """Rows above, columns at the left, rows below, columns at the right."""
+    pad_value: int
+    """What a tap there reads."""
+    groups: int
+    """The first ``channels / groups`` channels make the first ``outputs / groups`` outputs, and so
+    on."""
+    pool: tuple[int, int] = (1, 1)
+    """Rows and columns of a pooling window."""
+    pool_stride: tuple[int, int] = (1, 1)
+    """From one to the next."""
     bias: NDArray[np.int64]
     """(outputs,), with what the input's zero point adds taken out."""
     multiplier: NDArray[np.float32]
@@ -48,8 +57,9 @@ class Convolution:
         source_shape: tuple[int, ...],
         weight: NDArray[np.int8],
         *,
-        stride: int = 1,
-        padding: int = 0,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        groups: int = 1,
     ) -> Convolution:
         """The convolution that computes ``operation``, with its weights in four dimensions."""
         return cls(
@@ -61,7 +71,8 @@ class Convolution:
             weight=weight,
             stride=stride,
             padding=padding,
-            pool=1,
+            pad_value=operation.input.zero_point,
+            groups=groups,
             bias=operation.folded_bias,
             multiplier=operation.multiplier,
             output_range=operation.output_range,

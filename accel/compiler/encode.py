@@ -33,10 +33,9 @@ def describe(
     # What the last layer yields is in no place.
     target_base = 0 if is_last else placement.tensors[layer.target.name].base
     lo, hi = layer.output_range
-    padding = layer.padding
-    read_row, read_bank = divmod(source.base - padding * (m.source.row_stride + 1), TAPS)
+    above, left = layer.padding[:2]
+    read_row, read_bank = divmod(source.base - above * m.source.row_stride - left, TAPS)
     write_row, write_bank = divmod(target_base, TAPS)
-    beats = m.channels_per_group // cfg.num_lanes
     channels_left = m.target.channels - (m.num_groups - 1) * m.channels_per_group
     last_beats = -(-channels_left // cfg.num_lanes)
     one_pixel = m.pixels == 1
@@ -48,10 +47,11 @@ def describe(
         write_loops=_write_loops(m),
         read_row=read_row,
         read_bank=read_bank,
-        padding=padding,
+        padding_rows=above,
+        padding_columns=left,
         height=m.source.height,
         width=m.source.width,
-        pad_value=layer.source.zero_point,
+        pad_value=layer.pad_value,
         signed=int(layer.source.signed),
         channel_mode=int(m.channel_mode),
         reload=int(m.steps_per_sum > cfg.spad_depth),
@@ -60,9 +60,9 @@ def describe(
         weight_base=placement.weight_bases[i],
         last_rows=(kernel_h - 1) % WINDOW + 1,
         last_columns=(kernel_w - 1) % WINDOW + 1,
-        last_channels=(m.source.channels - 1) % TAPS + 1,
-        param_beats=cfg.num_beats,
-        param_last_beats=last_beats if one_pixel else cfg.num_beats,
+        last_channels=(layer.weight.shape[1] - 1) % TAPS + 1,
+        param_beats=m.pixels * m.beats,
+        param_last_beats=last_beats if one_pixel else m.pixels * m.beats,
         param_vectors=m.vectors_per_group,
         param_groups=m.num_groups,
         param_base=placement.param_bases[i],
@@ -72,9 +72,10 @@ def describe(
         write_row=write_row,
         write_bank=write_bank,
         lane_row=target.channel_stride // TAPS,
-        write_beats=beats,
+        write_beats=m.beats,
         write_last_beats=last_beats,
         last_lanes=channels_left - (last_beats - 1) * cfg.num_lanes,
+        group_lanes=m.channels_per_group - (m.beats - 1) * cfg.num_lanes,
         to_result=int(is_last),
         out_signed=int(layer.target.signed),
         pixel_row=target.row_stride // TAPS,
@@ -82,7 +83,7 @@ def describe(
         pixel_y=rows - 1,
         drop_x=target.width % columns,
         drop_y=target.height % rows,
-        drop_beats=0 if one_pixel else beats - last_beats,
+        drop_beats=0 if one_pixel else m.beats - last_beats,
     )
 
 
@@ -93,26 +94,36 @@ def _last_reader_of_image(placement: Placement) -> int:
 
 def _read_loops(m: Mapping) -> tuple[Loop, ...]:
     row, channel = m.source.row_stride, m.source.channel_stride
-    pool, stride = m.layer.pool, m.layer.stride
-    rows, columns = (pool * stride * n for n in m.tile)
+    (pool_h, pool_w), (stride_y, stride_x) = m.layer.pool, m.layer.stride
+    step_y, step_x = _steps_apart(m)
+    rows, columns = step_y * m.tile[0], step_x * m.tile[1]
     size, channels = (1, TAPS) if m.channel_mode else (WINDOW, 1)
     kernel_x, kernel_y, num_channels = m.read_counts
     return (
         Loop(kernel_x, size, 0, size),
         Loop(kernel_y, size * row, size, 0),
         Loop(num_channels, channels * channel),
-        Loop(pool, stride, 0, stride),
-        Loop(pool, stride * row, stride, 0),
+        Loop(pool_w, stride_x, 0, stride_x),
+        Loop(pool_h, stride_y * row, stride_y, 0),
         Loop(m.vectors[1], columns, 0, columns),
         Loop(m.vectors[0], rows * row, rows, 0),
-        Loop(m.num_groups),
+        Loop(m.num_groups, m.group_stride),
     )
+
+
+def _steps_apart(m: Mapping) -> tuple[int, int]:
+    """Rows and columns of the input from one output to the next."""
+    (rows, columns), (pool_rows, pool_columns) = m.layer.stride, m.layer.pool_stride
+    return rows * pool_rows, columns * pool_columns
 
 
 def _pixel_offsets(m: Mapping) -> tuple[Offset, Offset]:
     """What bits 0 and 1 of a pixel group's number add to its addresses."""
-    step, none = m.layer.pool * m.layer.stride, Offset()
-    next_row, next_column = Offset(step * m.source.row_stride, step, 0), Offset(step, 0, step)
+    (step_y, step_x), none = _steps_apart(m), Offset()
+    next_row, next_column = (
+        Offset(step_y * m.source.row_stride, step_y, 0),
+        Offset(step_x, 0, step_x),
+    )
     match m.tile:
         case (1, 2):
             return next_column, none
@@ -140,11 +151,13 @@ def words(
     """The program stream."""
     found = []
     for i, (m, descriptor) in enumerate(zip(mappings, descriptors, strict=True)):
-        param_words = m.num_groups * cfg.num_beats
         found += [header(Packet.LAYER, i), *descriptor.encode()]
         found += [header(Packet.WEIGHTS, placement.weight_bases[i], m.weight_words)]
         found += _weight_beats(m, cfg)
-        found += [header(Packet.PARAMS, placement.param_bases[i], param_words), *_param_beats(m)]
+        found += [
+            header(Packet.PARAMS, placement.param_bases[i], m.param_words),
+            *_param_beats(m, cfg),
+        ]
     (image,) = (p for p in placement.tensors.values() if p.written_by is None)
     shape = image_shape(mappings[0].layer.source.shape)
     found += [header(Packet.INPUT), *describe_input(shape, image.layout, image.base).encode()]
@@ -174,21 +187,24 @@ def _weight_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
     return padded.view("<u8").ravel().tolist()
 
 
-def _param_beats(m: Mapping) -> list[int]:
-    """Multiplier and bias of each output channel; ones and zeros fill up the last group."""
-    filling = m.num_groups * m.channels_per_group - m.target.channels
+def _param_beats(m: Mapping, cfg: AccelConfig) -> list[int]:
+    """Multiplier and bias of each output channel; ones and zeros fill up a group's last beat, and
+    the last group."""
+    lanes, channel = m.beats * cfg.num_lanes, np.arange(m.target.channels)
+    groups = np.full((m.num_groups, lanes), MULTIPLIER.put(ONE), np.uint64)
     patterns = m.layer.multiplier.astype(np.float32).view(np.uint32).tolist()
-    pairs = [*zip(patterns, m.layer.bias.tolist(), strict=True), *[(ONE, 0)] * filling]
-    beats = [MULTIPLIER.put(multiplier) | BIAS.put(bias) for multiplier, bias in pairs]
+    groups[channel // m.channels_per_group, channel % m.channels_per_group] = [
+        MULTIPLIER.put(multiplier) | BIAS.put(bias)
+        for multiplier, bias in zip(patterns, m.layer.bias.tolist(), strict=True)
+    ]
     # Each of a vector's pixels has its own copy.
-    groups = np.array(beats, np.uint64).reshape(m.num_groups, -1)
     return np.tile(groups, (1, m.pixels)).ravel().tolist()
 
 
 def output_bytes(m: Mapping, cfg: AccelConfig) -> NDArray[np.int64]:
     """Byte of each output element in the results: beats of num_lanes bytes, in order."""
     columns = m.channels_per_group
-    pixels, full = m.target.height * m.target.width, columns // cfg.num_lanes
+    pixels, full = m.target.height * m.target.width, m.beats
     # Pixels come tile by tile.
     y, x = np.divmod(np.arange(pixels), m.target.width)
     (rows, cols), order = m.tile, np.empty(pixels, np.int64)

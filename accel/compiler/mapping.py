@@ -37,6 +37,10 @@ class Mapping:
     """(groups, steps of a sum, num_cols, 9), zero where a tap or column has no weight."""
     read_counts: tuple[int, int, int]
     """Iterations of kernel_x, kernel_y, channel."""
+    channels_per_group: int
+    """Output channels of a group, but for the last one, which may have fewer."""
+    beats: int
+    """Beats of a pixel."""
 
     @property
     def steps_per_sum(self) -> int:
@@ -52,10 +56,6 @@ class Mapping:
         return prod(self.tile)
 
     @property
-    def channels_per_group(self) -> int:
-        return self.weights.shape[2] // self.pixels
-
-    @property
     def vectors(self) -> tuple[int, int]:
         """Vectors that leave the pooling unit for a group of output channels, in rows and columns;
         the last ones may have pixels beyond the feature map."""
@@ -67,13 +67,24 @@ class Mapping:
 
     @property
     def steps(self) -> int:
-        vectors = self.num_groups * self.vectors_per_group * self.layer.pool**2
-        return vectors * self.steps_per_sum
+        return self.num_groups * self.vectors_per_group * prod(self.layer.pool) * self.steps_per_sum
 
     @property
     def weight_words(self) -> int:
         """Words of the weight memory."""
         return self.num_groups * self.steps_per_sum
+
+    @property
+    def param_words(self) -> int:
+        """Words of the parameter memory."""
+        return self.num_groups * self.pixels * self.beats
+
+    @property
+    def group_stride(self) -> int:
+        """Bytes from what one group of output channels reads to what the next one does."""
+        if self.layer.groups == 1:
+            return 0
+        return self.layer.weight.shape[1] * self.source.channel_stride
 
 
 def map_layer(layer: Convolution, cfg: AccelConfig) -> Mapping:
@@ -84,12 +95,19 @@ def map_layer(layer: Convolution, cfg: AccelConfig) -> Mapping:
     source, target = Layout(*layer.source_shape), Layout(*layer.target.shape)
     _check_sizes(layer, source)
     channel_mode, counts = _mode(layer)
-    tile = _tile(layer, target, cfg, prod(counts))
+    if layer.groups == 1:
+        tile = _tile(layer, target, cfg, prod(counts))
+        channels = cfg.num_cols // prod(tile)
+        num_groups = -(-len(layer.weight) // channels)
+    else:
+        # Each of the layer's groups has inputs of its own, and so is one of the hardware's.
+        tile, num_groups = (1, 1), layer.groups
+        channels = len(layer.weight) // num_groups
+        _check_columns(layer, channels, cfg)
     pixels = prod(tile)
     columns = cfg.num_cols // pixels
-    num_groups = -(-len(layer.weight) // columns)
     _check_counts(layer, counts, num_groups)
-    words = _arrange(layer.weight, channel_mode, counts, num_groups, columns)
+    words = _arrange(layer.weight, channel_mode, counts, num_groups, channels, columns)
     return Mapping(
         layer=layer,
         source=source,
@@ -99,6 +117,8 @@ def map_layer(layer: Convolution, cfg: AccelConfig) -> Mapping:
         # All pixels are multiplied with the same weights: each group of columns has a copy.
         weights=np.tile(words, (1, 1, pixels, 1)),
         read_counts=(counts[2], counts[1], counts[0]),
+        channels_per_group=channels,
+        beats=-(-channels // cfg.num_lanes),
     )
 
 
@@ -120,10 +140,10 @@ def _tile(layer: Convolution, target: Layout, cfg: AccelConfig, steps: int) -> t
         """Of a layer, whether the array or the requantizer takes longer."""
         groups = -(-len(layer.weight) // (cfg.num_cols // prod(tile)))
         vectors = -(-target.height // tile[0]) * -(-target.width // tile[1])
-        return groups * vectors * max(steps * layer.pool**2, cfg.num_beats)
+        return groups * vectors * max(steps * prod(layer.pool), cfg.num_beats)
 
     tiles = [(1, 1)]
-    if 2 * layer.pool * layer.stride <= DX.maximum:
+    if 2 * max(_steps_apart(layer)) <= DX.maximum:
         tiles += TILES[cfg.pixel_groups]
     # The first of those that are as fast: pixels side by side cost reads of activations.
     return min(tiles, key=cycles)
@@ -134,9 +154,12 @@ def _arrange(
     channel_mode: bool,
     counts: tuple[int, int, int],
     num_groups: int,
+    group_channels: int,
     columns: int,
 ) -> NDArray[np.int8]:
     """Weights (outputs, channels, rows, columns of the kernel) by group, step, column and tap.
+
+    Of ``columns`` the first ``group_channels`` have an output channel in each group.
 
     A 3x4 kernel over 2 channels, for one output, is two windows for each channel::
 
@@ -147,14 +170,17 @@ def _arrange(
     num_out, num_in, kernel_h, kernel_w = weight.shape
     channels, rows, cols = counts
     outputs = num_groups * columns
+    output = np.arange(num_out)
+    # Where each output channel is among all columns of all groups
+    place = output // group_channels * columns + output % group_channels
     if channel_mode:
         padded = np.zeros((outputs, channels * TAPS, kernel_h, kernel_w), np.int8)
-        padded[:num_out, :num_in] = weight
+        padded[place, :num_in] = weight
         # (out, channel block, tap, ky, kx) -> (out, channel block, ky, kx, tap)
         taps = padded.reshape(outputs, channels, TAPS, rows, cols).transpose(0, 1, 3, 4, 2)
     else:
         padded = np.zeros((outputs, num_in, WINDOW * rows, WINDOW * cols), np.int8)
-        padded[:num_out, :, :kernel_h, :kernel_w] = weight
+        padded[place, :, :kernel_h, :kernel_w] = weight
         # (out, channel, window y, dy, window x, dx) -> (out, channel, window y, window x, dy, dx)
         windows = padded.reshape(outputs, channels, rows, WINDOW, cols, WINDOW)
         taps = windows.transpose(0, 1, 2, 4, 3, 5)
@@ -164,7 +190,7 @@ def _arrange(
 
 def _check_sizes(layer: Convolution, source: Layout) -> None:
     size, step = FIELDS["height"].maximum, DX.maximum
-    pooled = "stride, doubled by pooling," if layer.pool > 1 else "stride"
+    pooled = "stride, times that of pooling," if layer.pool_stride != (1, 1) else "stride"
     refusals = [
         Refusal(
             layer=layer.name,
@@ -177,13 +203,36 @@ def _check_sizes(layer: Convolution, source: Layout) -> None:
         for what, value, room in (
             ("input height", source.height, size),
             ("input width", source.width, size),
-            ("padding", layer.padding, FIELDS["padding"].maximum),
-            (pooled, layer.stride * layer.pool, step),
+            ("padding", max(layer.padding[:2]), FIELDS["padding_rows"].maximum),
+            (pooled, max(_steps_apart(layer)), step),
         )
         if value > room
     ]
     if refusals:
         raise DoesNotFitError(refusals)
+
+
+def _steps_apart(layer: Convolution) -> tuple[int, int]:
+    """Rows and columns of the input from one output after pooling to the next."""
+    (rows, columns), (pool_rows, pool_columns) = layer.stride, layer.pool_stride
+    return rows * pool_rows, columns * pool_columns
+
+
+def _check_columns(layer: Convolution, channels: int, cfg: AccelConfig) -> None:
+    room = cfg.num_cols
+    if channels > room:
+        raise DoesNotFitError(
+            [
+                Refusal(
+                    layer=layer.name,
+                    limit="num_cols",
+                    needed=channels,
+                    room=room,
+                    sentence=f"layer '{layer.name}': each of its {layer.groups} groups has "
+                    f"{channels} output channels, {channels - room} more than num_cols = {room}",
+                )
+            ]
+        )
 
 
 def _check_counts(layer: Convolution, counts: tuple[int, int, int], num_groups: int) -> None:
@@ -202,6 +251,8 @@ def _check_counts(layer: Convolution, counts: tuple[int, int, int], num_groups: 
             ("channels", counts[0]),
             ("kernel rows", counts[1]),
             ("kernel columns", counts[2]),
+            ("rows of a pooling window", layer.pool[0]),
+            ("columns of a pooling window", layer.pool[1]),
             ("groups of output channels", num_groups),
             ("words of a row of input", row_words),
         )

@@ -50,13 +50,13 @@ class Placement:
     param_words: int
 
 
-def place(mappings: list[Mapping], cfg: AccelConfig) -> Placement:
+def place(mappings: list[Mapping]) -> Placement:
     """Places for all there is, whether the memories are that large or not: :func:`excess` says."""
     tensors = _place_tensors(mappings)
     weight_bases, param_bases = [0], [0]
     for m in mappings:
         weight_bases.append(weight_bases[-1] + m.weight_words)
-        param_bases.append(param_bases[-1] + m.num_groups * cfg.num_beats)
+        param_bases.append(param_bases[-1] + m.param_words)
     return Placement(
         tensors=tensors,
         weight_bases=tuple(weight_bases[:-1]),

@@ -401,7 +401,9 @@ def _operations(rounded: _Rounded, before: Tensor, after: Tensor) -> Iterator[Op
     if isinstance(module, nn.Linear):
         yield Linear(**common, output=after)
         return
-    window: dict[str, Any] = {"stride": module.stride[0], "padding": module.padding[0]}
+    assert not isinstance(module.padding, str), "refused before"
+    above, left = module.padding
+    window: dict[str, Any] = {"stride": module.stride, "padding": (above, left, above, left)}
     output = after
     if stage.pool:
         shape = conv2d_shape(before.shape, rounded.weight.shape, **window)

@@ -97,7 +97,7 @@ class LayerDescriptor:
     # Step sequencer
     read_row: int = _bits(10, 0, 16, "row of the first tap of the first step", signed=True)
     read_bank: int = _bits(10, 16, 4, "and its bank")
-    padding: int = _bits(10, 20, 4, "rows and columns of it that lie outside the feature map")
+    padding_rows: int = _bits(10, 20, 4, "rows of it that lie above the feature map")
     height: int = _bits(10, 24, 9, "of the feature map that is read")
     width: int = _bits(10, 33, 9, "of it")
     pad_value: int = _bits(10, 42, 9, "what a tap outside reads: the zero point", signed=True)
@@ -109,6 +109,7 @@ class LayerDescriptor:
         10, 53, 1, "the steps of one output do not fit the scratchpads: read weights for each anew"
     )
     frees_input: int = _bits(10, 54, 1, "after this layer nothing reads the image: load the next")
+    padding_columns: int = _bits(10, 55, 4, "columns of the first tap left of the feature map")
     tap_row: int = _bits(
         11, 0, 16, "rows of memory from one tap row (window) or channel (channel mode) to the next"
     )
@@ -137,6 +138,7 @@ class LayerDescriptor:
     write_beats: int = _bits(14, 36, 6, "beats with outputs of a pixel", least=1)
     write_last_beats: int = _bits(14, 42, 6, "the same in the last group of channels", least=1)
     last_lanes: int = _bits(14, 48, 4, "channels in the very last of these beats")
+    group_lanes: int = _bits(14, 54, 4, "channels in a pixel's last beat, in all other groups")
     to_result: int = _bits(14, 52, 1, "the last layer: outputs go to the results, not to memory")
     out_signed: int = _bits(
         14, 53, 1, "outputs are int8, not uint8: the winner is chosen among numbers, not bytes"

@@ -59,6 +59,10 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
             f"columns",
         )
     yield not 1 <= d.last_lanes <= lanes, f"last_lanes must be from 1 to num_lanes = {lanes}"
+    yield (
+        groups > 1 and not 1 <= d.group_lanes <= lanes,
+        f"group_lanes must be from 1 to num_lanes = {lanes}",
+    )
     yield d.drop_x > d.pixel_x, "it drops a second column of pixels that a vector does not have"
     yield d.drop_y > d.pixel_y, "it drops a second row of pixels that a vector does not have"
     yield (

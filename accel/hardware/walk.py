@@ -90,7 +90,7 @@ def reads(d: LayerDescriptor, pixel_groups: int, group: int = 0) -> Reads:
         start = group * getattr(outermost, attribute)
         return start + offsets(loops, attribute)[:, None, None] + pixels + offset
 
-    y, x = of_taps("dy", dy - d.padding), of_taps("dx", dx - d.padding)
+    y, x = of_taps("dy", dy - d.padding_rows), of_taps("dx", dx - d.padding_columns)
     inside = (y >= 0) & (y < d.height) & (x >= 0) & (x < d.width)
     return Reads(
         address=TAPS * d.read_row + d.read_bank + of_taps("stride", reach),
@@ -141,7 +141,8 @@ def pixels_per_vector(d: LayerDescriptor) -> int:
 def output_channels(d: LayerDescriptor, num_lanes: int) -> list[int]:
     """Output channels of each group, but those that are only filling."""
     last = (d.write_last_beats - 1) * num_lanes + d.last_lanes
-    return [d.write_beats * num_lanes] * (d.write_loops[-1].count - 1) + [last]
+    others = (d.write_beats - 1) * num_lanes + d.group_lanes
+    return [others] * (d.write_loops[-1].count - 1) + [last]
 
 
 class Writes(NamedTuple):

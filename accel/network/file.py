@@ -219,7 +219,9 @@ def _version_1(arrays: Arrays, description: dict[str, Any]) -> Network:
         if kind is None:
             raise AccelError(f'kind must be "conv2d" or "linear", not {short(entry["kind"])}')
         after = _tensor(name, entry["output"])
-        options: dict[str, Any] = {field: entry[field] for field in kind.OPTIONS}
+        options: dict[str, Any] = {"relu": entry["relu"]}
+        if kind is Conv2d:
+            options |= {"stride": (entry["stride"],) * 2, "padding": (entry["padding"],) * 4}
         if kind is Linear:
             plain = (entry["stride"], entry["padding"], entry["pool"]) == (1, 0, False)
             require(plain, "a linear layer has no stride, no padding and no pooling")
@@ -227,8 +229,9 @@ def _version_1(arrays: Arrays, description: dict[str, Any]) -> Network:
         output = after
         if entry["pool"] and taken["weight"].ndim == 4:
             # What does not make sense is said when the layer is made.
-            stride, padding = max(entry["stride"], 1), entry["padding"]
-            shape = conv2d_shape(tensor.shape, taken["weight"].shape, stride, padding)
+            step, side = max(entry["stride"], 1), entry["padding"]
+            stride, padding = (step, step), (side, side, side, side)
+            shape = conv2d_shape((*tensor.shape, 1, 1)[:3], taken["weight"].shape, stride, padding)
             output = dataclasses.replace(after, shape=tuple(max(1, size) for size in shape))
         options |= taken
         operations.append(kind(name=name, input=tensor, output=output, **options))

@@ -10,63 +10,58 @@ from numpy.typing import NDArray
 
 from accel import numerics
 from accel.compiler.convolution import Convolution
-from accel.network.tensor import Tensor
-from accel.operations.operation import Integers, Kernel, Operation, Readers
-
-WINDOW = 2
-"""Rows and columns of a window, and from one to the next."""
+from accel.operations.operation import Integers, Kernel, Readers
+from accel.operations.pool import Pool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MaxPool2d(Operation):
-    """Windows of 2x2 with stride 2; a last odd row or column is left out. Scale and zero point
-    stay."""
+class MaxPool2d(Pool):
+    """The largest of each window; padding is the least value there is."""
 
     KIND: ClassVar = "max_pool2d"
 
-    input: Tensor
-
-    def _check(self) -> None:
-        self._require(
-            len(self.input.shape) == 3 and min(self.input.shape[1:]) >= WINDOW,
-            f"nothing is left of an input of shape {self.input.shape} after pooling",
-        )
-        before, after = ((t.scale, t.zero_point, t.signed) for t in (self.input, self.output))
-        self._require(
-            before == after,
-            "a maximum keeps scale, zero point and sign, but its output is said to have others",
-        )
-
-    def output_shape(self) -> tuple[int, ...]:
-        channels, *sizes = self.input.shape
-        return (channels, *(size // WINDOW for size in sizes))
-
     def integers(self, *values: Integers) -> NDArray[np.int64]:
-        return numerics.max_pool2d(*values)
+        return numerics.max_pool2d(self._padded(*values), self.size, self.stride)
 
     def kernel(self) -> Kernel:
         from accel.runtimes import qnnpack
 
-        return qnnpack.max_pool_kernel(self, WINDOW)
+        window = list(self.size), list(self.stride), [0, 0], [1, 1], False
+        run = qnnpack.ops().max_pool2d
+        return qnnpack.pool_kernel(self, lambda qx: run(qx, *window), self._padded)
+
+    def _padded(self, x: Integers) -> NDArray[np.int64]:
+        return numerics.pad2d(x, self.padding, self.input.limits[0])
 
     def lower(self, layers: list[Convolution], readers: Readers) -> None:
-        """The array computes the pixels of a window one after another, and keeps the largest."""
-        self._require(
-            bool(layers)
-            and layers[-1].target == self.input
-            and layers[-1].pool == 1
-            and readers[self.input.name] == (self,),
-            "a maximum must directly follow a convolution whose output nothing else reads, and not "
-            "another maximum",
+        """The array computes the pixels of a window one after another, and keeps the largest: of
+        the convolution before, where no pixel is in two windows; else of a copy of the input."""
+        before = layers[-1] if layers else None
+        if (
+            before is not None
+            and before.target == self.input
+            and before.pool == (1, 1)
+            and readers[self.input.name] == (self,)
+            and self.size == self.stride
+            and not any(self.padding)
+        ):
+            area = self.input.size // self.input.shape[0]
+            kept = self.output.size // self.output.shape[0] * self.size[0] * self.size[1]
+            layers[-1] = replace(
+                before,
+                target=self.output,
+                pool=self.size,
+                pool_stride=self.stride,
+                macs=before.macs // area * kept,
+            )
+            return
+        copy = self._convolution(weights=(1, 1), multiplier=np.float32(1))
+        layers.append(
+            replace(
+                copy,
+                padding=self.padding,
+                pad_value=self.input.limits[0],
+                pool=self.size,
+                pool_stride=self.stride,
+            )
         )
-        before = layers[-1]
-        layers[-1] = replace(
-            before,
-            target=self.output,
-            pool=WINDOW,
-            macs=before.macs // _area(self.input.shape) * _area(self.output.shape) * WINDOW**2,
-        )
-
-
-def _area(shape: tuple[int, ...]) -> int:
-    return shape[1] * shape[2]

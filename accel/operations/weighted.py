@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from accel import numerics
 from accel.compiler.convolution import Convolution
-from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor
+from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor, is_int, short
 from accel.operations.operation import Integers, Operation, Readers
 from accel.runtimes.rounding import QNNPACK, Rounding
 
@@ -26,7 +26,7 @@ class Weighted(Operation):
     arithmetic that would not be exact.
     """
 
-    OPTIONS: ClassVar[Mapping[str, type]] = {"relu": bool}
+    OPTIONS: ClassVar[Mapping[str, type]] = {"relu": bool, "largest": int}
     ARRAYS: ClassVar[Mapping[str, Any]] = {
         "weight": np.int8,
         "weight_scale": np.float32,
@@ -42,6 +42,8 @@ class Weighted(Operation):
     bias: NDArray[np.float32]
     """(outputs,), as the float model has it: the integer bias follows from the scales."""
     relu: bool
+    largest: int = 255
+    """What is larger becomes this, as after ReLU6; if it is not the 8-bit type's end anyway."""
     rounding: Rounding = QNNPACK
     """How multipliers and integer biases follow from the scales."""
 
@@ -73,6 +75,11 @@ class Weighted(Operation):
             f"weight (weight_scale may have 1), not {self.bias.size} and {self.weight_scale.size}",
         )
         self._require_bool("relu")
+        least, most = self.output.zero_point if self.relu else self.output.limits[0], 255
+        self._require(
+            is_int(self.largest) and least <= self.largest <= most,
+            f"largest must be a whole number from {least} to {most}, not {short(self.largest)}",
+        )
         self._check_input()
         self._check_arithmetic()
 
@@ -138,7 +145,8 @@ class Weighted(Operation):
     @property
     def output_range(self) -> tuple[int, int]:
         """The smallest and the largest output: ReLU's smallest is the zero point."""
-        return numerics.output_range(self.output.signed, self.relu, self.output.zero_point)
+        lo, hi = numerics.output_range(self.output.signed, self.relu, self.output.zero_point)
+        return lo, min(hi, self.largest)
 
     @property
     def num_parameters(self) -> int:

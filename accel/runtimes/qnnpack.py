@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations.max_pool2d import MaxPool2d
 from accel.operations.operation import Integers, Kernel
+from accel.operations.pool import Pool
 from accel.operations.weighted import Weighted
 from accel.runtimes.rounding import QNNPACK
 
@@ -68,24 +68,36 @@ def ops() -> Any:
 
 
 def weighted_kernel(operation: Weighted, run: Any, packed: Any) -> Kernel:
-    """``run`` with packed weights, as a function of integers."""
-    after = operation.output
+    """``run`` with packed weights, and what cuts off at the largest output, as a function of
+    integers."""
+    after, largest = operation.output, operation.output_range[1]
 
     def kernel(x: Integers) -> Integers:
         qx = quantized(x.reshape(len(x), -1) if operation.kind == "linear" else x, operation.input)
-        return integers(run(qx, packed, after.scale, after.zero_point + shift(after)), after)
+        qy = run(qx, packed, after.scale, after.zero_point + shift(after))
+        return np.minimum(integers(qy, after), largest)
 
     return kernel
 
 
-def max_pool_kernel(operation: MaxPool2d, window: int) -> Kernel:
-    """The maximum of windows of that size and stride, as a function of integers."""
+def pool_kernel(operation: Pool, run: Any, padded: Kernel) -> Kernel:
+    """``run`` of the padded input, as a function of integers. QNNPACK knows no windows of one
+    pixel: they choose pixels."""
+    rows, columns = operation.stride
+    if operation.size == (1, 1):
+        return lambda x: padded(x)[:, :, ::rows, ::columns]
 
     def kernel(x: Integers) -> Integers:
-        sizes = [window] * 2, [window] * 2, [0, 0], [1, 1], False
-        return integers(ops().max_pool2d(quantized(x, operation.input), *sizes), operation.output)
+        return integers(run(quantized(padded(x), operation.input)), operation.output)
 
     return kernel
+
+
+def avg_pool2d(
+    qx: torch.Tensor, size: list[int], stride: list[int], pad: list[int]
+) -> torch.Tensor:
+    """PyTorch's average pool, whose kernel is QNNPACK's for a quantized tensor."""
+    return torch.nn.functional.avg_pool2d(qx, size, stride, pad)
 
 
 def parameters(operation: Weighted) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,7 +113,7 @@ def parameters(operation: Weighted) -> tuple[torch.Tensor, torch.Tensor]:
 
 def quantized(x: Integers, tensor: Tensor) -> torch.Tensor:
     """Integers of that tensor as PyTorch's quint8."""
-    unsigned = torch.from_numpy((x + np.int16(shift(tensor))).astype(np.uint8))
+    unsigned = torch.from_numpy((x + np.int64(shift(tensor))).astype(np.uint8))
     zero_point = tensor.zero_point + shift(tensor)
     return torch._make_per_tensor_quantized_tensor(unsigned, tensor.scale, zero_point)
 

@@ -38,7 +38,8 @@ def read_descriptors(draw: st.DrawFn, cfg: AccelConfig) -> LayerDescriptor:
         ),
         read_row=draw(st.integers(0, cfg.act_depth - 1)),
         read_bank=draw(st.integers(0, TAPS - 1)),
-        padding=draw(st.sampled_from([0, 1, 2, 15])),
+        padding_rows=draw(st.sampled_from([0, 1, 2, 15])),
+        padding_columns=draw(st.sampled_from([0, 1, 2, 15])),
         height=draw(st.integers(1, 12)),
         width=draw(st.integers(1, 12)),
         channel_mode=draw(st.integers(0, 1)),
@@ -81,10 +82,10 @@ def test_tap_address(simulators: Simulators, data: st.DataObject, waits: list[in
     for d in data.draw(st.lists(read_descriptors(cfg), min_size=1, max_size=2)):
         # In channel mode a tap is a channel, else three of them are a row.
         reach = [d.tap_row * (t if d.channel_mode else t // 3) for t in range(TAPS)]
-        outside = -d.padding % (1 << OFFSET_NBITS)
+        above, left = (-n % (1 << OFFSET_NBITS) for n in (d.padding_rows, d.padding_columns))
         start = {
             "start_row": d.read_row, "start_bank": d.read_bank,
-            "start_y": outside, "start_x": outside,
+            "start_y": above, "start_x": left,
             "channel_mode": d.channel_mode, "height": d.height, "width": d.width,
             "reach": pack_ints(reach, cfg.act_addr_nbits),
         } | all_strides(d, cfg)  # fmt: skip
@@ -99,7 +100,8 @@ def test_tap_address(simulators: Simulators, data: st.DataObject, waits: list[in
 def layer_ports(d: LayerDescriptor, cfg: AccelConfig) -> dict[str, int]:
     """What the address generator is told of a layer."""
     ports = {
-        "start_row": d.read_row, "start_bank": d.read_bank, "padding": d.padding,
+        "start_row": d.read_row, "start_bank": d.read_bank,
+        "padding_rows": d.padding_rows, "padding_columns": d.padding_columns,
         "channel_mode": d.channel_mode, "tap_row": d.tap_row,
     } | all_strides(d, cfg)  # fmt: skip
     for i, offset in enumerate(d.pixel_offsets):

@@ -71,8 +71,9 @@ class Pair(NamedTuple):
             read_loops=(Loop(),) * 5 + (Loop(steps, row_stride, 0, 0), Loop(), Loop()),
             write_loops=(Loop(steps), Loop(), Loop()),
             param_vectors=steps,
-            read_row=row, read_bank=bank, padding=0, channel_mode=1, reload=1,
-            last_channels=channels, tap_row=before.lane_row, safe_steps=self.step + 1,
+            read_row=row, read_bank=bank, padding_rows=0, padding_columns=0,
+            channel_mode=1, reload=1, last_channels=channels, tap_row=before.lane_row,
+            safe_steps=self.step + 1,
         )  # fmt: skip
         assert contradictions(changed, cfg) == []
         words = []

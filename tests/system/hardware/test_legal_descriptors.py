@@ -82,7 +82,8 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
             Loop(vectors // columns, draw(st.integers(1, 40))),
             Loop(groups, draw(st.integers(1, 60))),
         ),
-        padding=draw(st.integers(0, 3)),
+        padding_rows=draw(st.integers(0, 3)),
+        padding_columns=draw(st.integers(0, 3)),
         height=draw(st.integers(1, 12)),
         width=draw(st.integers(1, 12)),
         pad_value=draw(st.integers(-128, 127) if signed else st.integers(0, 255)),
@@ -108,6 +109,7 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         write_beats=beats,
         write_last_beats=last_beats,
         last_lanes=draw(st.integers(1, cfg.num_lanes)),
+        group_lanes=draw(st.integers(1, cfg.num_lanes)),
         to_result=int(last),
         out_signed=out_signed,
         pixel_row=draw(st.integers(0, 3)),
@@ -240,7 +242,7 @@ def test_what_the_compiler_makes_is_legal(data: st.DataObject) -> None:
 
 LEGAL = LayerDescriptor(
     read_loops=(Loop(),) * 7 + (Loop(2),), write_loops=(Loop(), Loop(), Loop(2)), param_groups=2,
-    last_lanes=1,
+    last_lanes=1, group_lanes=1,
 )  # fmt: skip
 
 
@@ -256,6 +258,7 @@ LEGAL = LayerDescriptor(
         ({"param_beats": 9, "write_beats": 9}, "a vector of 9 beats has more than num_cols"),
         ({"last_lanes": 0}, "last_lanes must be from 1"),
         ({"last_lanes": 9}, "last_lanes must be from 1"),
+        ({"group_lanes": 0}, "group_lanes must be from 1"),
         ({"drop_x": 1}, "it drops a second column"),
         ({"drop_y": 1}, "it drops a second row"),
         ({"read_loops": (Loop(9),) + (Loop(),) * 6 + (Loop(2),)}, "are not read anew"),

@@ -45,7 +45,8 @@ def accumulators(case: Case) -> NDArray[np.int64]:
     bias = numerics.fold_bias(bias, case.w, case.zx)
     if case.w.ndim == 2:
         return numerics.linear(case.x, case.w) + bias
-    sums = numerics.conv2d(case.x, case.w, case.stride, case.padding, case.zx)
+    stride, padding = (case.stride,) * 2, (case.padding,) * 4
+    sums = numerics.conv2d(case.x, case.w, stride, padding, case.zx)
     return np.moveaxis(sums, 1, -1) + bias
 
 
@@ -547,5 +548,5 @@ def test_sums_do_not_overflow():
     x, w = np.full((1, 300_000), 255), np.full((1, 300_000), -128)
     assert numerics.linear(x.astype(np.uint8), w.astype(np.int8)) == -300_000 * 255 * 128
     image, taps = x.reshape(1, 3, 500, 200).astype(np.uint8), w.reshape(1, 3, 500, 200)
-    sums = numerics.conv2d(image, taps.astype(np.int8), stride=1, padding=0, zx=0)
+    sums = numerics.conv2d(image, taps.astype(np.int8), (1, 1), (0, 0, 0, 0), zx=0)
     np.testing.assert_array_equal(sums, [[[[-300_000 * 255 * 128]]]])

@@ -1,0 +1,48 @@
+"""An average over windows of a feature map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel import numerics
+from accel.compiler.convolution import Convolution
+from accel.operations.operation import Integers, Kernel, Readers
+from accel.operations.pool import Pool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AvgPool2d(Pool):
+    """The mean of each window, padding included, which is zero."""
+
+    KIND: ClassVar = "avg_pool2d"
+
+    @property
+    def multiplier(self) -> NDArray[np.float32]:
+        """From sums to steps of the output."""
+        area = self.size[0] * self.size[1]
+        return numerics.pool_multiplier(self.input.scale, self.output.scale, area)
+
+    def integers(self, *values: Integers) -> NDArray[np.int64]:
+        channels, zero = self.input.shape[0], self.input.zero_point
+        ones = np.ones((channels, 1, *self.size), np.int64)
+        x = self._padded(*values) - zero
+        sums = numerics.conv2d(x, ones, self.stride, (0, 0, 0, 0), 0, channels)
+        return numerics.requantize(sums, self.multiplier, zero, *self.output.limits)
+
+    def kernel(self) -> Kernel:
+        from accel.runtimes import qnnpack
+
+        window = list(self.size), list(self.stride), [0, 0]
+        return qnnpack.pool_kernel(self, lambda qx: qnnpack.avg_pool2d(qx, *window), self._padded)
+
+    def _padded(self, x: Integers) -> NDArray[np.int64]:
+        return numerics.pad2d(x, self.padding, self.input.zero_point)
+
+    def lower(self, layers: list[Convolution], readers: Readers) -> None:
+        """A depthwise convolution whose weights are ones."""
+        layer = self._convolution(weights=self.size, multiplier=self.multiplier)
+        layers.append(replace(layer, stride=self.stride, padding=self.padding))
