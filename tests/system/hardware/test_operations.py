@@ -1,0 +1,152 @@
+"""Networks of every kind of operation: all levels equal PyTorch's kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from accel.compiler.compile import compile
+from accel.compiler.refusal import DoesNotFitError
+from accel.hardware.config import base, tiny, wide
+from accel.network.graph import Network
+from accel.network.tensor import Tensor
+from accel.operations import AvgPool2d, Conv2d, MaxPool2d, Operation
+from accel.operations.window import window_count
+from accel.runtimes.qnnpack import run_network
+from accel.simulation.runner import simulate
+from tests.networks import random_images
+from tests.tools.random_networks import CONFIGS
+
+KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average")
+LARGE = {"weight_depth": 4096, "param_depth": 2048, "act_depth": 1024, "acc_nbits": 32}
+ROOMY = [
+    dataclasses.replace(cfg, **LARGE)
+    for cfg in (base, wide, tiny, dataclasses.replace(base, num_lanes=8))
+]
+
+
+@st.composite
+def chains(draw: st.DrawFn, most: int = 4) -> Network:
+    """Operations of any kind in a row, over maps of up to 12 x 12 pixels: kernels of any size that
+    fits, strides up to 3 in each direction apart, up to 2 rows or columns of padding on each
+    side."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    signed, side = draw(st.booleans()), st.integers(1, 12)
+    shape = draw(st.integers(1, 12)), draw(side), draw(side)
+    x = tensor("input", shape, 2.0 ** -draw(st.integers(0, 7)), signed, rng)
+    operations: list[Operation] = []
+    for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=most)):
+        size: Any = tuple(draw(st.integers(1, min(5, n))) for n in x.shape[1:])
+        window = {
+            "stride": (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+            # Padding that a pooling window has but for itself would be all that it sees.
+            "padding": tuple(draw(st.integers(0, min(2, n - 1))) for n in (*size, *size)),
+        }
+        name = f"{kind} {len(operations)}"
+        if kind in ("max", "average", "global average"):
+            if kind == "global average":
+                size, window = x.shape[1:], {"stride": (1, 1), "padding": (0, 0, 0, 0)}
+            count = window_count(x.shape, size, **window)
+            output = dataclasses.replace(x, name=name, shape=(x.shape[0], *count))
+            make: Any = MaxPool2d if kind == "max" else AvgPool2d
+            operations.append(make(name=name, size=size, input=x, output=output, **window))
+        else:
+            groups = {"conv": 1, "depthwise": x.shape[0]}.get(kind)
+            groups = groups or draw(st.sampled_from(divisors(x.shape[0])))
+            multiple = 1 if kind == "depthwise" else draw(st.integers(1, 12 if groups == 1 else 2))
+            relu, is_cut = draw(st.booleans()), draw(st.booleans())
+            operations.append(
+                conv2d(name, x, groups * multiple, groups, size, window, relu, is_cut, rng)
+            )
+        x = operations[-1].output
+    return Network(name="chain", operations=tuple(operations))
+
+
+def tensor(
+    name: str, shape: tuple[int, ...], scale: float, signed: bool, rng: np.random.Generator
+) -> Tensor:
+    zero_point = int(rng.integers(40, 200)) - 128 * signed
+    scale = float(np.float32(scale))
+    return Tensor(name=name, shape=shape, scale=scale, zero_point=zero_point, signed=signed)
+
+
+def divisors(n: int) -> list[int]:
+    return [k for k in range(1, n + 1) if n % k == 0]
+
+
+def conv2d(
+    name: str,
+    x: Tensor,
+    outputs: int,
+    groups: int,
+    size: tuple[int, int],
+    window: dict[str, Any],
+    relu: bool,
+    is_cut: bool,
+    rng: np.random.Generator,
+) -> Conv2d:
+    """With random weights, biases and scales, whose outputs spread over their range."""
+    weight = rng.integers(-128, 128, (outputs, x.shape[0] // groups, *size)).astype(np.int8)
+    scale = (2 ** rng.uniform(-9, -7, outputs)).astype(np.float32)
+    spread = 70 * 74 * np.sqrt(np.prod(weight.shape[1:]))
+    shape = (outputs, *window_count(x.shape, size, **window))
+    output = tensor(name, shape, x.scale * scale.mean() * spread / 70, x.signed, rng)
+    largest = int(rng.integers(output.zero_point, output.limits[1] + 1)) if is_cut else 255
+    return Conv2d(
+        name=name, weight=weight, weight_scale=scale, relu=relu, largest=largest, input=x,
+        bias=(rng.normal(size=outputs) * spread * x.scale * scale / 3).astype(np.float32),
+        output=output, groups=groups, **window,
+    )  # fmt: skip
+
+
+def assert_levels_equal_the_kernels(network: Network, cfg: Any, levels: tuple[str, ...]) -> bool:
+    """False if the network does not fit."""
+    images = random_images(np.random.default_rng(1), network, 2)
+    kernels, integers = run_network(network, images), network.integers(images)
+    for operation, ours, theirs in zip(network.operations, integers, kernels, strict=True):
+        np.testing.assert_array_equal(ours, theirs, operation.name)
+    try:
+        program = compile(network, cfg)
+    except DoesNotFitError as e:
+        note(str(e))
+        return False
+    runs = {level: simulate(program, images, level=level, jobs=1) for level in levels}
+    for level, run in runs.items():
+        assert run.mismatches(integers[-1]) == 0, level
+        np.testing.assert_array_equal(run.traffic, runs[levels[0]].traffic, level)
+    if "verilator" in levels:
+        ((cl,), (verilator,)) = runs["cl"].chunks, runs["verilator"].chunks
+        for name, mine, theirs in zip(cl._fields, cl, verilator, strict=True):
+            np.testing.assert_array_equal(mine, theirs, f"{name} of cl and verilator")
+    return True
+
+
+@given(network=chains(), cfg=st.sampled_from(ROOMY))
+def test_functional_and_cycle_level(network: Network, cfg: Any) -> None:
+    assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
+
+
+@given(network=chains(most=3))
+def test_verilated(network: Network) -> None:
+    assert_levels_equal_the_kernels(network, CONFIGS["groups"], ("fl", "cl", "verilator"))
+
+
+@pytest.mark.parametrize("kind", ["3x3 depthwise, stride 2", "11x11", "1x9, stride 1x4"])
+def test_sizes_that_people_use(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    x = tensor("input", (6, 20, 23), 0.5, False, rng)
+    size, stride, padding, groups = {
+        # As TensorFlow pads for stride 2: nothing above and left
+        "3x3 depthwise, stride 2": ((3, 3), (2, 2), (0, 0, 1, 1), 6),
+        "11x11": ((11, 11), (4, 3), (5, 5, 5, 5), 1),
+        "1x9, stride 1x4": ((1, 9), (1, 4), (0, 4, 0, 4), 1),
+    }[kind]
+    window = {"stride": stride, "padding": padding}
+    operation = conv2d("conv", x, 6, groups, size, window, True, True, rng)
+    network = Network(name="n", operations=(operation,))
+    assert assert_levels_equal_the_kernels(network, ROOMY[0], ("fl", "cl"))
