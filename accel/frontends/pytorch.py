@@ -8,30 +8,34 @@ calibrated with the observers of PyTorch's own QNNPACK configuration, and become
 from __future__ import annotations
 
 import copy
-import operator
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import fx, nn
+from torch import nn
 from torch.ao.quantization.observer import (
     HistogramObserver,
     MinMaxObserver,
     ObserverBase,
     PerChannelMinMaxObserver,
 )
+from torch.export import ExportedProgram
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel import numerics
 from accel.errors import AccelError
+from accel.frontends import calibration
+from accel.frontends.reading import Call, Reading, as_model, first_line, read
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
 from accel.operations import Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.conv2d import conv2d_shape
+from accel.process_wide import PYTORCH
 from accel.runtimes.qnnpack import BATCH_SIZE, quiet
 
 MAX_KERNEL = 5
@@ -72,25 +76,13 @@ class _Stage:
         return F.max_pool2d(x, 2) if self.pool else x
 
 
-@dataclass
-class _Call:
-    """One operation of a model's forward, as the module that does it, if there is one."""
-
-    label: str
-    """What it is called in a message."""
-    name: str
-    module: nn.Module | None
-
-    def refuse(self, why: str) -> NoReturn:
-        raise AccelError(f"{self.label} {why}")
-
-
-def _stages(model: nn.Module, is_flat: bool) -> list[_Stage]:
-    """Read a model's steps one after the other. ``is_flat``: its input is (N, features)."""
+def _stages(calls: list[Call], is_flat: bool) -> list[_Stage]:
+    """Take a model's calls one after the other. ``is_flat``: its input is (N, features)."""
     stages: list[_Stage] = []
     may_fold = False
-    for step in _calls(model):
+    for step in calls:
         module = step.module
+        _check_values(step)
         could_fold, may_fold = may_fold, False
         match module:
             case nn.Conv2d() | nn.Linear():
@@ -117,16 +109,28 @@ def _stages(model: nn.Module, is_flat: bool) -> list[_Stage]:
                 if module.start_dim != 1 or module.end_dim not in (-1, 3):
                     step.refuse("must flatten all dimensions but the first")
                 is_flat = True
-            case nn.Identity() | nn.Dropout() | nn.Dropout1d() | nn.Dropout2d():
+            case nn.Identity():
                 may_fold = could_fold
             case _:
-                step.refuse(f"is not supported; {_EXPECTED}")
+                step.refuse(step.why or f"is not supported; {_EXPECTED}")
     if not stages:
-        raise AccelError(f"{type(model).__name__} holds no layer; {_EXPECTED}")
+        raise AccelError(f"the model holds no layer; {_EXPECTED}")
     return stages
 
 
-def _check(step: _Call, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
+def _check_values(step: Call) -> None:
+    """Raises :class:`AccelError` if a layer holds values that make its outputs meaningless."""
+    if step.module is None:
+        return
+    for name, values in (*step.module.named_parameters(), *step.module.named_buffers()):
+        wrong = values[~values.isfinite()] if values.is_floating_point() else values[:0]
+        if len(wrong):
+            step.refuse(f"has a {name} that is not finite: {float(wrong[0])}")
+        if name == "running_var" and (values < 0).any():
+            step.refuse(f"has a running_var below zero: {float(values.min()):g}")
+
+
+def _check(step: Call, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
     if isinstance(module, nn.Linear):
         if not is_flat:
             step.refuse("takes a feature map, so a Flatten must come before it")
@@ -149,7 +153,7 @@ def _check(step: _Call, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
         step.refuse(f"has {module.groups} groups, but only 1 is supported")
 
 
-def _check_pooling(step: _Call, pool: nn.MaxPool2d) -> None:
+def _check_pooling(step: Call, pool: nn.MaxPool2d) -> None:
     def is_all(setting: Any, value: int) -> bool:
         return bool(np.all(np.asarray(setting) == value))
 
@@ -165,73 +169,12 @@ def _fold(module: nn.Module, norm: nn.Module) -> Any:
     return fuse(module, norm)
 
 
-def _calls(model: nn.Module) -> list[_Call]:
-    """What a model's forward does, in the order in which it does it."""
-    tracer = fx.Tracer()
-    if tracer.is_leaf_module(model, ""):
-        model = nn.Sequential(model)
-    try:
-        graph = fx.GraphModule(model, tracer.trace(model)).graph
-    except Exception as e:
-        raise AccelError(
-            f"the forward of {type(model).__name__} cannot be traced ({_first_line(e)}); it must "
-            f"call its layers in a fixed row"
-        ) from e
-    graph.eliminate_dead_code()
-    modules = dict(model.named_modules())
-    steps = []
-    for node in graph.nodes:
-        if node.op in ("placeholder", "output") or _is_size(node):
-            continue
-        if node.op == "call_module":
-            module = modules[node.target]
-            label = f"module '{node.target}' ({type(module).__name__})"
-            steps.append(_Call(label, node.target, module))
-        else:
-            target = getattr(node.target, "__name__", node.target)
-            label = f"operation '{node.name}' ({target}) in the forward of {type(model).__name__}"
-            steps.append(_Call(label, node.name, _as_module(node)))
-    return steps
-
-
-def _is_size(node: fx.Node) -> bool:
-    """A size that a forward asks for, to give it to a view."""
-    if node.target is operator.getitem:
-        return isinstance(node.args[0], fx.Node) and _is_size(node.args[0])
-    return node.target == "size" or (node.target is getattr and node.args[1] == "shape")
-
-
-def _as_module(node: fx.Node) -> nn.Module | None:
-    """The module that does what a function or a method does."""
-    arguments: Any = node.args[1:]
-    options: Any = {key: value for key, value in node.kwargs.items() if key != "input"}
-    match node.target:
-        case F.relu | torch.relu | "relu":
-            return nn.ReLU()
-        case F.max_pool2d | torch.max_pool2d:
-            # Parameters in the module's order, but for two that must both be false.
-            return nn.MaxPool2d(*arguments, **options)
-        case torch.flatten | "flatten":
-            return nn.Flatten(*(arguments or [0]), **options)
-        case torch.reshape | "reshape" | "view":
-            # Whether it flattens is seen when the stages are compared with the model.
-            return nn.Flatten()
-        case F.dropout:
-            training = options.get("training", arguments[1] if len(arguments) > 1 else True)
-            return None if training else nn.Dropout()
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
-
-
 # Quantization
 
 
 def quantize(
-    model: nn.Module,
-    calibration_images: torch.Tensor | NDArray[np.float32],
+    model: nn.Module | ExportedProgram,
+    calibration_images: Any,
     *,
     per_channel: bool = True,
     signed: bool = False,
@@ -240,21 +183,26 @@ def quantize(
 ) -> Network:
     """Quantize a trained float model after training, with PyTorch's observers for QNNPACK.
 
-    model: a Sequential of supported layers, or a module whose forward calls them in a row, also
-    nested; it is taken in evaluation mode, and left as it is. calibration_images: float32
-    (N, channels, height, width) or (N, features), as the model takes them; from what they make of
-    every tensor follow its scale and zero point. per_channel: one weight scale for each output
-    channel. signed: activations in [-128, 127]. correct_bias: take out of the biases what the
-    rounding of weights adds to the outputs on average, which PyTorch's own flow does not do. name:
-    the network's, by default the model's class.
+    model: a Sequential of supported layers, or a module whose forward does what they do in a row,
+    however it is written, or such a module exported with ``torch.export``; it is taken in
+    evaluation mode, and left as it is. A softmax at its end is left out. calibration_images:
+    floating (N, channels, height, width) or (N, features), as the model takes them, in any form
+    that :func:`accel.frontends.calibration.calibration_images` takes; from what they make of every
+    tensor follow its scale and zero point. per_channel: one weight scale for each output channel.
+    signed: activations in [-128, 127]. correct_bias: take out of the biases what the rounding of
+    weights adds to the outputs on average, which PyTorch's own flow does not do. name: the
+    network's, by default the model's class.
 
-    Raises :class:`AccelError` naming the module that is not supported, or what else is wrong.
+    Raises :class:`AccelError` naming the module that is not supported, or what else is wrong. Warns
+    if the network's outputs have little to do with the model's, as a single huge value makes them.
     """
-    images = _checked_images(calibration_images)
-    model = copy.deepcopy(model).eval().cpu().float()
-    with torch.no_grad(), quiet():
-        stages = _stages(model, is_flat=images.ndim == 2)
-        _compare(model, stages, images[:BATCH_SIZE])
+    found = as_model(model)
+    # A device that the user made the default would hold what is made here, too.
+    with PYTORCH, torch.no_grad(), quiet(), torch.device("cpu"):
+        images = calibration.calibration_images(calibration_images)
+        reading = read(found, images)
+        stages = _stages(reading.calls, is_flat=images.ndim == 2)
+        _compare(found, reading, stages, images)
         tensors = _calibrate(stages, images, signed)
         rounded = [
             _round_weight(stage, before, per_channel)
@@ -267,38 +215,71 @@ def quantize(
             for parts in zip(rounded, tensors, tensors[1:], strict=False)
             for operation in _operations(*parts)
         ]
-    return Network(name=name or type(model).__name__, operations=tuple(operations))
-
-
-def _checked_images(images: torch.Tensor | NDArray[np.float32]) -> torch.Tensor:
-    images = torch.as_tensor(images).detach().cpu()
-    if images.dtype != torch.float32 or images.ndim not in (2, 4) or not images.numel():
-        raise AccelError(
-            f"calibration images must be float32 (N, channels, height, width) or (N, features), "
-            f"not {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+        default = "ExportedProgram" if found is model else type(found).__name__
+        network = Network(name=name or default, operations=tuple(operations))
+        off = _distance(network, stages, images[:NUM_COMPARED])
+    if off > FAR_OFF:
+        warnings.warn(
+            f"network '{network.name}' has little to do with its model: outputs are off by "
+            f"{off:.0%} of the largest; look for a calibration image, weight or bias that is far "
+            f"larger than the others",
+            stacklevel=2,
         )
-    if not images.isfinite().all():
-        raise AccelError("calibration images must be finite, but some values are not")
-    return images
+    return network
 
 
-def _compare(model: nn.Module, stages: list[_Stage], x: torch.Tensor) -> None:
+NUM_COMPARED = 64
+"""Calibration images on which the network is compared with its model."""
+
+FAR_OFF = 0.5
+"""Of an image's largest output, as the median over images: what is worth a warning."""
+
+
+def _distance(network: Network, stages: list[_Stage], images: torch.Tensor) -> float:
+    """How far the network's outputs are off the model's, by an image's largest output: the median
+    over images (N, ...)."""
+    source, output = network.input, network.output
+    x = numerics.quantize(images.numpy(), source.scale, source.zero_point, source.signed)
+    found = (network.integers(x)[-1] - output.zero_point) * np.float64(output.scale)
+    y = images
+    for stage in stages:
+        y = stage(y)
+    expected = y.double().numpy().reshape(len(images), -1)
+    largest = np.abs(expected).max(axis=1)
+    off = np.abs(found.reshape(expected.shape) - expected).max(axis=1)
+    return float(np.median(off[largest > 0] / largest[largest > 0])) if largest.any() else 0.0
+
+
+def _compare(
+    model: nn.Module | ExportedProgram,
+    reading: Reading,
+    stages: list[_Stage],
+    images: torch.Tensor,
+) -> None:
     """The stages, in float32, do what the model does."""
+    x = images[torch.arange(reading.batch or min(BATCH_SIZE, len(images))) % len(images)]
+    module = model.module() if isinstance(model, ExportedProgram) else model
     try:
-        y = model(x)
+        y = module(x)
     except Exception as e:
         raise AccelError(
             f"the model does not take calibration images of shape {tuple(x.shape[1:])} "
-            f"({_first_line(e)})"
+            f"({first_line(e)})"
         ) from e
+    y = y[0] if isinstance(y, tuple | list) and len(y) == 1 else y
     for stage in stages:
         x = stage(x)
+        if not x.isfinite().all():
+            raise AccelError(
+                f"layer '{stage.name}' yields values that are not finite for the calibration "
+                f"images, since its weights or what it reads are too large for float32"
+            )
+    x = reading.end(x)
     is_same = isinstance(y, torch.Tensor) and y.shape == x.shape
     # Only a folded batch norm changes the order of roundings.
     if not is_same or not torch.allclose(x, y, rtol=1e-3, atol=1e-3 * float(y.abs().max())):
         raise AccelError(
-            f"{type(model).__name__} does something else than its layers in a row, such as a hook, "
-            f"a second output, or a view that is no flatten; {_EXPECTED}"
+            f"{type(model).__name__} does something else than its layers in a row; {_EXPECTED}"
         )
 
 
@@ -351,7 +332,9 @@ def _round_weight(stage: _Stage, before: Tensor, per_channel: bool) -> _Rounded:
     observer(module.weight)
     scale = observer.calculate_qparams()[0].numpy()
     scale = np.maximum(scale, scale.max() / np.float32(MAX_SCALE_RATIO))
-    bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias
+    bias = (
+        torch.zeros(len(module.weight), dtype=torch.float32) if module.bias is None else module.bias
+    )
     largest_bias = bias.abs().numpy() if per_channel else bias.abs().numpy().max(keepdims=True)
     needed = largest_bias / (before.scale * MAX_BIAS)
     scale = np.maximum(scale, needed.astype(np.float32))
