@@ -8,6 +8,7 @@ calibrated with the observers of PyTorch's own QNNPACK configuration, and become
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,22 +25,18 @@ from torch.ao.quantization.observer import (
     PerChannelMinMaxObserver,
 )
 from torch.export import ExportedProgram
-from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends import calibration
-from accel.frontends.reading import Call, Reading, as_model, first_line, read
+from accel.frontends.reading import Reading, as_model, first_line, read
+from accel.frontends.stages import EXPECTED, Stage, conv_shape, read_stages
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Conv2d, Linear, MaxPool2d, Operation
-from accel.operations.conv2d import conv2d_shape
+from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
 from accel.runtimes.qnnpack import BATCH_SIZE, quiet
-
-MAX_KERNEL = 5
-STRIDES = (1, 2)
 
 MAX_SCALE_RATIO = 128
 """Between the weight scales of a layer. All channels share the output's scale, in which a channel
@@ -48,126 +45,6 @@ accumulators need to be wide enough for them."""
 
 MAX_BIAS = 1 << 22
 """Steps of an integer bias: a channel with smaller weights gets the scale that its bias needs."""
-
-_EXPECTED = "expected Conv2d, BatchNorm, ReLU, MaxPool2d, Flatten, Linear or Dropout in a row"
-
-
-# A float model, as a row of stages
-
-
-@dataclass
-class _Stage:
-    """A convolution or a linear layer, and what follows it before the next one."""
-
-    name: str
-    module: nn.Conv2d | nn.Linear
-    relu: bool = False
-    pool: bool = False
-
-    def sums(self, x: torch.Tensor) -> torch.Tensor:
-        """What the layer itself does; a hook would be lost in the quantized network."""
-        x = x.flatten(1) if isinstance(self.module, nn.Linear) else x
-        return self.module.forward(x)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """float32 (N, ...) to float32; a linear layer takes a feature map as it is."""
-        x = self.sums(x)
-        x = x.relu() if self.relu else x
-        return F.max_pool2d(x, 2) if self.pool else x
-
-
-def _stages(calls: list[Call], is_flat: bool) -> list[_Stage]:
-    """Take a model's calls one after the other. ``is_flat``: its input is (N, features)."""
-    stages: list[_Stage] = []
-    may_fold = False
-    for step in calls:
-        module = step.module
-        _check_values(step)
-        could_fold, may_fold = may_fold, False
-        match module:
-            case nn.Conv2d() | nn.Linear():
-                _check(step, module, is_flat)
-                stages.append(_Stage(step.name, module))
-                may_fold = True
-            case nn.BatchNorm1d() | nn.BatchNorm2d():
-                if not could_fold or module.running_mean is None:
-                    step.refuse(
-                        "must directly follow a convolution or linear layer and have statistics"
-                    )
-                stages[-1].module = _fold(stages[-1].module, module)
-            case nn.ReLU():
-                # It changes place with a maximum or a flatten, so it may also come after them.
-                if not stages:
-                    step.refuse("must come after a convolution or linear layer")
-                stages[-1].relu = True
-            case nn.MaxPool2d():
-                if not stages or stages[-1].pool or is_flat:
-                    step.refuse("must come after a convolution, and once")
-                _check_pooling(step, module)
-                stages[-1].pool = True
-            case nn.Flatten():
-                if module.start_dim != 1 or module.end_dim not in (-1, 3):
-                    step.refuse("must flatten all dimensions but the first")
-                is_flat = True
-            case nn.Identity():
-                may_fold = could_fold
-            case _:
-                step.refuse(step.why or f"is not supported; {_EXPECTED}")
-    if not stages:
-        raise AccelError(f"the model holds no layer; {_EXPECTED}")
-    return stages
-
-
-def _check_values(step: Call) -> None:
-    """Raises :class:`AccelError` if a layer holds values that make its outputs meaningless."""
-    if step.module is None:
-        return
-    for name, values in (*step.module.named_parameters(), *step.module.named_buffers()):
-        wrong = values[~values.isfinite()] if values.is_floating_point() else values[:0]
-        if len(wrong):
-            step.refuse(f"has a {name} that is not finite: {float(wrong[0])}")
-        if name == "running_var" and (values < 0).any():
-            step.refuse(f"has a running_var below zero: {float(values.min()):g}")
-
-
-def _check(step: Call, module: nn.Conv2d | nn.Linear, is_flat: bool) -> None:
-    if isinstance(module, nn.Linear):
-        if not is_flat:
-            step.refuse("takes a feature map, so a Flatten must come before it")
-        return
-    if is_flat:
-        step.refuse("takes a flat vector, but a convolution must take a feature map")
-    padding = module.padding
-    if max(module.kernel_size) > MAX_KERNEL:
-        step.refuse(f"has kernel size {module.kernel_size}, but at most {MAX_KERNEL} is supported")
-    if module.stride not in [(s, s) for s in STRIDES]:
-        step.refuse(f"has stride {module.stride}, but only 1 and 2 are supported")
-    if isinstance(padding, str) or padding[0] != padding[1] or module.padding_mode != "zeros":
-        step.refuse(
-            f"has padding {padding!r} of mode {module.padding_mode!r}, but only zeros are "
-            f"supported, the same number on all sides"
-        )
-    if module.dilation != (1, 1):
-        step.refuse(f"has dilation {module.dilation}, but only 1 is supported")
-    if module.groups != 1:
-        step.refuse(f"has {module.groups} groups, but only 1 is supported")
-
-
-def _check_pooling(step: Call, pool: nn.MaxPool2d) -> None:
-    def is_all(setting: Any, value: int) -> bool:
-        return bool(np.all(np.asarray(setting) == value))
-
-    plain = is_all(pool.padding, 0) and is_all(pool.dilation, 1) and not pool.ceil_mode
-    if not (is_all(pool.kernel_size, 2) and is_all(pool.stride, 2) and plain):
-        step.refuse("must pool windows of 2x2 with stride 2 and no padding, rounding sizes down")
-    if pool.return_indices:
-        step.refuse("must not return indices")
-
-
-def _fold(module: nn.Module, norm: nn.Module) -> Any:
-    fuse: Any = fuse_conv_bn_eval if isinstance(module, nn.Conv2d) else fuse_linear_bn_eval
-    return fuse(module, norm)
-
 
 # Quantization
 
@@ -201,7 +78,7 @@ def quantize(
     with PYTORCH, torch.no_grad(), quiet(), torch.device("cpu"):
         images = calibration.calibration_images(calibration_images)
         reading = read(found, images)
-        stages = _stages(reading.calls, is_flat=images.ndim == 2)
+        stages = read_stages(reading.calls, is_flat=images.ndim == 2)
         _compare(found, reading, stages, images)
         tensors = _calibrate(stages, images, signed)
         rounded = [
@@ -235,7 +112,7 @@ FAR_OFF = 0.5
 """Of an image's largest output, as the median over images: what is worth a warning."""
 
 
-def _distance(network: Network, stages: list[_Stage], images: torch.Tensor) -> float:
+def _distance(network: Network, stages: list[Stage], images: torch.Tensor) -> float:
     """How far the network's outputs are off the model's, by an image's largest output: the median
     over images (N, ...)."""
     source, output = network.input, network.output
@@ -253,7 +130,7 @@ def _distance(network: Network, stages: list[_Stage], images: torch.Tensor) -> f
 def _compare(
     model: nn.Module | ExportedProgram,
     reading: Reading,
-    stages: list[_Stage],
+    stages: list[Stage],
     images: torch.Tensor,
 ) -> None:
     """The stages, in float32, do what the model does."""
@@ -279,24 +156,27 @@ def _compare(
     # Only a folded batch norm changes the order of roundings.
     if not is_same or not torch.allclose(x, y, rtol=1e-3, atol=1e-3 * float(y.abs().max())):
         raise AccelError(
-            f"{type(model).__name__} does something else than its layers in a row; {_EXPECTED}"
+            f"{type(model).__name__} does something else than its layers in a row; {EXPECTED}"
         )
 
 
-def _calibrate(stages: list[_Stage], images: torch.Tensor, signed: bool) -> list[Tensor]:
+def _calibrate(stages: list[Stage], images: torch.Tensor, signed: bool) -> list[Tensor]:
     """The tensor that goes into the first stage, and those that come out of each."""
     dtype = torch.qint8 if signed else torch.quint8
     observers = [HistogramObserver(dtype=dtype) for _ in range(len(stages) + 1)]
+    if stages[0].module is None:
+        # What pools the input keeps its scale.
+        observers[1] = observers[0]
     for x in images.split(BATCH_SIZE):
         shapes = [x.shape]
         observers[0](x)
         for stage, observer in zip(stages, observers[1:], strict=True):
+            if stage.module is not None:
+                observer(stage.stored(x))
             x = stage(x)
-            # Only what pooling leaves is ever stored.
-            observer(x)
             shapes.append(x.shape)
     tensors = []
-    names = ("input", *(_output_name(stage) for stage in stages))
+    names = ("input", *([stage.name, *stage.names()][-1] for stage in stages))
     for name, observer, shape in zip(names, observers, shapes, strict=True):
         scale, zero_point = observer.calculate_qparams()
         tensors.append(
@@ -315,15 +195,17 @@ def _calibrate(stages: list[_Stage], images: torch.Tensor, signed: bool) -> list
 class _Rounded:
     """A stage whose weights are what int8 weights stand for."""
 
-    stage: _Stage
+    stage: Stage
     weight: NDArray[np.int8]
     scale: NDArray[np.float32]
     bias: torch.Tensor
-    """The stage's own, float32: changed in place."""
+    """The stage's own, float32: changed in place. The input has none of the three."""
 
 
-def _round_weight(stage: _Stage, before: Tensor, per_channel: bool) -> _Rounded:
+def _round_weight(stage: Stage, before: Tensor, per_channel: bool) -> _Rounded:
     module = copy.deepcopy(stage.module)
+    if module is None:
+        return _Rounded(stage, np.empty(0, np.int8), np.empty(0, np.float32), torch.empty(0))
     observer: ObserverBase
     if per_channel:
         observer = PerChannelMinMaxObserver(dtype=torch.qint8, qscheme=torch.per_channel_symmetric)
@@ -347,7 +229,7 @@ def _round_weight(stage: _Stage, before: Tensor, per_channel: bool) -> _Rounded:
     return _Rounded(replace(stage, module=module), weight, scale, module.bias)
 
 
-def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch.Tensor) -> None:
+def _correct_biases(stages: list[Stage], rounded: list[_Rounded], images: torch.Tensor) -> None:
     """Give every output channel of the rounded stages the mean that it has in the float model.
 
     One layer after the other, so that each also makes up for what is left of the errors before it
@@ -355,6 +237,8 @@ def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch
     the empirical form).
     """
     for i, stage in enumerate(stages):
+        if stage.module is None:
+            continue
         error, count = torch.zeros_like(rounded[i].bias), 0
         for x in images.split(BATCH_SIZE):
             x_rounded = x
@@ -366,31 +250,43 @@ def _correct_biases(stages: list[_Stage], rounded: list[_Rounded], images: torch
         rounded[i].bias -= error / count
 
 
-def _output_name(stage: _Stage) -> str:
-    return f"{stage.name}.pool" if stage.pool else stage.name
-
-
 def _operations(rounded: _Rounded, before: Tensor, after: Tensor) -> Iterator[Operation]:
-    """What the quantized network does for a stage; a maximum keeps its input's scale."""
+    """What the quantized network does for a stage. before: the tensor that it reads; after: what
+    its outputs are stored as, whose shape is that of the last one. Pooling keeps the scale."""
     stage, module = rounded.stage, rounded.stage.module
-    common: dict[str, Any] = {
-        "name": stage.name,
-        "weight": rounded.weight,
-        "weight_scale": rounded.scale,
-        "bias": rounded.bias.numpy(),
-        "relu": stage.relu,
-        "input": before,
-    }
-    if isinstance(module, nn.Linear):
-        yield Linear(**common, output=after)
-        return
-    assert not isinstance(module.padding, str), "refused before"
-    above, left = module.padding
-    window: dict[str, Any] = {"stride": module.stride, "padding": (above, left, above, left)}
-    output = after
-    if stage.pool:
-        shape = conv2d_shape(before.shape, rounded.weight.shape, **window)
-        output = replace(after, name=stage.name, shape=shape)
-    yield Conv2d(**common, **window, output=output)
-    if stage.pool:
-        yield MaxPool2d(name=after.name, input=output, output=after)
+    tensor = before
+    if module is not None:
+        if isinstance(module, nn.Conv2d):
+            shape = conv_shape(stage, rounded.weight.shape, before.shape)
+        else:
+            shape = (len(rounded.weight),)
+        tensor = replace(after, name=stage.name, shape=shape)
+        common: dict[str, Any] = {
+            "name": stage.name,
+            "weight": rounded.weight,
+            "weight_scale": rounded.scale,
+            "bias": rounded.bias.numpy(),
+            "relu": stage.relu,
+            "largest": _largest(stage.largest, tensor),
+            "input": before,
+            "output": tensor,
+        }
+        if isinstance(module, nn.Conv2d):
+            stride = (module.stride[0], module.stride[1])
+            yield Conv2d(**common, stride=stride, padding=stage.padding, groups=module.groups)
+        else:
+            yield Linear(**common)
+    for name, pool in zip(stage.names(), stage.pools, strict=True):
+        window = pool.window(tensor.shape)
+        count = window_count(tensor.shape, window["size"], window["stride"], window["padding"])
+        output = replace(tensor, name=name, shape=(tensor.shape[0], *count))
+        kind: Any = MaxPool2d if pool.is_max else AvgPool2d
+        yield kind(name=name, input=tensor, output=output, **window)
+        tensor = output
+
+
+def _largest(limit: float, tensor: Tensor) -> int:
+    """The integer of that number, or 255 where there is no limit."""
+    if limit == math.inf:
+        return 255
+    return int(numerics.quantize(limit, tensor.scale, tensor.zero_point, tensor.signed))
