@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from accel.cli import app
 from accel.hardware import descriptors, fields, packets, pipeline, registers
+from accel.operations import KINDS
 
 project = "accel"
 author = "The accel authors"
@@ -58,12 +59,23 @@ def _command_line() -> str:
     return get_docs_for_click(obj=command, ctx=typer.Context(command), name="accel")
 
 
+def _kinds() -> str:
+    """What a network's file has of each kind of operation, besides what all have."""
+    lines = ["| `kind` | besides | |", "|---|---|---|"]
+    for name, kind in KINDS.items():
+        options = ", ".join(f"`{option}`" for option in kind.OPTIONS)
+        role = f"{{py:class}}`{kind.__name__} <{kind.__module__}.{kind.__name__}>`"
+        lines.append(f'| `"{name}"` | {options} | {role} |')
+    return "\n".join(lines) + "\n"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "command line": _command_line,
     "registers": registers.markdown,
     "pipeline": pipeline.diagram,
     "packet header": lambda: fields.markdown(packets.HEADER),
     "parameter beat": lambda: fields.markdown(packets.PARAM),
+    "kinds of operations": _kinds,
     "layer descriptor": lambda: fields.markdown(descriptors.FIELDS.values()),
     "input descriptor": lambda: fields.markdown(descriptors.INPUT_FIELDS.values()),
 }
