@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from typer.cli import get_docs_for_click
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from accel.cli import app
-from accel.hardware import registers
+from accel.hardware import descriptors, fields, packets, pipeline, registers
+from accel.operations import KINDS
 
 project = "accel"
 author = "The accel authors"
@@ -38,7 +40,7 @@ nitpick_ignore_regex = [
     # What a public name is made of, and is not itself for users.
     (
         "py:.*",
-        r"(accel\.\w+\.)?(Words|Progress|Chunk|Task|Result|Tensor\.size|Activity|LayerDescriptor|StoredTensor)",
+        r"(accel\.(\w+\.)+)?(Words|Progress|Chunk|Task|Result|Tensor\.size|Activity|LayerDescriptor|StoredTensor)",
     ),
 ]
 autodoc_member_order = "bysource"
@@ -52,16 +54,39 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 
 
+def _command_line() -> str:
+    command = typer.main.get_command(app)
+    return get_docs_for_click(obj=command, ctx=typer.Context(command), name="accel")
+
+
+def _kinds() -> str:
+    """What a network's file has of each kind of operation, besides what all have."""
+    lines = ["| `kind` | besides | |", "|---|---|---|"]
+    for name, kind in KINDS.items():
+        options = ", ".join(f"`{option}`" for option in kind.OPTIONS)
+        role = f"{{py:class}}`{kind.__name__} <{kind.__module__}.{kind.__name__}>`"
+        lines.append(f'| `"{name}"` | {options} | {role} |')
+    return "\n".join(lines) + "\n"
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "command line": _command_line,
+    "registers": registers.markdown,
+    "pipeline": pipeline.diagram,
+    "packet header": lambda: fields.markdown(packets.HEADER),
+    "parameter beat": lambda: fields.markdown(packets.PARAM),
+    "kinds of operations": _kinds,
+    "layer descriptor": lambda: fields.markdown(descriptors.FIELDS.values()),
+    "input descriptor": lambda: fields.markdown(descriptors.INPUT_FIELDS.values()),
+}
+"""What takes the place of a line ``<!-- generated: marker -->``, by the marker."""
+
+
 def generated(marker: str) -> str:
-    """What takes the place of a line ``<!-- generated: marker -->``."""
-    if marker == "command line":
-        command = typer.main.get_command(app)
-        text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="accel")
-    elif marker == "registers":
-        text = registers.markdown()
-    else:
-        raise ValueError(f"nothing generates '{marker}': expected 'command line' or 'registers'")
-    # The page has a title of its own.
+    """The text for a marker, without the title that its page has."""
+    if marker not in GENERATED:
+        raise ValueError(f"nothing generates '{marker}': expected one of {', '.join(GENERATED)}")
+    text = GENERATED[marker]()
     title, _, rest = text.partition("\n")
     return rest if title.startswith("# ") else text
 

@@ -2,7 +2,7 @@
 
 All that touches ``torch.ao.quantization`` is here. A float model is read as a row of layers,
 calibrated with the observers of PyTorch's own QNNPACK configuration, and becomes a
-:class:`~accel.network.network.Network`.
+:class:`~accel.network.graph.Network`.
 """
 
 from __future__ import annotations

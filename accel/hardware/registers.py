@@ -1,11 +1,14 @@
 """The register map of the accelerator with AXI ports: its one source. The hardware's decoder
-(:mod:`rtl_models.axi_registers`), ``registers.md`` and ``accel_regs.h`` are made from it."""
+(:mod:`rtl_models.axi_registers`), ``registers.md`` and ``accel_regs.h`` are made from it; that
+header has the constants of the program stream too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from accel.hardware.config import AccelConfig
+from accel.hardware.descriptors import BYTES_PER_WORD
+from accel.hardware.packets import HEADER, Packet
 from accel.hardware.status import TRAFFIC, Activity, ProgramError
 
 ADDRESS_NBITS = 12
@@ -211,7 +214,8 @@ def markdown() -> str:
 def c_header() -> str:
     """``accel_regs.h``."""
     lines = [
-        "/* Registers of the accelerator; made from accel/hardware/registers.py. */",
+        "/* Registers of the accelerator, and its program stream; made from",
+        "   accel/hardware/registers.py and packets.py. */",
         "#ifndef ACCEL_REGS_H",
         "#define ACCEL_REGS_H",
         "",
@@ -231,5 +235,12 @@ def c_header() -> str:
     lines += [f"#define ACCEL_ACTIVITY_{a.name}_VALUE {a.value}u" for a in Activity]
     lines += ["", "/* ACCEL_STATUS_ERROR */"]
     lines += [f"#define ACCEL_ERROR_{e.name} {e.value}u" for e in ProgramError]
+    lines += ["", "/* The program stream: kinds of packets, and a header's fields in 64 bits */"]
+    lines += [f"#define ACCEL_BYTES_PER_WORD {BYTES_PER_WORD}u"]
+    lines += [f"#define ACCEL_PACKET_{p.name} {p.value}u" for p in Packet]
+    for field in HEADER:
+        name, mask = f"ACCEL_HEADER_{field.name.upper()}", (1 << field.end) - (1 << field.low)
+        lines.append(f"#define {name}_SHIFT {field.low}u")
+        lines.append(f"#define {name}_MASK 0x{mask:016X}ull")
     lines += ["", "#endif"]
     return "\n".join(lines) + "\n"

@@ -67,7 +67,8 @@ uint32_t accel_winner(const uint64_t *result, size_t result_words) {
 void accel_outputs(const uint64_t *result, const uint16_t *places, size_t count, int is_signed,
                    int32_t *outputs) {
   for (size_t i = 0; i < count; i++) {
-    const int32_t byte = (int32_t)(result[places[i] / 8] >> 8 * (places[i] % 8) & 0xFF);
+    const uint64_t word = result[places[i] / ACCEL_BYTES_PER_WORD];
+    const int32_t byte = (int32_t)(word >> 8 * (places[i] % ACCEL_BYTES_PER_WORD) & 0xFF);
     outputs[i] = is_signed && byte > 127 ? byte - 256 : byte;
   }
 }

@@ -17,8 +17,8 @@ import pytest
 
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
-from accel.hardware.config import AccelConfig
-from accel.hardware.packets import Packet, header
+from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.packets import ADDRESS, COUNT, Packet, header
 from accel.hardware.pymtl import prepare
 from accel.hardware.registers import (
     ADDRESS_NBITS,
@@ -404,6 +404,32 @@ def run_tool(command: list[Any], folder: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_the_c_header_makes_the_headers_of_packets(tmp_path: Path) -> None:
+    """Of every kind, with the largest address and count."""
+    address, count = (field.maximum for field in (ADDRESS, COUNT))
+    (tmp_path / "accel_regs.h").write_text(c_header())
+    (tmp_path / "headers.c").write_text(
+        '#include "accel_regs.h"\n#include <stdint.h>\n#include <stdio.h>\n'
+        "static void print(uint64_t kind, uint64_t count, uint64_t address) {\n"
+        "  const uint64_t word = kind << ACCEL_HEADER_KIND_SHIFT\n"
+        "      | count << ACCEL_HEADER_COUNT_SHIFT | address << ACCEL_HEADER_ADDRESS_SHIFT;\n"
+        '  printf("%llu %d\\n", (unsigned long long)word,\n'
+        "      (word & ACCEL_HEADER_KIND_MASK) == kind << ACCEL_HEADER_KIND_SHIFT\n"
+        "      && (word & ACCEL_HEADER_COUNT_MASK) >> ACCEL_HEADER_COUNT_SHIFT == count\n"
+        "      && (word & ACCEL_HEADER_ADDRESS_MASK) == address);\n"
+        "}\n"
+        "int main(void) {\n"
+        + "".join(f"  print(ACCEL_PACKET_{p.name}, {count}u, {address}u);\n" for p in Packet)
+        + "  return ACCEL_BYTES_PER_WORD;\n}\n"
+    )
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+    run_tool(["gcc", *strict, "headers.c", "-o", "headers"], tmp_path)
+    done = subprocess.run([tmp_path / "headers"], capture_output=True, text=True)
+    assert done.returncode == BUS_NBITS // 8
+    words = [header(packet, address, count) for packet in Packet]
+    assert done.stdout.splitlines() == [f"{word} 1" for word in words]
 
 
 def test_driver(program: Program, tmp_path: Path) -> None:
