@@ -10,6 +10,7 @@ from accel.cli.application import app
 from accel.cli import networks
 from accel.cli import runs
 from accel.cli import trace
+from accel.cli import bisect
 from accel.cli import verilog
 from accel.cli import explore
 from accel.cli import doctor
@@ -17,7 +18,7 @@ from accel.cli import doctor
 
 __all__ = ["app", "main"]
 
-COMMANDS = (networks, runs, trace, verilog, explore, doctor)
+COMMANDS = (networks, runs, trace, bisect, verilog, explore, doctor)
 """The files of the commands."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -83,3 +84,13 @@ def num_seeds(pnr: bool, seeds: int | None) -> int:
     if seeds is not None and not pnr:
         raise AccelError("--seeds is a number of runs of place and route: add --pnr")
     return (seeds or 1) if pnr else 0
+
+
+def same(network: Path | None, config: str, data: Path | None) -> str:
+    """The options that name these, for a command that is to look at what another one saw."""
+    options = [
+        *(("--network", str(network)) if network is not None else ()),
+        *(("--config", config) if config != "base" else ()),
+        *(("--data", str(data)) if data is not None else ()),
+    ]
+    return "".join(f" {shlex.quote(option)}" for option in options)

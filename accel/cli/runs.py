@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from accel.cli.options import (
     LevelOption,
     NetworkOption,
     QuietOption,
+    same,
 )
 from accel.console import check_json, console, say, working, write_json
 from accel.errors import AccelError
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from accel.network.graph import Network
     from accel.reports.evaluation import Evaluation
     from accel.reports.record import Record
+    from accel.simulation.difference import Difference
 
 REPORT = "report.html"
 MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
 """Images that a level runs in well under two minutes."""
+BEFORE = 40
+"""Cycles of a trace before the one in which a wrong byte was written."""
 
 
 @app.command(
@@ -189,12 +194,13 @@ def _evaluate(
     for line in evaluation.summary():
         console.print(line, soft_wrap=True, highlight=False)
     if evaluation.comparison.first_wrong is not None:
-        _say_where(evaluation, quantized, vcd)
+        _say_where(evaluation, quantized, vcd, same(network, config, data))
     return evaluation
 
 
-def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None) -> None:
-    """Prints the first difference, and writes the waveforms around it."""
+def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, options: str) -> None:
+    """Prints the first difference and the commands that show more, and writes the waveforms around
+    it. options: those of the command that name the network and its like."""
     from accel.fashion_mnist.training import to_input
     from accel.simulation.difference import first_difference, write_waveform
 
@@ -212,6 +218,8 @@ def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None) -> No
         )
         return
     say(str(found))
+    for command in _next_commands(found, options):
+        say(f"next: {command}")
     if vcd is None:
         return
     if found.cycle is None:
@@ -220,6 +228,18 @@ def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None) -> No
     with working("writing the waveforms"):
         start, stop = write_waveform(run.program, images, found, vcd)
     say(f"waveforms of cycles {start:,} to {stop - 1:,} of the RTL: {vcd}")
+
+
+def _next_commands(found: Difference, options: str) -> list[str]:
+    """What shows more of a difference."""
+    commands = [f"accel bisect --image {found.image}{options}"]
+    if found.layer_cycle is not None:
+        cycles = f"{max(0, found.layer_cycle - BEFORE)}:{found.layer_cycle + 1}"
+        commands.append(
+            f"accel trace --layer {shlex.quote(found.layer)} --cycles {cycles} --column "
+            f"{found.column} --level {found.level} --image {found.image}{options}"
+        )
+    return commands
 
 
 def _image_count(text: str | None, default: int) -> int | None:

@@ -17,6 +17,7 @@ from accel.console import check_json, console, say, working, write_json
         "accel trace --layer conv2",
         "accel trace --layer fc2 --cycles 0:60 --image 7",
         "accel trace --layer 0 --cycles 100:160 --vcd conv1.vcd",
+        "accel trace --layer fc3 --level rtl --column 3",
     )
 )
 def trace(
@@ -39,7 +40,8 @@ def trace(
         typer.Option(
             metavar="LEVEL",
             autocompletion=lambda: ["cl", "rtl"],
-            help="cl or rtl, which show the same. Without it: cl; rtl with --vcd.",
+            help="cl; or rtl, where a star marks what is not as at cl. Without it: cl; rtl with "
+            "--vcd.",
         ),
     ] = None,
     network: NetworkOption = None,
@@ -51,6 +53,12 @@ def trace(
         int,
         typer.Option(
             min=0, metavar="N", help="Run so many test images before it, so that they overlap."
+        ),
+    ] = 0,
+    column: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="C", help="The column of the array whose accumulators are shown."
         ),
     ] = 0,
     data: DataFolder = None,
@@ -79,10 +87,11 @@ def trace(
     check_json(json_file)
     program, pixels = prepare(network, load_config(config), image + 1, data)
     images = tracing.images_before(pixels, image, before)
-    waveform = Waveform() if vcd is not None else None
+    waveform = Waveform(column) if vcd is not None else None
     with working(f"level {level}", "cycles") as work:
         traced = tracing.trace_layer(
             *(program, images, layer, window),
+            column=column,
             level=level,
             waveform=waveform,
             progress=lambda done, total: work.show(done, total=total),
@@ -94,6 +103,12 @@ def trace(
     )
     for line in trace_text.text(traced):
         console.print(line, soft_wrap=True, highlight=False)
+    differing = trace_text.differing(traced)
+    if differing:
+        say(
+            f"{len(differing):,} of these cycles differ from level cl, the first of them cycle "
+            f"{differing[0]:,}: 'accel bisect' names the first signal"
+        )
     if waveform is not None and vcd is not None:
         setup = waveform.save(vcd)
         say(f"waveforms written to {vcd}: gtkwave {vcd} {setup}")

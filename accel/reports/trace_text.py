@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from rich.text import Text
@@ -15,12 +16,16 @@ from accel.simulation.trace import State, Traced, issue_text, waveform_names, wh
 
 def text(traced: Traced) -> list[Text]:
     """What a terminal shows: what the marks mean, a heading, and a line for each cycle."""
-    program = traced.program
-    return [
-        *(Text(line, "dim") for line in LEGEND),
-        *heading(program),
-        *lines(program, traced.states, traced.first),
-    ]
+    return [*(Text(line, "dim") for line in legend(traced)), *heading(traced), *lines(traced)]
+
+
+def differing(traced: Traced) -> list[int]:
+    """The cycles of the layer in which anything differs from level cl."""
+    if traced.expected is None:
+        return []
+    # One level may end before the other.
+    both = zip_longest(traced.states, traced.expected)
+    return [cycle for cycle, (a, b) in enumerate(both, traced.first) if a != b]
 
 
 def _letters(unit: str, holds: Holds) -> str:
@@ -47,6 +52,7 @@ def columns(program: Program) -> list[Column]:
     out = 2 * program.cfg.num_lanes
     return [
         Column(("", "cycle"), 7),
+        Column(("from", "reset"), 7),
         Column(("issue", "layer"), name),
         Column(("", "does"), 16),
         Column(("fetch", f"{FETCH} s"), len(FETCH) + 2),
@@ -62,33 +68,50 @@ def columns(program: Program) -> list[Column]:
     ]
 
 
-def heading(program: Program) -> list[Text]:
+def heading(traced: Traced) -> list[Text]:
     """The two lines above a trace."""
+    shown = columns(traced.program)
     return [
-        Text("  ".join([f"{c.heading[i]:{c.width}}" for c in columns(program)]).rstrip(), "bold")
+        Text("  ".join([f"{c.heading[i]:{c.width}}" for c in shown]).rstrip(), "bold")
         for i in (0, 1)
     ]
 
 
-LEGEND = (
-    "# a register holds something   > a transfer   ! stalled: offered, not taken   . nothing",
-    "fetch: address, command, read, data, step stream; PE array: operands, products, row sums,",
-    "column sums, acc stream and its column 0; requantizer: next and held vector, parameters,",
-    "stages, out stream and its bytes; write: beats queued, and of which layer; in: program, image",
-)
+def legend(traced: Traced) -> list[str]:
+    """What the marks and the headings mean."""
+    said = [
+        "# a register holds something   > a transfer   ! stalled: offered, not taken   . nothing",
+        "fetch: address, command, read, data, step stream; PE array: operands, products, row sums,",
+        f"column sums, acc stream and its column {traced.column}; requantizer: next and held "
+        f"vector, parameters,",
+        "stages, out stream and its bytes; write: beats queued, and of which layer; in: program, "
+        "image",
+    ]
+    if traced.expected is not None:
+        said.append("* before what differs from level cl, in this column or another")
+    return said
 
 
-def lines(program: Program, states: list[State], first: int) -> Iterator[Text]:
-    """A line for each state, in colour; ``first``: the number of the first one's cycle.
+def lines(traced: Traced) -> Iterator[Text]:
+    """A line for each state, in colour. What is not as at level cl has a star before it.
 
     All are equally wide up to the last column, which says who stalls whom.
     """
+    program, start = traced.program, traced.place.start
     widths = [column.width for column in columns(program)]
-    for cycle, state in enumerate(states, first):
+    expected = traced.expected or traced.states
+    both = zip(traced.states, expected, strict=False)
+    for cycle, (state, wanted) in enumerate(both, traced.first):
         line = Text()
-        for cell, width in zip(_cells(program, state, cycle), widths, strict=True):
-            line.append_text(cell)
-            line.append(" " * (width - len(cell) + 2))
+        cells = _cells(program, state, cycle, start, traced.column)
+        right = _cells(program, wanted, cycle, start, traced.column)
+        for cell, other, width in zip(cells, right, widths, strict=True):
+            if cell.value != other.value:
+                # In the space before it
+                line.right_crop(1)
+                line.append("*", "bold red")
+            line.append_text(cell.text)
+            line.append(" " * (width - len(cell.text) + 2))
         line.append(who_stalls(program, state), "red")
         line.rstrip()
         yield line
@@ -101,15 +124,17 @@ def record(traced: Traced) -> dict[str, Any]:
         "level": traced.level,
         "layer_cycles": traced.place.cycles,
         "layer_start": traced.place.start,
-        "cycles": _cycles(traced.program, traced.states, traced.first),
+        "column": traced.column,
+        "differing": differing(traced),
+        "cycles": _cycles(traced),
     }
 
 
-def _cycles(program: Program, states: list[State], first: int) -> list[dict[str, Any]]:
-    """The fields of each state, and in words what the issue stage does and who
-    stalls whom; ``first``: the number of the first one's cycle."""
+def _cycles(traced: Traced) -> list[dict[str, Any]]:
+    """The fields of each state, and in words what the issue stage does and who stalls whom."""
+    program, start = traced.program, traced.place.start
     records = []
-    for cycle, state in enumerate(states, first):
+    for cycle, state in enumerate(traced.states, traced.first):
         streams = {
             name: {"val": val, "rdy": rdy}
             for name, (val, rdy) in zip(STREAMS, state.streams, strict=True)
@@ -119,22 +144,30 @@ def _cycles(program: Program, states: list[State], first: int) -> list[dict[str,
         fields["written_layer"] = "-" if idle else program.layers[state.written_layer].name
         # Too large for the numbers of many readers of JSON.
         fields["result"] = None if state.result is None else f"{state.result:016x}"
-        records.append({"cycle": cycle} | fields)
+        records.append({"cycle": cycle, "from_reset": start + cycle} | fields)
     return records
 
 
-def _cells(program: Program, state: State, cycle: int) -> list[Text]:
+class Cell(NamedTuple):
+    """Of a line: what is printed, and all that it stands for."""
+
+    text: Text
+    value: Any = None
+
+
+def _cells(program: Program, state: State, cycle: int, start: int, column: int) -> list[Cell]:
     stream = {name: _stream(*pair) for name, pair in zip(STREAMS, state.streams, strict=True)}
     idle = state.activity == Activity.IDLE
     works = {Activity.STEP: "green", Activity.HANDOVER: "cyan", Activity.IDLE: "dim"}
     out = "" if state.out is None else bytes(state.out).hex()
-    return [
+    texts = [
         Text(f"{cycle:7d}"),
+        Text(f"{start + cycle:7d}"),
         Text("-" if idle else program.layers[state.layer].name),
         Text(issue_text(state), works.get(state.activity, "yellow")),
         _join(_marks(state.fetch), " ", stream["step"]),
-        _join(_marks(state.array), stream["acc"], _number(state.acc)),
-        _join(stream["pooled"], _number(state.pooled)),
+        _join(_marks(state.array), stream["acc"], _number(state.acc, column)),
+        _join(stream["pooled"], _number(state.pooled, column)),
         _join(
             _marks((state.next_vector, state.held_vector)),
             *(" ", stream["param"], " "),
@@ -148,6 +181,12 @@ def _cells(program: Program, state: State, cycle: int) -> list[Text]:
             "F" if state.image_full else ".",
         ),
         Text("." if state.result is None else f"{state.result:016x}"),
+    ]
+    # Of these columns one number is shown of all that the cell stands for.
+    vectors = {"PE array": state.acc, "pooling": state.pooled}
+    return [
+        Cell(text, (text.plain, vectors.get(shown.heading[0])))
+        for text, shown in zip(texts, columns(program), strict=True)
     ]
 
 
@@ -165,5 +204,5 @@ def _stream(val: bool, rdy: bool) -> Text:
     return Text(">", "green") if rdy else Text("!", "bold red")
 
 
-def _number(value: int | None) -> Text:
-    return Text(f"{'' if value is None else value:>10}")
+def _number(vector: tuple[int, ...] | None, column: int) -> Text:
+    return Text(f"{'' if vector is None else vector[column]:>10}")

@@ -14,6 +14,8 @@ from accel.compiler.layout import Layout
 from accel.compiler.program import Program
 from accel.hardware.config import TAPS
 from accel.hardware.descriptors import BYTES_PER_WORD
+from accel.hardware.packets import ProgramMemory
+from accel.hardware.status import Activity
 from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import CLStepper, RTLStepper
@@ -37,18 +39,25 @@ class Difference:
     expected: int
     got: int | None
     """None if it was never written."""
+    column: int
+    """Of the array, which computed it."""
     cycle: int | None
     """Counted from reset, in which it was in the write register on its way to memory, or came as a
     result; None at level ``fl``, or if it was never written."""
+    layer_cycle: int | None
+    """The same cycle, counted from the one in which the layer is taken up, as a trace counts."""
 
     def __str__(self) -> str:
         where = f"channel {self.place[0]}"
         if len(self.place) > 1:
             where += f", row {self.place[1]}, column {self.place[2]}"
         got = "was never written" if self.got is None else f"is {self.got}"
-        when = (
-            "" if self.cycle is None else f", written in cycle {self.cycle:,} of that image alone"
-        )
+        when = ""
+        if self.cycle is not None:
+            when = (
+                f", written in cycle {self.layer_cycle:,} of the layer, cycle {self.cycle:,} from "
+                f"reset, of that image alone, and computed in column {self.column} of the array"
+            )
         return (
             f"first difference: image {self.image}, layer '{self.layer}', {where}: it {got}, but "
             f"should be {self.expected}, at level {self.level}{when}"
@@ -69,7 +78,9 @@ def first_difference(
     words = program.pack_images(alone)
     level = "rtl" if level == "verilator" else level
     found = _functional(program, words) if level == "fl" else _by_cycle(program, words, level)
-    for layer, (values, cycles) in zip(program.layers, found, strict=True):
+    for number, (layer, (values, cycles, start)) in enumerate(
+        zip(program.layers, found, strict=True)
+    ):
         tensor, wanted = expected[layer.target]
         known = values >= 0
         got = values.astype(np.uint8).astype(np.int8 if tensor.signed else np.uint8)
@@ -77,14 +88,18 @@ def first_difference(
         if wrong.size:
             # The earliest; at level fl, and of those never written, the one with the lowest place.
             at = wrong[np.argmin(np.where(known[wrong], cycles[wrong], np.iinfo(np.int64).max))]
+            place = tuple(int(n) for n in np.unravel_index(at, wanted.shape))
+            written = bool(known[at]) and level != "fl"
             return Difference(
                 image=image,
                 level=level,
                 layer=layer.name,
-                place=tuple(int(n) for n in np.unravel_index(at, wanted.shape)),
+                place=place,
                 expected=int(wanted.ravel()[at]),
                 got=int(got[at]) if known[at] else None,
-                cycle=int(cycles[at]) if known[at] and level != "fl" else None,
+                column=_column(program, number, place),
+                cycle=int(cycles[at]) if written else None,
+                layer_cycle=int(cycles[at]) - start if written else None,
             )
     return None
 
@@ -99,15 +114,32 @@ def write_waveform(
     """
     assert found.cycle is not None
     start, stop = max(0, found.cycle - BEFORE), found.cycle + AFTER
-    waveform = Waveform()
+    waveform = Waveform(found.column)
     alone = images[found.image : found.image + 1]
     states = trace(program, alone, start, stop, level="rtl", waveform=waveform)
     waveform.save(path)
     return start, start + len(states)
 
 
-Found = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""Of each layer, in the order of its elements: the bytes, -1 where none was written; the cycles."""
+Found = list[tuple[NDArray[np.int64], NDArray[np.int64], int]]
+"""Of each layer, in the order of its elements: the bytes, -1 where none was written; the cycles;
+and the cycle in which it was taken up."""
+
+
+def _column(program: Program, layer: int, place: tuple[int, ...]) -> int:
+    """Of the array, which computes that output of a layer."""
+    memory = ProgramMemory(program.cfg)
+    for word in program.words:
+        memory.take(word)
+    d, lanes = memory.layers[layer], program.cfg.num_lanes
+    channel, y, x = (*place, 0, 0)[:3]
+    group, channel = divmod(channel, d.write_beats * lanes)
+    beats = d.write_beats
+    if group == d.write_loops[-1].count - 1:
+        beats = d.write_last_beats + d.drop_beats
+    # A vector holds the outputs of one pixel, or of some neighbours, one after another.
+    pixel = x % (d.pixel_x + 1) + (d.pixel_x + 1) * (y % (d.pixel_y + 1))
+    return pixel * beats * lanes + channel
 
 
 def _addresses(program: Program, layer: int) -> NDArray[np.int64]:
@@ -130,7 +162,7 @@ def _functional(program: Program, words: NDArray[np.uint64]) -> Found:
     layers = [memory[0] for memory in core.run_layers(words)]
     values = [memory[_addresses(program, i)].astype(np.int64) for i, memory in enumerate(layers)]
     values.append(_result_bytes(program, core.run(words)[0]))
-    return [(v, np.zeros(v.size, np.int64)) for v in values]
+    return [(v, np.zeros(v.size, np.int64), 0) for v in values]
 
 
 def _result_bytes(program: Program, words: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -147,6 +179,7 @@ def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
     results: list[int] = []
     result_cycles: list[int] = []
     layer = 0
+    starts: dict[int, int] = {}
     with closing(settled(stepper, program, words)) as steps:
         for cycle, (_, _, result) in enumerate(steps):
             for address, value in _writes(stepper):
@@ -156,15 +189,17 @@ def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
             # What is in the write register came from the sequencer a cycle before.
             cl = isinstance(stepper, CLStepper)
             layer = int(stepper.core.writes.layer if cl else stepper.top.write_sequencer.layer)
+            if stepper.activity == Activity.HANDOVER:
+                starts.setdefault(stepper.layer, cycle)
             if result is not None:
                 results.append(result)
                 result_cycles.append(cycle)
     found = []
     for i in range(num - 1):
         at = _addresses(program, i)
-        found.append((memory[i, at], cycles[i, at]))
+        found.append((memory[i, at], cycles[i, at], starts[i]))
     last = np.array(result_cycles)[program.output_bytes // BYTES_PER_WORD]
-    found.append((_result_bytes(program, np.array(results, np.uint64)), last))
+    found.append((_result_bytes(program, np.array(results, np.uint64)), last, starts[num - 1]))
     return found
 
 

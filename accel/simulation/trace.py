@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from accel.compiler.program import Program
 from accel.errors import AccelError
+from accel.hardware.messages import unpack_ints
 from accel.hardware.status import STREAMS, Activity
 from accel.simulation.runner import CLStepper, RTLStepper, Stepper, Words, default_limit
 from accel.simulation.waveform import Waveform
@@ -35,10 +36,10 @@ class State(NamedTuple):
     """Whether a step is in the registers for address, command, read data and data."""
     array: tuple[bool, ...]
     """And in those for operands, products, row sums and column sums."""
-    acc: int | None
-    """Column 0 of the vector that the PE array offers."""
-    pooled: int | None
-    """And of the one that the pooling unit offers."""
+    acc: tuple[int, ...] | None
+    """The vector that the PE array offers: a number a column."""
+    pooled: tuple[int, ...] | None
+    """And the one that the pooling unit offers."""
     next_vector: bool
     held_vector: bool
     requantizer: tuple[bool, ...]
@@ -80,6 +81,10 @@ class Traced:
     first: int
     """The number of the first of them, counted from the one in which the layer is taken up."""
     states: list[State]
+    column: int = 0
+    """The column of the array that is shown."""
+    expected: list[State] | None = None
+    """The same cycles at level cl, where those of another level are held to it."""
 
 
 def check(level: str, *, waveform: bool) -> None:
@@ -214,21 +219,29 @@ def trace_layer(
     layer: str,
     cycles: tuple[int, int],
     *,
+    column: int = 0,
     level: str = "cl",
     waveform: Waveform | None = None,
     progress: CycleProgress | None = None,
 ) -> Traced:
     """Cycles of a layer of the last image, counted from the one in which the layer is taken up.
 
-    layer: its name or number. cycles: the first one, and the one after the last. All else is as in
-    :func:`trace`.
+    layer: its name or number. cycles: the first one, and the one after the last. column: of the
+    array, the one to show. All else is as in :func:`trace`; level rtl is held to level cl.
 
-    Raises :class:`AccelError` as :func:`find_layer`, :func:`check_window` and :func:`trace` do.
+    Raises :class:`AccelError` as :func:`find_layer`, :func:`check_window` and :func:`trace` do, and
+    for a column that there is not.
     """
+    if column >= program.cfg.num_cols:
+        raise AccelError(
+            f"there is no column {column}: configuration {program.cfg} has {program.cfg.num_cols}, "
+            f"the first of them 0"
+        )
     place = locate(program, images, find_layer(program, layer))
     start, stop = check_window(program, place, *cycles)
     states = trace(program, images, start, stop, level=level, waveform=waveform, progress=progress)
-    return Traced(program, level, place, cycles[0], states)
+    expected = trace(program, images, start, stop) if level != "cl" else None
+    return Traced(program, level, place, cycles[0], states, column, expected)
 
 
 def settled(
@@ -269,8 +282,8 @@ def _state_cl(stepper: CLStepper, taken: str, result: int | None) -> State:
         streams=_pairs(core.streams),
         fetch=tuple(x is not None for x in (core.at, core.command, core.at_read, core.at_data)),
         array=tuple(stage is not None for stage in array.stages),
-        acc=int(array.out.acc[0]) if array.out is not None else None,
-        pooled=int(pooling.out.acc[0]) if pooling.out is not None else None,
+        acc=tuple(array.out.acc.tolist()) if array.out is not None else None,
+        pooled=tuple(pooling.out.acc.tolist()) if pooling.out is not None else None,
         next_vector=requantizer.next is not None,
         held_vector=requantizer.held is not None,
         requantizer=tuple(requantizer.stages),
@@ -288,7 +301,14 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
     addresses, fetch = top.step_sequencer.addresses, top.operand_fetch
     array, pooling, requantizer = top.pe_array, top.pooling_unit, top.requantizer
     queue, out = top.write_sequencer.queue, requantizer.out
-    acc_nbits = array.acc.msg.acc.nbits // len(array.accumulators)
+    num_cols = len(array.accumulators)
+    acc_nbits = array.acc.msg.acc.nbits // num_cols
+
+    def vector(stream: Any) -> tuple[int, ...] | None:
+        if not stream.val:
+            return None
+        return tuple(unpack_ints(int(stream.msg.acc), acc_nbits, num_cols, signed=True).tolist())
+
     fetching = addresses.at_val, addresses.command_val, fetch.read_val, fetch.data_val
     return State(
         activity=Activity(int(top.activity)),
@@ -296,8 +316,8 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
         streams=_pairs(int(top.streams)),
         fetch=tuple(bool(val) for val in fetching),
         array=tuple(bool(bit) for bit in _bits(array.valid)),
-        acc=array.acc.msg.acc[0:acc_nbits].int() if array.acc.val else None,
-        pooled=pooling.pooled.msg.acc[0:acc_nbits].int() if pooling.pooled.val else None,
+        acc=vector(array.acc),
+        pooled=vector(pooling.pooled),
         next_vector=bool(requantizer.next_val),
         held_vector=bool(requantizer.held_val),
         requantizer=_bits(requantizer.valid)[:-1],

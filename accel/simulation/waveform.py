@@ -34,13 +34,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("operand_fetch.step__msg__first", "operand_fetch.step__msg__last"),
     ),
     "PE array": (
-        *("pe_array.valid", "pe_array.accumulators__0.acc"),
+        *("pe_array.valid", "pe_array.row0__{column}.row", "pe_array.row1__{column}.row"),
+        *("pe_array.row2__{column}.row", "pe_array.accumulators__{column}.acc"),
         *("pe_array.acc__val", "pe_array.acc__rdy", "pe_array.acc__msg__acc"),
         *("pe_array.acc__msg__pool_first", "pe_array.acc__msg__pool_last"),
     ),
     "pooling unit": (
         *("pooling_unit.pooled__val", "pooling_unit.pooled__rdy"),
-        "pooling_unit.pooled__msg__acc",
+        *("pooling_unit.lanes__{column}.best", "pooling_unit.pooled__msg__acc"),
     ),
     "requantizer": (
         *("requantizer.next_val", "requantizer.held_val", "requantizer.param__val"),
@@ -57,12 +58,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("image_loader.full", "result__val", "result__rdy", "result__msg", "error"),
     ),
 }
-"""Signals worth seeing, by unit: what :meth:`Waveform.save` sets up."""
+"""Signals worth seeing, by unit: what :meth:`Waveform.save` sets up, of one column of the array."""
 
 ZOOM = -5.5
 """As GTKWave counts: a cycle is as wide as a number of five digits."""
 
-_SIGNED = re.compile(r"accumulators__\d+\.acc$")
+_SIGNED = re.compile(r"(accumulators__\d+\.acc|\.row|lanes__\d+\.best)$")
 
 
 class Waveform:
@@ -73,7 +74,9 @@ class Waveform:
     scope ``trace`` says in words what the issue stage does, in which layer, and who stalls whom.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, column: int = 0) -> None:
+        """column: of the array, the one that the set-up shows."""
+        self.column = column
         self._text = io.StringIO()
         self._first = self._last = 0
 
@@ -175,7 +178,7 @@ class Waveform:
         for group, signals in GROUPS.items():
             with save.group(group):
                 for signal in signals:
-                    self._show(save, signal)
+                    self._show(save, signal.format(column=self.column))
         return text.getvalue()
 
     def _show(self, save: GTKWSave, signal: str) -> None:

@@ -262,6 +262,20 @@ def judge(area: Area, mutant: Mutant, stage: Stage, answer: Connection) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (area.seconds, area.seconds))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    with planted(mutant) as log:
+        try:
+            result, by = _run(area, mutant, stage, log.parent)
+        except Exception as e:
+            result, by = "failed", repr(e)
+        if result == "failed":
+            by += "\n" + log.read_text()[-2000:]
+        answer.send((result, by))
+
+
+@contextlib.contextmanager
+def planted(mutant: Mutant) -> Iterator[Path]:
+    """Makes a copy of the project with the fault, from which this process imports from now on, and
+    goes there. Yields the file to which all is printed."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         place = Path(folder)
         log = os.open(place / "log", os.O_WRONLY | os.O_CREAT)
@@ -278,13 +292,7 @@ def judge(area: Area, mutant: Mutant, stage: Stage, answer: Connection) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
         os.chdir(place)
-        try:
-            result, by = _run(area, mutant, stage, place)
-        except Exception as e:
-            result, by = "failed", repr(e)
-        if result == "failed":
-            by += "\n" + (place / "log").read_text()[-2000:]
-        answer.send((result, by))
+        yield place / "log"
 
 
 def _run(area: Area, mutant: Mutant, stage: Stage, place: Path) -> tuple[str, str]:
@@ -358,7 +366,8 @@ def run(work: Sequence[tuple[Area, Mutant]], jobs: int) -> Iterator[tuple[Mutant
                 os.killpg(process.pid, signal.SIGTERM)
 
 
-def _checksum(file: str) -> str:
+def checksum(file: str) -> str:
+    """Of a source, for a record to hold good while it is the same."""
     return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()[:12]
 
 
@@ -366,7 +375,7 @@ def read_record() -> dict[str, dict[str, Any]]:
     """The last line of each mutant whose file is still the same."""
     lines = RECORD.read_text().splitlines() if RECORD.exists() else []
     entries = [json.loads(line) for line in lines]
-    return {e["name"]: e for e in entries if e["source"] == _checksum(e["file"])}
+    return {e["name"]: e for e in entries if e["source"] == checksum(e["file"])}
 
 
 # What is told of it
@@ -468,7 +477,7 @@ def main() -> None:
         if result == "failed" or (mutant.operator == "control" and result != "survived"):
             sys.exit("error: the tests do not run without a mutant either")
         entry = {
-            "name": mutant.name, "file": mutant.file, "source": _checksum(mutant.file),
+            "name": mutant.name, "file": mutant.file, "source": checksum(mutant.file),
             "operator": mutant.operator, "before": mutant.before, "after": mutant.after,
             "result": result, "by": by,
         }  # fmt: skip

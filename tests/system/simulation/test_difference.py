@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shlex
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from accel.compiler.program import Program
 from accel.hardware.config import AccelConfig, base
 from accel.network.graph import Network
 from accel.simulation.difference import Difference, first_difference
+from cl_models.pe_array import PEArrayCore
 from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(
@@ -59,6 +63,25 @@ def test_a_planted_fault_is_named(layer: int, channel: int) -> None:
         assert difference.got != difference.expected
 
 
+@pytest.mark.parametrize("column", range(8))
+def test_the_column_is_the_one_that_computed_it(column: int, monkeypatch: Any) -> None:
+    """However a layer's channels and neighbouring pixels are spread over the array."""
+    cfg = dataclasses.replace(SMALL, num_cols=8, pixel_groups=2, act_depth=128)
+    specs = [Conv(4, (3, 3), 1, 1, False, True), Conv(11, (2, 2)), Linear(9, relu=False)]
+    network = random_network(np.random.default_rng(5), (1, 6, 6), specs)
+    tick = PEArrayCore.tick
+
+    def wrong(core: Any, *taken: Any) -> None:
+        tick(core, *taken)
+        if core.out is not None:
+            core.out.acc[column] ^= 1 << 20
+
+    monkeypatch.setattr(PEArrayCore, "tick", wrong)
+    images = random_images(np.random.default_rng(3), network, 1)
+    found = first_difference(network, compile(network, cfg), images, 0, "cl")
+    assert found is not None and found.column == column
+
+
 @pytest.mark.parametrize("level", ["fl", "cl", "rtl"])
 def test_nothing_is_named_where_nothing_differs(level: str) -> None:
     assert first_difference(NETWORK, compile(NETWORK, SMALL), IMAGES, 0, level) is None
@@ -82,5 +105,17 @@ def test_accel_run_says_where(level: str, monkeypatch, tmp_path, capsys) -> None
     assert "first difference: image 0, layer 'layer1', channel 2, row 0, column 0: it is " in said
     assert f"at level {level}" in said
     if level != "fl":
-        assert re.search(r"written in cycle [\d,]+ of that image alone", said)
+        assert re.search(
+            r"written in cycle [\d,]+ of the layer, cycle [\d,]+ from reset, of that image alone, "
+            r"and computed in column 2 of the array",
+            said,
+        )
+        shell = next(line for line in said.splitlines() if line.startswith("next: accel trace"))
+        assert "--layer layer1 " in shell and "--column 2 " in shell
+        # The command that it names shows the byte in its last line.
+        with pytest.raises(SystemExit):
+            app([*shlex.split(shell)[2:], "--json", str(tmp_path / "trace.json")])
+        shown = json.loads((tmp_path / "trace.json").read_text())
+        wrong_in = int(re.search(r"cycle ([\d,]+) from reset", said)[1].replace(",", ""))
+        assert shown["cycles"][-1]["from_reset"] == wrong_in
         assert "$enddefinitions" in vcd.read_text() and (tmp_path / "wrong.gtkw").exists()

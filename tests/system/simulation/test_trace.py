@@ -34,7 +34,7 @@ IMAGES = random_images(RNG, NETWORK, 2)
 def traced():
     """Two images at level rtl, from the first cycle to the last, and the last 150 cycles' VCD."""
     end = trace.locate(PROGRAM, IMAGES, 0).end
-    waveform = Waveform()
+    waveform = Waveform(1)
     states = trace.trace(PROGRAM, IMAGES, end - 150, end, level="rtl", waveform=waveform)
     return end, states, waveform
 
@@ -74,9 +74,10 @@ def test_lines_are_equally_wide_and_say_who_stalls(traced):
     end, _, _ = traced
     states = trace.trace(PROGRAM, IMAGES, 0, end)
     fixed = sum(column.width + 2 for column in trace_text.columns(PROGRAM))
-    heading = trace_text.heading(PROGRAM)[1].plain
+    traced = trace.Traced(PROGRAM, "cl", trace.Place(0, 0, 1, end), 0, states)
+    heading = trace_text.heading(traced)[1].plain
     said = Counter()
-    for state, line in zip(states, trace_text.lines(PROGRAM, states, 0), strict=True):
+    for state, line in zip(states, trace_text.lines(traced), strict=True):
         who = trace.who_stalls(PROGRAM, state)
         assert line.plain[fixed:] == who
         assert line.plain[: len("      0")].strip().isdecimal()
@@ -134,6 +135,7 @@ def test_waveform_holds_the_simulation(traced, tmp_path):
     shown = re.findall(r"(?m)^accelerator\.\w\S*$", setup.read_text())
     assert len(shown) == sum(map(len, GROUPS.values()))
     assert set(shown) <= set(some)
+    assert {f"accelerator.pe_array.row{r}__1.row[18:0]" for r in range(3)} <= set(shown)
 
     stepper = RTLStepper(PROGRAM.cfg)
     words, pixels = list(PROGRAM.words), PROGRAM.pack_images(IMAGES).ravel().tolist()
@@ -184,6 +186,29 @@ def test_ranges(text, message):
         trace.parse_cycles(text)
 
 
+def test_the_column_asked_for_is_shown():
+    """And what differs from level cl has a star before it, in whichever column it is."""
+    shown = trace.trace_layer(PROGRAM, IMAGES[1:], "layer0", (0, 60), column=1)
+    at, state = next((i, s) for i, s in enumerate(shown.states) if s.acc is not None)
+    line = list(trace_text.lines(shown))[at].plain
+    assert f"{state.acc[1]:>10}" in line and state.acc[0] != state.acc[1]
+    assert "*" not in line and trace_text.differing(shown) == []
+
+    # As if another column, and later the pooling unit, had come out otherwise at level rtl
+    other = list(shown.states)
+    other[at] = state._replace(acc=(state.acc[0] + 1, *state.acc[1:]))
+    other[at + 1] = other[at + 1]._replace(pooled=None, next_vector=not other[at + 1].next_vector)
+    held = trace.Traced(PROGRAM, "rtl", shown.place, 0, other, 1, shown.states)
+    found = list(trace_text.lines(held))
+    assert [i for i, text in enumerate(found) if "*" in text.plain] == trace_text.differing(held)
+    assert trace_text.differing(held)[0] == at
+    first, second = found[at].plain, found[at + 1].plain
+    assert f"{state.acc[1]:>10}" in first and first.count("*") == 1
+    assert second.count("*") >= 1 and len(second) >= len(first.rstrip()) - 20
+    assert trace_text.record(held)["differing"][:2] == [at, at + 1]
+    assert any("level cl" in line for line in trace_text.legend(held))
+
+
 # The command
 
 
@@ -206,6 +231,7 @@ def command(*arguments):
         (("--layer", "0", "--vcd", "x.fst"), "the file's name must end in .vcd"),
         (("--layer", "0", "--vcd", "/proc/nowhere/x.vcd"), "cannot write /proc/nowhere/x.vcd"),
         (("--layer", "0", "--before", "1"), "before image 0 there are 0 images, not 1"),
+        (("--layer", "0", "--column", "8"), "there is no column 8: configuration"),
         (("--layer", "0", "--image", "20000", "--data", "nowhere"), "nowhere has no"),
     ],
 )
@@ -246,7 +272,9 @@ def test_json():
     assert (record["layer"], record["level"], record["image"]) == ("fc2", "cl", 0)
     assert [cycle["cycle"] for cycle in record["cycles"]] == list(range(3, 30))
     for cycle, line in zip(record["cycles"], lines, strict=True):
-        assert f"{cycle['cycle']}  {cycle['layer']}" in line
+        assert cycle["from_reset"] == record["layer_start"] + cycle["cycle"]
+        assert f"{cycle['cycle']:7}  {cycle['from_reset']:7}  {cycle['layer']}" in line
+        assert len(cycle["acc"] or range(8)) == 8
         assert cycle["issue"] in line
         assert cycle["stalls"] == "-" or line.endswith(cycle["stalls"])
         assert ("!" in line) == any(s["val"] and not s["rdy"] for s in cycle["streams"].values())

@@ -1,0 +1,121 @@
+"""``accel bisect``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accel.cli.application import app, examples
+from accel.cli.options import (
+    ConfigOption,
+    DataFolder,
+    JsonOption,
+    NetworkOption,
+    QuietOption,
+    same,
+)
+from accel.console import check_json, say, working, write_json
+
+if TYPE_CHECKING:
+    from accel.simulation.bisect import Divergence
+
+BEFORE = 20
+"""Cycles of a trace before the one in which the levels differ."""
+
+
+@app.command(
+    epilog=examples(
+        "accel bisect",
+        "accel bisect --config tiny --image 7",
+        "accel bisect --before 1 --pauses 3 --json -",
+    )
+)
+def bisect(
+    network: NetworkOption = None,
+    config: ConfigOption = "base",
+    image: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The test image to run; the first is 0.")
+    ] = 0,
+    before: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Run so many test images before it, so that they overlap."
+        ),
+    ] = 0,
+    pauses: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="SEED", help="Pause the streams at random, so that units stall; 0: no."
+        ),
+    ] = 0,
+    data: DataFolder = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Name the first unit and signal in which RTL and cycle-level model differ.
+
+    Both run side by side, the RTL in PyMTL3's simulator. Where they agree in every cycle, the
+    outputs are held to PyTorch's.
+
+    Exit status 1 if anything differs.
+    """
+    from accel.fashion_mnist.evaluate import network_of, prepare
+    from accel.hardware.config import load_config
+    from accel.simulation import bisect as bisecting
+    from accel.simulation.difference import first_difference
+    from accel.simulation.trace import images_before
+
+    check_json(json_file)
+    program, pixels = prepare(network, load_config(config), image + 1, data)
+    images = images_before(pixels, image, before)
+    with working("building the simulation", "cycles") as work:
+        found = bisecting.bisect(
+            program,
+            images,
+            pauses=pauses,
+            progress=lambda done, total: work.show(done, total=total, what="levels rtl and cl"),
+        )
+    divergence, options = found.divergence, same(network, config, data)
+    record = {"image": image, "cycles": found.cycles, "divergence": None, "wrong": None}
+    if divergence is not None:
+        say(str(divergence))
+        if divergence.others:
+            say(f"in that cycle {', '.join(divergence.others)} differ as well")
+        if divergence.layer is not None and not pauses:
+            say(f"next: {_trace(divergence, image, before)}{options}")
+        write_json(json_file, record | {"divergence": divergence.record()})
+        raise typer.Exit(1)
+    say(
+        f"the RTL and level cl agree in every one of {found.cycles:,} cycles, from reset to the "
+        f"last result"
+    )
+    with working("comparing with PyTorch's kernels"):
+        wrong = first_difference(network_of(network), program, pixels, image, "cl")
+        functional = first_difference(network_of(network), program, pixels, image, "fl")
+    if wrong is None:
+        say(f"and what image {image} yields is what PyTorch's quantized kernels yield")
+        write_json(json_file, record)
+        return
+    say(str(wrong))
+    say(
+        "both levels are wrong alike, but level fl is not: look at what cl_models and rtl_models "
+        "have in common"
+        if functional is None
+        else "all levels are wrong alike: look at accel/compiler, at accel/numerics.py, or at what "
+        "quantized the network"
+    )
+    write_json(json_file, record | {"wrong": str(wrong)})
+    raise typer.Exit(1)
+
+
+def _trace(found: Divergence, image: int, before: int) -> str:
+    assert found.layer is not None
+    start = max(0, found.layer_cycle - BEFORE)
+    return (
+        f"accel trace --layer {shlex.quote(found.layer)} --cycles {start}:{found.layer_cycle + 1}"
+        + (f" --column {found.column}" if found.column is not None else "")
+        + f" --level rtl --image {image}"
+        + (f" --before {before}" if before else "")
+    )
