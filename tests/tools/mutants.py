@@ -272,6 +272,8 @@ class _Software(_Finder):
                 self._expression(node.value)
             case ast.AnnAssign() | ast.Return():
                 self._expression(node.value)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                pass
             case ast.If() | ast.While():
                 self._condition(node.test)
                 self._statements(node.body)
