@@ -126,7 +126,7 @@ def test_write_sequencer(simulators: Simulators, data: st.DataObject) -> None:
         {"result": results},
         {"result": data.draw(waits(len(results)))},
         watch=watch,
-        steady={"running": 1, "last_layer": len(layers) - 1},
+        steady={"bus.running": 1, "bus.last_layer": len(layers) - 1},
     )
     written = []
     seen = found.watched

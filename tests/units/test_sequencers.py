@@ -95,7 +95,7 @@ def test_step_sequencer(
     load(sim, layers, STEP_WORDS)
     programs = [list(commands(d, i, CFG)) for i, d in enumerate(layers)] * 2
     expected = [command for program in programs for command in program]
-    sim.clock({"running": 1})  # the first descriptor is taken up
+    sim.clock({"bus.running": 1})  # the first descriptor is taken up
     issued = [0]
     """Steps of each layer so far."""
     setup, image, image_in, write_in, arrived, phase, written = True, True, 0, 0, 0, 0, 0
@@ -159,7 +159,7 @@ def test_waits_are_called_by_where_the_last_step_is(simulators: Simulators) -> N
     load(sim, layers, STEP_WORDS)
     found = []
     for _ in range(22):
-        sim.settle({"running": 1})
+        sim.settle({"bus.running": 1})
         found.append(Activity(sim.read("activity")).name)
         sim.edge()
     assert found == [
@@ -208,13 +208,13 @@ def test_param_sequencer(simulators: Simulators, data: st.DataObject) -> None:
     sim.settle({"param_wen": 0, "param.rdy": 0})
     load(sim, layers, PARAM_WORDS)
     for (address, beat), word in np.ndenumerate(memory):
-        at = {"param_waddr": address, "param_wbeat": beat, "wdata": int(word)}
+        at = {"param_waddr": address, "param_wbeat": beat, "bus.wdata": int(word)}
         sim.clock(at | {"param_wen": 1})
     sim.settle({"param_wen": 0})
     # It never ends: as many as come in some time, of more than there can be.
     expected = [param for d in layers for param in params(d, memory)]
     stalls = data.draw(drawn_waits(len(expected)))
-    steady = {"running": 1, "last_layer": len(layers) - 1}
+    steady = {"bus.running": 1, "bus.last_layer": len(layers) - 1}
     cycles = sum(stalls) + 2 * (len(expected) + len(layers)) + 8
     found = run(
         sim, {}, {"param": expected * 8}, {"param": stalls}, steady=steady, cycles=cycles

@@ -127,12 +127,12 @@ def tap_ports(taps: Reads, step: int, cfg: AccelConfig) -> dict[str, int]:
 
 def load(sim: Simulator, descriptors: Sequence[LayerDescriptor], words: range) -> None:
     """Writes a sequencer's words of layers into it, while nothing runs."""
-    sim.settle({"running": 0, "wen": 0})
+    sim.settle({"bus.running": 0, "bus.wen": 0})
     sim.reset()
     for layer, d in enumerate(descriptors):
         for word in words:
-            at = {"wlayer": layer, "wword": word, "wdata": d.encode()[word]}
-            sim.clock(at | {"wen": 1})
+            at = {"bus.wlayer": layer, "bus.wword": word, "bus.wdata": d.encode()[word]}
+            sim.clock(at | {"bus.wen": 1})
     # The first layer is read from memory.
     for _ in range(2):
-        sim.clock({"wen": 0, "last_layer": len(descriptors) - 1})
+        sim.clock({"bus.wen": 0, "bus.last_layer": len(descriptors) - 1})
