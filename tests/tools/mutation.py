@@ -167,7 +167,7 @@ WITHOUT_RTL = (
             "equal_outputs",
             "cycles_of",
         ),
-    ),  # fmt: skip
+    ),
     Stage("tests/system/hardware/test_legal_descriptors.py"),
     Stage("tests/system/hardware/test_random_networks.py"),
 )
