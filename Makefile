@@ -7,17 +7,19 @@ NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
-test test-all fuzz mutate coverage: export OMP_NUM_THREADS := 1
+test test-all daily fuzz mutate coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all fuzz exhaustive stress mutate coverage lint bench synth formal docs wheel pythons clean
+.PHONY: help demo test test-all daily fuzz exhaustive stress mutate coverage lint bench synth formal docs wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
 	@echo "make test-all  the same, five times the examples for the Verilog, and on the netlist;"
 	@echo "               then make docs and make wheel"
+	@echo "make daily     the property tests with the examples of this day: the suite has the same ones"
+	@echo "               every time; DAY=20261231 has those of that day again"
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
-	@echo "make mutate    plant faults in the RTL, see that the tests find them: docs/mutants.md"
+	@echo "make mutate    plant faults in RTL, arithmetic and compiler, see that the tests find them"
 	@echo "make coverage  what the tests reach of the Verilated RTL: lines, branches, toggles"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
@@ -57,6 +59,15 @@ test-all: test
 	$(MAKE) docs
 	@echo "== the wheel, installed elsewhere"
 	$(MAKE) wheel
+
+# The gate is the same every time. This one is not, and can be had again: by its date, or by what
+# Hypothesis prints of a failure.
+DAY ?= $(shell date -u +%Y%m%d)
+daily: $(STAMP)
+	@echo "== property tests with the examples of $(DAY)"
+	$(PYTEST) --hypothesis-profile=daily --hypothesis-seed=$(DAY) tests
+	@echo "== and of the units' Verilog"
+	$(PYTEST) --test-verilog=zeros --hypothesis-profile=daily --hypothesis-seed=$(DAY) tests/units
 
 fuzz: $(STAMP)
 ifdef CLUSTER

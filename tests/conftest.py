@@ -20,7 +20,9 @@ from tests.tools.random_networks import summary
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=30, **_COMMON)
 settings.register_profile("more", derandomize=True, max_examples=150, **_COMMON)
-settings.register_profile("night", max_examples=3000, **_COMMON)
+# Those of a day are others than those of the day before: make daily gives the date for a seed.
+settings.register_profile("daily", max_examples=60, print_blob=True, **_COMMON)
+settings.register_profile("night", max_examples=3000, print_blob=True, **_COMMON)
 settings.load_profile("ci")
 
 UNSUPPORTED = ("test_yosys_verilog", "dump_textwave", "dump_vtb", "max_cycles")

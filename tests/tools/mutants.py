@@ -61,6 +61,13 @@ class _Finder:
         self.texts = source.splitlines(keepends=True)
         for text in self.texts:
             self.lines.append(self.lines[-1] + len(text))
+        # Each line's code, and how many have read the same so far, with it.
+        self.code = [text.strip() for text in self.texts]
+        so_far: Counter[str] = Counter()
+        self.nth = []
+        for text in self.code:
+            so_far[text] += 1
+            self.nth.append(so_far[text])
         self.found: list[Mutant] = []
 
     def all(self) -> list[Mutant]:
@@ -86,11 +93,13 @@ class _Finder:
 
     def _add(self, operator: str, start: int, end: int, after: str) -> None:
         line = self.source.count("\n", 0, start)
-        text = self.texts[line].strip()
-        nth = sum(other.strip() == text for other in self.texts[: line + 1])
+        text = self.code[line]
         column = start - self.lines[line] - self.texts[line].index(text)
         before = self.source[start:end]
-        self.found.append(Mutant(self.file, text, nth, column, operator, start, end, before, after))
+        mutant = Mutant(
+            self.file, text, self.nth[line], column, operator, start, end, before, after
+        )
+        self.found.append(mutant)
 
     def _replace(self, operator: str, node: Any, after: str) -> None:
         self._add(operator, self._start(node), self._end(node), after)
@@ -272,6 +281,8 @@ class _Software(_Finder):
                 self._expression(node.value)
             case ast.AnnAssign() | ast.Return():
                 self._expression(node.value)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                pass
             case ast.If() | ast.While():
                 self._condition(node.test)
                 self._statements(node.body)

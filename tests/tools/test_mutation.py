@@ -127,9 +127,10 @@ def test_sample(area: Area) -> None:
     chosen = area.sample()
     assert chosen == area.sample()
     assert len({mutant.name for mutant in chosen}) == len(chosen) == area.count
+    sources = {file: (ROOT / file).read_text() for file in area.files}
+    trees = {file: ast.dump(ast.parse(source)) for file, source in sources.items()}
     for mutant in chosen:
-        source = (ROOT / mutant.file).read_text()
-        assert ast.dump(ast.parse(mutant.apply(source))) != ast.dump(ast.parse(source))
+        assert ast.dump(ast.parse(mutant.apply(sources[mutant.file]))) != trees[mutant.file]
     without = {file for file in area.files if not area.find(file, (ROOT / file).read_text())}
     assert {mutant.file for mutant in chosen} == set(area.files) - without
     assert {mutant.file for mutant in area.controls()} <= set(area.files)

@@ -266,6 +266,7 @@ def test_image_loader(
         if taken == len(expected) and not full:
             break
     assert taken == len(expected)
+    sim.settle({"image.val": 0})
     assert sim.read("empty") and not sim.read("full")
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from hypothesis import strategies as st
 
-from accel.hardware.config import TAPS
-from accel.hardware.descriptors import COUNT, Loop
+from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.descriptors import COUNT, READ_LOOPS, LayerDescriptor, Loop, Offset
 from accel.hardware.messages import pack_ints
-from accel.hardware.walk import iterations, last_iterations
+from accel.hardware.walk import Reads, iterations, last_iterations, num_groups, reads
 from tests.harness import Simulator
+from tests.strategies import nests
 
-pauses = st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=1, max_size=8)
-"""Cycles to wait, for :func:`taking_turns`."""
+pauses = st.lists(st.sampled_from([0, 0, 0, 1, 2]), max_size=8).map(lambda some: [*some, 0])
+"""Cycles to wait, for :func:`taking_turns`; not always some."""
 
 
 class Position(NamedTuple):
@@ -82,3 +84,56 @@ def two_stages(
         sim.edge()
         if late:
             sim.clock(following | {"issue": 1, "leave": 0})
+
+
+@st.composite
+def read_descriptors(draw: st.DrawFn, cfg: AccelConfig) -> LayerDescriptor:
+    """What makes a layer's addresses; taps within the feature map and around it."""
+    small = st.integers(0, 3)
+    return LayerDescriptor(
+        read_loops=draw(nests(len(READ_LOOPS), 24, furthest=3)),
+        pixel_offsets=tuple(
+            Offset(draw(st.integers(-40, 200)), draw(small), draw(small)) for _ in range(2)
+        ),
+        read_row=draw(st.integers(0, cfg.act_depth - 1)),
+        read_bank=draw(st.integers(0, TAPS - 1)),
+        padding_rows=draw(st.sampled_from([0, 1, 2, 15])),
+        padding_columns=draw(st.sampled_from([0, 1, 2, 15])),
+        height=draw(st.integers(1, 12)),
+        width=draw(st.integers(1, 12)),
+        channel_mode=draw(st.integers(0, 1)),
+        tap_row=draw(st.integers(0, 20)),
+        last_rows=draw(small),
+        last_columns=draw(small),
+        last_channels=draw(st.integers(0, TAPS)),
+    )
+
+
+def all_reads(d: LayerDescriptor, pixel_groups: int) -> Reads:
+    """Those of all groups of output channels, one after another."""
+    parts = (reads(d, pixel_groups, group) for group in range(num_groups(d)))
+    return Reads(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def tap_ports(taps: Reads, step: int, cfg: AccelConfig) -> dict[str, int]:
+    """The ports of a step: rows of its taps, bank of the first, taps that read and that pad."""
+    address = taps.address[step]
+    return {
+        "rows": pack_ints(address // TAPS, cfg.act_addr_nbits),
+        "bank": pack_ints(address[:, 0] % TAPS, 4),
+        "reads": pack_ints(taps.inside[step], 1),
+        "pads": pack_ints(taps.padding[step], 1),
+    }
+
+
+def load(sim: Simulator, descriptors: Sequence[LayerDescriptor], words: range) -> None:
+    """Writes a sequencer's words of layers into it, while nothing runs."""
+    sim.settle({"bus.running": 0, "bus.wen": 0})
+    sim.reset()
+    for layer, d in enumerate(descriptors):
+        for word in words:
+            at = {"bus.wlayer": layer, "bus.wword": word, "bus.wdata": d.encode()[word]}
+            sim.clock(at | {"bus.wen": 1})
+    # The first layer is read from memory.
+    for _ in range(2):
+        sim.clock({"bus.wen": 0, "bus.last_layer": len(descriptors) - 1})
