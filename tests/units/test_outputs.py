@@ -66,6 +66,7 @@ def write_layers(draw: st.DrawFn, cfg: AccelConfig) -> list[LayerDescriptor]:
                 write_beats=draw(few),
                 write_last_beats=draw(few),
                 last_lanes=draw(st.integers(1, cfg.num_lanes)),
+                group_lanes=draw(st.integers(1, cfg.num_lanes)),
                 to_result=int(i == count - 1 and draw(st.booleans())),
                 out_signed=draw(one),
                 pixel_row=draw(st.integers(0, 20)),
@@ -89,12 +90,13 @@ def beats(d: LayerDescriptor, cfg: AccelConfig, rng: np.random.Generator) -> Ite
         with_outputs = d.write_last_beats if last_group else d.write_beats
         for pixel, is_inside in enumerate(inside):
             for beat in range(with_outputs + (d.drop_beats if last_group else 0)):
-                at_end = last_group and beat == with_outputs - 1
-                num_valid = d.last_lanes if at_end else cfg.num_lanes
+                at_end, num_valid = beat == with_outputs - 1, cfg.num_lanes
+                if at_end:
+                    num_valid = d.last_lanes if last_group else d.group_lanes
                 if not is_inside or beat >= with_outputs:
                     num_valid = 0
                 y = rng.integers(256, size=cfg.num_lanes).tolist()
-                yield Beat(y, num_valid, at_end and pixel == last_pixel)
+                yield Beat(y, num_valid, last_group and at_end and pixel == last_pixel)
 
 
 @given(data=st.data())
