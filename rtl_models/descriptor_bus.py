@@ -2,14 +2,18 @@
 
 from pymtl3 import InPort, Interface, mk_bits
 
-from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.config import BUS_NBITS
 
 
 class DescriptorBusIfc(Interface):
-    """A program runs, its last layer, and a word of a layer's descriptor that is to be kept."""
+    """A program runs, its last layer, and a word of a layer's descriptor that is to be kept.
 
-    def construct(s, cfg: AccelConfig):
-        Layer = mk_bits(cfg.layer_nbits)
+    It is made from a width, not from a configuration, which PyMTL3's import from Verilator does not
+    take in an interface: so the tests have units that have it as Verilog too.
+    """
+
+    def construct(s, layer_nbits):
+        Layer = mk_bits(layer_nbits)
         s.running = InPort()
         s.last_layer = InPort(Layer)
         s.wen = InPort()

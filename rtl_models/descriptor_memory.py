@@ -19,7 +19,7 @@ class DescriptorMemoryRTL(Component):
 
     def construct(s, cfg: AccelConfig, words: range):
         Layer = mk_bits(cfg.layer_nbits)
-        s.bus = DescriptorBusIfc(cfg)
+        s.bus = DescriptorBusIfc(cfg.layer_nbits)
         s.advance = InPort()
         s.layer = OutPort(Layer)
 

@@ -28,7 +28,7 @@ class ParamSequencerRTL(Component):
         lanes, p_nbits = cfg.num_lanes, cfg.param_addr_nbits
         settings_nbits = 3 * ACT_NBITS + 1
         Layer, Addr = mk_bits(cfg.layer_nbits), mk_bits(p_nbits)
-        s.bus = DescriptorBusIfc(cfg)
+        s.bus = DescriptorBusIfc(cfg.layer_nbits)
         s.param_wen = InPort()
         s.param_waddr = InPort(Addr)
         s.param_wbeat = InPort(8)

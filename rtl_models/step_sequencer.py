@@ -52,7 +52,7 @@ class StepSequencerRTL(Component):
             int(a) for a in Activity
         )
         fill_cycles, array_cycles = FETCH_LATENCY + 1, FETCH_LATENCY + PE_ARRAY_LATENCY
-        s.bus = DescriptorBusIfc(cfg)
+        s.bus = DescriptorBusIfc(cfg.layer_nbits)
 
         s.go = InPort()
         s.image_full = InPort()

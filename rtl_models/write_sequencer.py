@@ -32,7 +32,7 @@ class WriteSequencerRTL(Component):
     def construct(s, cfg: AccelConfig):
         lanes, row_nbits = cfg.num_lanes, cfg.act_addr_nbits
         Layer, Row = mk_bits(cfg.layer_nbits), mk_bits(row_nbits)
-        s.bus = DescriptorBusIfc(cfg)
+        s.bus = DescriptorBusIfc(cfg.layer_nbits)
         s.out = RecvIfcRTL(mk_out(cfg))
         s.result = SendIfcRTL(mk_bits(BUS_NBITS))
         s.result_last = OutPort()
