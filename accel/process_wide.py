@@ -1,8 +1,8 @@
 """Locks around what libraries keep once for the whole process.
 
 PyMTL3 keeps the component that it elaborates, and tables of names, in globals of its own. PyTorch
-has one engine of quantized kernels, and its tracer changes classes for as long as it works. Who does
-either does it with its lock held, so that no other thread of ours sees it half done.
+has one engine of quantized kernels, and its tracer changes classes for as long as it works. Who
+does either does it with its lock held, so that no other thread of ours sees it half done.
 """
 
 from __future__ import annotations
