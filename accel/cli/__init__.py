@@ -3,6 +3,12 @@
 What imports torch is imported by the command that needs it: the others start at once.
 """
 
+import io
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
 from accel.cli.application import app
 
 # In the order of the help, since a command belongs to it by being defined.
@@ -24,4 +30,14 @@ COMMANDS = (networks, runs, trace, bisect, verilog, explore, doctor)
 
 def main() -> None:
     """The console script ``accel``."""
+    for stream in (sys.stdout, sys.stderr):
+        # Not every terminal has every letter: a name with others is shown with question marks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    # Ended in order: programs that were started end too, and no temporary folder is left.
+    signal.signal(signal.SIGTERM, _end)
     app()
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

@@ -73,7 +73,7 @@ def as_model(model: Any) -> nn.Module | ExportedProgram:
         raise AccelError(f"{model.__name__} is a class: {_HOW}, such as {model.__name__}(...)")
     if isinstance(model, dict):
         raise AccelError(
-            f"a {type(model).__name__} is no model: {_HOW}; load a state_dict into the model with "
+            f"{_a(model)} is no model: {_HOW}; load a state_dict into the model with "
             f"model.load_state_dict(...), and give that"
         )
     if isinstance(model, str | PurePath):
@@ -87,8 +87,7 @@ def as_model(model: Any) -> nn.Module | ExportedProgram:
             f"torch.nn.Sequential(*layers)"
         )
     if not isinstance(model, nn.Module):
-        what = "None" if model is None else f"a {type(model).__name__}"
-        raise AccelError(f"{what} is no model: {_HOW}")
+        raise AccelError(f"{_a(model)} is no model: {_HOW}")
     model = _unwrapped(model)
     _check_kind(model)
     try:
@@ -106,6 +105,13 @@ def as_model(model: Any) -> nn.Module | ExportedProgram:
         return copied.cpu().float()
     except Exception as e:
         raise AccelError(f"{type(model).__name__} cannot be copied ({first_line(e)})") from e
+
+
+def _a(thing: Any) -> str:
+    if thing is None:
+        return "None"
+    kind = type(thing).__name__
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -505,7 +511,9 @@ class _Reader:
             case "relu6" | "relu6_":
                 return nn.ReLU6(), ""
             case "max_pool2d":
-                return _max_pool2d(a), ""
+                return _max_pool2d(a, node.all_input_nodes[0].meta["val"].shape), ""
+            case "pad" | "constant_pad_nd":
+                return _pad(a)
             case "max_pool2d_with_indices":
                 return None, "must not return indices"
             case "avg_pool2d":
@@ -585,6 +593,16 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
     return module.eval(), ""
 
 
+def _pad(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
+    mode, value = a.get("mode", "constant"), a.get("value") or 0
+    if mode != "constant" or value != 0:
+        of = f"by mode '{mode}'" if mode != "constant" else f"with {value:g}"
+        return None, f"pads {of}, but only zeros are supported"
+    if len(a["pad"]) != 4:
+        return None, "pads other dimensions than height and width, which is not supported"
+    return nn.ZeroPad2d(tuple(a["pad"])), ""
+
+
 def _clamp(a: dict[str, Any]) -> nn.Module | None:
     low, high = a.get("min", a.get("min_val")), a.get("max", a.get("max_val"))
     if any(isinstance(bound, torch.Tensor | fx.Node) for bound in (low, high)) or low is None:
@@ -594,14 +612,16 @@ def _clamp(a: dict[str, Any]) -> nn.Module | None:
     return None if high is None else nn.Hardtanh(float(low), float(high))
 
 
-def _max_pool2d(a: dict[str, Any]) -> nn.Module:
-    return nn.MaxPool2d(
-        _pair(a["kernel_size"]),
-        _pair(a["stride"] or a["kernel_size"]),
-        _pair(a["padding"]),
-        _pair(a["dilation"]),
-        ceil_mode=a["ceil_mode"],
+def _max_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
+    kernel, padding, dilation = (_pair(a[n]) for n in ("kernel_size", "padding", "dilation"))
+    stride = _pair(a["stride"] or kernel)
+    # Where windows fill the map, it is the same whether a size is rounded up or down.
+    left_over = any(
+        (size + 2 * p - d * (k - 1) - 1) % s
+        for size, k, s, p, d in zip(shape[-2:], kernel, stride, padding, dilation, strict=True)
     )
+    ceil_mode = bool(a["ceil_mode"]) and left_over
+    return nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil_mode)
 
 
 def _set(module: nn.Module, **values: torch.Tensor | None) -> None:

@@ -173,14 +173,19 @@ wide = dataclasses.replace(
 PRESETS = {"tiny": tiny, "base": base, "wide": wide}
 
 
-def load_config(name_or_path: str) -> AccelConfig:
+def load_config(name_or_path: str | Path) -> AccelConfig:
     """A preset by name, or a TOML file: ``preset = "base"`` and any fields that differ from it.
 
     Raises :class:`AccelError` for an unknown name, an unreadable file, an unknown field or a
     value that is not allowed.
     """
-    if name_or_path in PRESETS:
-        return PRESETS[name_or_path]
+    if not isinstance(name_or_path, str | Path):
+        raise AccelError(
+            f"a configuration is loaded by its name ({', '.join(PRESETS)}) or from a .toml file, "
+            f"not from a {type(name_or_path).__name__}"
+        )
+    if str(name_or_path) in PRESETS:
+        return PRESETS[str(name_or_path)]
     path = Path(name_or_path)
     if path.suffix != ".toml":
         raise AccelError(
@@ -188,7 +193,7 @@ def load_config(name_or_path: str) -> AccelConfig:
             f"or a .toml file"
         )
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as e:
         raise AccelError(f"cannot read configuration {path}: {e.strerror}") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:

