@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -83,20 +84,20 @@ def test_table_of_the_documentation() -> None:
 
 PINNED = {
     "layer": [
-        "00000138808ebc11", "000001b9433ad6d2", "0000068d6aac1de6", "000003c3189b6cdc",
-        "000004446b47879d", "00000be206716a3c", "00000c24591d74fd", "0000071070043369",
-        "0000099a2564d000", "00000d270121b000", "000f2e0f37e2925e", "003ef045ac13ce2c",
-        "5eb1c980a1a7f325", "0000000004a8c357", "002aeed22a0623af", "028e010e6f089196",
-        "0000000073d63e70", "000000001c5c86d4",
+        "00000ce54d526380", "000005804fc96834", "000003d9766e629e", "00000bf9851f5037",
+        "0000029c67845b83", "000002dd857ff708", "00000bb807e4fcbc", "000008b46595b161",
+        "00000c2629378000", "000005438bac8000", "05be8e5f0fc89789", "008d4e3993c7274b",
+        "cc56ac6f6efc5fdf", "0000000006b33a36", "03a22b38be60a2be", "00e3c63f10e0629e",
+        "00000000327b692a", "00000000861ce790",
     ],
     "input": [
-        "000000001b369475", "000000000668f79b", "000000001aac1bcd", "000000000046dde6",
+        "000000002716f1c0", "000000003e8e8476", "00000000766e629e", "0000000000558891",
     ],
     "header": [
-        "a278dde6013c6ef3",
+        "95d944620d4e6f81",
     ],
     "param": [
-        "0278dde6813c6ef3",
+        "a49aa95bc2876a5b",
     ],
 }  # fmt: skip
 
@@ -109,10 +110,9 @@ def sizes(field: Field) -> int:
 @pytest.mark.parametrize("table", TABLES)
 def test_places_are_as_they_were(table: str) -> None:
     """Programs are kept in files: a field that moves is a new format. Each field holds a number
-    of its own here."""
+    of its own here, whatever other fields there are."""
     fields, num_words = TABLES[table]
-    fields = sorted(fields, key=lambda f: f.name)
-    values = {f.name: f.minimum + (0x9E3779B9 * i >> 7) % sizes(f) for i, f in enumerate(fields, 1)}
+    values = {f.name: f.minimum + crc32(f.name.encode()) % sizes(f) for f in fields}
     assert [f"{word:016x}" for word in encode(fields, values, num_words)] == PINNED[table]
     words = [int(word, 16) for word in PINNED[table]]
     if table in ("layer", "input"):
