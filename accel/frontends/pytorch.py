@@ -123,7 +123,7 @@ def _check_values(step: Call) -> None:
     if step.module is None:
         return
     for name, values in (*step.module.named_parameters(), *step.module.named_buffers()):
-        wrong = values[~values.isfinite()] if values.is_floating_point() else values[:0]
+        wrong = values[~values.isfinite()]
         if len(wrong):
             step.refuse(f"has a {name} that is not finite: {float(wrong[0])}")
         if name == "running_var" and (values < 0).any():
