@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -231,6 +232,8 @@ def _tracing() -> Iterator[None]:
     loggers = [logging.getLogger(f"torch.{name}") for name in ("fx", "_export", "_dynamo")]
     loggers.append(logging.getLogger("torch.fx.experimental.symbolic_shapes"))
     with PYTORCH, quiet(), torch.no_grad(), torch.device("cpu"):
+        # What a model warns of, it warns its user of without us.
+        warnings.simplefilter("ignore")
         before = [logger.disabled for logger in loggers]
         for logger in loggers:
             logger.disabled = True
@@ -586,6 +589,7 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
     kind: Any = nn.BatchNorm2d if y.ndim == 4 else nn.BatchNorm1d
     module: nn.Module = kind(len(a["running_mean"]), eps=a["eps"], affine=False, device="meta")
     module.running_mean, module.running_var = a["running_mean"], a["running_var"]
+    module.num_batches_tracked = None
     ones = torch.ones(len(a["running_mean"]), dtype=torch.float32, device="cpu")
     _set(
         module,

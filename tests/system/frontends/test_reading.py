@@ -56,6 +56,7 @@ def test_however_it_is_written(name) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_wrappers_are_looked_through() -> None:
     model = Written(WRITTEN["keyword"]).eval()
     exported = torch.export.export(model, (IMAGES,))

@@ -478,7 +478,7 @@ def after_conv(*modules: nn.Module) -> nn.Module:
         (after_conv(nn.BatchNorm2d(4, track_running_stats=False)), "have statistics"),
         (
             after_conv(nn.Flatten(2), nn.ReLU()),
-            r"module '1' \(Flatten\) must flatten all dimensions",
+            r"module '1' \(Flatten\) must flatten all",
         ),
         (after_conv(nn.Linear(12, 3)), r"module '1' \(Linear\) takes a feature map"),
         (nn.Conv2d(2, 4, 7), r"module '0' \(Conv2d\) has kernel size \(7, 7\), but at most 5"),
