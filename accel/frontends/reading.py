@@ -589,14 +589,14 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
     kind: Any = nn.BatchNorm2d if y.ndim == 4 else nn.BatchNorm1d
     module: nn.Module = kind(len(a["running_mean"]), eps=a["eps"], affine=False, device="meta")
     module.running_mean, module.running_var = a["running_mean"], a["running_var"]
-    module.num_batches_tracked = None
+    module.register_buffer("num_batches_tracked", None)
     ones = torch.ones(len(a["running_mean"]), dtype=torch.float32, device="cpu")
     _set(
         module,
         weight=ones if a["weight"] is None else a["weight"],
         bias=0 * ones if a["bias"] is None else a["bias"],
     )
-    return module.eval(), ""
+    return module, ""
 
 
 def _pad(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
@@ -631,6 +631,8 @@ def _max_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
 
 
 def _set(module: nn.Module, **values: torch.Tensor | None) -> None:
+    """Give it these parameters, and put it into evaluation mode."""
+    module.eval()
     for name, value in values.items():
         held = None if value is None else value.detach().cpu().float().contiguous()
         module.register_parameter(
