@@ -11,11 +11,12 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import fx, nn
@@ -120,7 +121,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             model = model.module
         elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
             # What torch.compile returns
-            model = model._orig_mod
+            model = cast(nn.Module, model._orig_mod)
         else:
             return model
 
@@ -152,7 +153,7 @@ def _check_kind(model: nn.Module) -> None:
                     f"{kind} is quantized already (operation '{node.name}'): give the float model"
                 )
     for name, value in (*model.named_parameters(), *model.named_buffers()):
-        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+        if nn.parameter.is_lazy(value):
             raise AccelError(
                 f"{kind} has no values yet for {name}: run the model on an image first"
             )
@@ -231,6 +232,8 @@ def _tracing() -> Iterator[None]:
     loggers = [logging.getLogger(f"torch.{name}") for name in ("fx", "_export", "_dynamo")]
     loggers.append(logging.getLogger("torch.fx.experimental.symbolic_shapes"))
     with PYTORCH, quiet(), torch.no_grad(), torch.device("cpu"):
+        # What a model warns of, it warns its user of without us.
+        warnings.simplefilter("ignore")
         before = [logger.disabled for logger in loggers]
         for logger in loggers:
             logger.disabled = True
@@ -338,7 +341,7 @@ class _Reader:
         if all(n in self._constants for n in inputs):
             arguments = fx.map_arg((node.args, node.kwargs), self._constants.__getitem__)
             with torch.no_grad():
-                self._constants[node] = node.target(*arguments[0], **arguments[1])
+                self._constants[node] = _function(node)(*arguments[0], **arguments[1])
             source = next((self._sources[n] for n in inputs if n in self._sources), None)
             if source:
                 self._sources[node] = source
@@ -452,7 +455,9 @@ class _Reader:
         name = kind.rpartition(".")[2] if kind else ""
         # A bare layer is its own root.
         if plain and (path or kind.startswith("torch.nn.modules.")):
-            return f"module '{path or '0'}' ({name})"
+            of_module = f"module '{path or '0'}' ({name})"
+            # What a hook does is not the layer.
+            return of_module if op not in ("mul", "add", "sub", "div") else f"'{op}' in {of_module}"
         where = f"the forward of {name or self._kind}"
         return f"operation '{op}' in {where}"
 
@@ -475,7 +480,7 @@ class _Reader:
             shape = node.meta["val"].shape[1:]
             return y.reshape(len(y), *shape)
         args, kwargs = fx.map_arg((node.args, node.kwargs), value)
-        result: torch.Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
+        result: torch.Tensor = _function(node)(*args, **kwargs)
         return result
 
     # Modules
@@ -498,7 +503,7 @@ class _Reader:
             case "linear":
                 return _linear(a["weight"], a["bias"]), ""
             case "matmul" | "mm" if isinstance(a.get("other", a.get("mat2")), torch.Tensor):
-                weight = a.get("other", a.get("mat2"))
+                weight = cast(torch.Tensor, a.get("other", a.get("mat2")))
                 return (_linear(weight.t(), None), "") if weight.ndim == 2 else (None, "")
             case "addmm" if isinstance(a["mat2"], torch.Tensor) and a["beta"] == a["alpha"] == 1:
                 return _linear(a["mat2"].t(), a["self"]), ""
@@ -557,7 +562,7 @@ def _conv2d(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
     module = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
-        kernel,  # type: ignore[arg-type]
+        kernel,
         stride=_pair(a["stride"]),
         padding=padding if isinstance(padding, str) else _pair(padding),
         dilation=dilation,
@@ -584,13 +589,14 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
     kind: Any = nn.BatchNorm2d if y.ndim == 4 else nn.BatchNorm1d
     module: nn.Module = kind(len(a["running_mean"]), eps=a["eps"], affine=False, device="meta")
     module.running_mean, module.running_var = a["running_mean"], a["running_var"]
+    module.register_buffer("num_batches_tracked", None)
     ones = torch.ones(len(a["running_mean"]), dtype=torch.float32, device="cpu")
     _set(
         module,
         weight=ones if a["weight"] is None else a["weight"],
         bias=0 * ones if a["bias"] is None else a["bias"],
     )
-    return module.eval(), ""
+    return module, ""
 
 
 def _pad(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
@@ -625,6 +631,8 @@ def _max_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
 
 
 def _set(module: nn.Module, **values: torch.Tensor | None) -> None:
+    """Give it these parameters, and put it into evaluation mode."""
+    module.eval()
     for name, value in values.items():
         held = None if value is None else value.detach().cpu().float().contiguous()
         module.register_parameter(
@@ -635,6 +643,11 @@ def _set(module: nn.Module, **values: torch.Tensor | None) -> None:
 def _pair(value: Any) -> tuple[int, int]:
     numbers = [value] if isinstance(value, int) else list(value)
     return (numbers[0], numbers[-1])
+
+
+def _function(node: fx.Node) -> Callable[..., Any]:
+    assert callable(node.target)
+    return node.target
 
 
 def _operator(node: fx.Node) -> str:

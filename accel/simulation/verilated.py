@@ -108,7 +108,7 @@ def _remove_leftovers(cache: Path) -> None:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether make takes the path as it is: it knows no way to write a space, and few for $ or #."""
+    """Whether make takes the path as it is: a space ends a name, and $ and # mean something."""
     return re.fullmatch(r"[\w./+-]*", str(path.absolute()), re.ASCII) is not None
 
 
@@ -118,8 +118,8 @@ def _plain_folder(instead_of: Path) -> str:
         if _is_plain(Path(folder)) and os.access(folder, os.W_OK | os.X_OK):
             return folder
     raise AccelError(
-        f"make cannot build in {instead_of}, whose path has more than letters, digits and ._+-, nor "
-        f"in {tempfile.gettempdir()}: set TMPDIR to a folder that has no such character"
+        f"make cannot build in {instead_of}, whose path has more than letters, digits and ._+-, "
+        f"nor in {tempfile.gettempdir()}: set TMPDIR to a folder that has no such character"
     )
 
 

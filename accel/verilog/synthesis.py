@@ -571,7 +571,9 @@ def _run(
     output, log = folder / f"{tool}.out", folder / f"{tool}.log"
     # Not all that Yosys says after a call of ABC reaches its standard output.
     logged = [*command, "-q", "-l", log.name, *arguments]
-    with output.open("wb") as f, started(logged, cwd=folder, output=f) as process:
+    # What a tool that is ended leaves of its own goes with the folder.
+    env = os.environ | {"TMPDIR": str(folder)}
+    with output.open("wb") as f, started(logged, cwd=folder, env=env, output=f) as process:
         while (status := process.poll()) is None:
             if stop and stop.is_set():
                 raise AccelError(f"{tool} was stopped")

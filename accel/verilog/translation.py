@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
-from pymtl3.passes.backends.verilog.translation.VerilogTranslator import VerilogTranslator
+from pymtl3.passes.backends.verilog.translation.VTranslator import VTranslator
 
 from accel.hardware.config import AccelConfig
 from accel.process_wide import PYMTL3
@@ -80,7 +80,7 @@ def translate_component(component: Any, name: str) -> str:
         component.set_metadata(VerilogTranslationPass.enable, True)
         component.set_metadata(VerilogTranslationPass.explicit_module_name, name)
         # What the pass does, but for writing to the current folder, which is the whole process's.
-        translator = VerilogTranslator(component)
+        translator = VTranslator(component)
         translator.translate(component, VerilogTranslationPass().gen_tr_cfgs(component))
         text = translator.hierarchy.src
     # Loop variables have 32 bits, but PyMTL3 gives their constants as few bits as hold them.
