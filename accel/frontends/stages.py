@@ -22,6 +22,9 @@ EXPECTED = (
 )
 
 
+NO_PADDING: Sides = (0, 0, 0, 0)
+
+
 @dataclass
 class Pooling:
     """A maximum or an average over windows."""
@@ -134,11 +137,14 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
     Raises :class:`AccelError` naming the call that is not supported.
     """
     found = [Stage("input", None)]
-    may_fold = False
+    may_fold, zeros = False, NO_PADDING
     for call in calls:
         module = call.module
         _check_values(call)
         could_fold, may_fold = may_fold, False
+        before, zeros = zeros, NO_PADDING
+        if before != NO_PADDING and not isinstance(module, nn.Conv2d | nn.Identity | nn.ZeroPad2d):
+            call.refuse("follows a padding with zeros, but only a convolution may")
         match module:
             case nn.Linear():
                 if not is_flat:
@@ -148,15 +154,21 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
             case nn.Conv2d():
                 if is_flat:
                     call.refuse("takes a flat vector, but a convolution must take a feature map")
-                found.append(Stage(call.name, module, padding=_conv_padding(call, module)))
+                padding = _plus(before, _conv_padding(call, module))
+                found.append(Stage(call.name, module, padding=padding))
                 may_fold = True
+            case nn.ZeroPad2d():
+                left, right, above, below = module.padding
+                if min(module.padding) < 0 or is_flat:
+                    call.refuse(f"pads by {module.padding}, but only a feature map can be padded")
+                zeros = _plus(before, (above, left, below, right))
             case nn.BatchNorm1d() | nn.BatchNorm2d():
-                before = found[-1].module
-                if not could_fold or before is None or module.running_mean is None:
+                layer = found[-1].module
+                if not could_fold or layer is None or module.running_mean is None:
                     call.refuse(
                         "must directly follow a convolution or linear layer and have statistics"
                     )
-                found[-1].module = _fold(before, module)
+                found[-1].module = _fold(layer, module)
             case nn.ReLU() | nn.Hardtanh():
                 _cut(call, module, found[-1])
             case nn.MaxPool2d() | nn.AvgPool2d() | nn.AdaptiveAvgPool2d():
@@ -168,12 +180,20 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
                     call.refuse("must flatten all dimensions but the first")
                 is_flat = True
             case nn.Identity():
-                may_fold = could_fold
+                may_fold, zeros = could_fold, before
             case _:
                 call.refuse(call.why or f"is not supported; {EXPECTED}")
+    if zeros != NO_PADDING:
+        raise AccelError(
+            "the model ends in a padding with zeros, but only a convolution may follow"
+        )
     if len(found) == 1 and not found[0].pools:
         raise AccelError(f"the model holds no layer; {EXPECTED}")
     return found if found[0].pools else found[1:]
+
+
+def _plus(first: Sides, second: Sides) -> Sides:
+    return (first[0] + second[0], first[1] + second[1], first[2] + second[2], first[3] + second[3])
 
 
 def _check_values(call: Call) -> None:

@@ -475,6 +475,8 @@ def after_conv(*modules: nn.Module) -> nn.Module:
         (after_conv(nn.AvgPool2d(3, divisor_override=2)), "has a divisor of its own"),
         (after_conv(nn.AdaptiveAvgPool2d(2)), r"averages to \(2, 2\), but only to one pixel"),
         (after_conv(nn.AvgPool2d(2), nn.ReLU()), r"module '2' \(ReLU\) must come after a conv"),
+        (after_conv(nn.ZeroPad2d(1), nn.MaxPool2d(2)), "follows a padding with zeros, but only a"),
+        (after_conv(nn.ZeroPad2d(1)), "ends in a padding with zeros"),
         (after_conv(nn.Hardtanh(-1, 1)), "clamps from -1 to 1, but only from 0"),
         (nn.Sequential(nn.ReLU()), "must come after a convolution"),
         (nn.Sequential(nn.Flatten()), "the model holds no layer"),
@@ -567,6 +569,8 @@ COMPUTED = {
     "one side more": lambda: nn.Conv2d(2, 4, (2, 3), padding="same"),
     "large kernel": lambda: nn.Conv2d(2, 4, (11, 9), (4, 3), (5, 2)),
     "groups": lambda: nn.Conv2d(2, 6, 3, groups=2),
+    # As TensorFlow pads for stride 2
+    "padded apart": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(2, 3, 3, 2)),
     "maximum first": lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(2, 3, 3)),
     "maxima": lambda: after_conv(nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(3, 1, 1)),
     "not full": lambda: after_conv(nn.MaxPool2d((3, 5), (2, 3), (1, 2), ceil_mode=True)),
