@@ -95,6 +95,8 @@ def _stages(model: nn.Module, is_flat: bool) -> list[_Stage]:
         match module:
             case nn.Conv2d() | nn.Linear():
                 _check(step, module, is_flat)
+                if any(stage.name == step.name for stage in stages):
+                    step.refuse("is called twice: each call needs a module of its own, as a copy")
                 stages.append(_Stage(step.name, module))
                 may_fold = True
             case nn.BatchNorm1d() | nn.BatchNorm2d():

@@ -25,7 +25,7 @@ def draw(evaluation: Evaluation) -> bytes:
     _draw_images(left, evaluation)
     _draw_cycles(right, evaluation)
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", metadata={"Software": "accel"})
     return file.getvalue()
 
 

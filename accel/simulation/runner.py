@@ -159,6 +159,11 @@ def simulate(
     simulation that reaches its limit: the message says where the hardware stood.
     """
     check_level(level)
+    if not isinstance(program, Program):
+        raise AccelError(
+            f"accel.simulate takes a program, which accel.compile makes of a network, not "
+            f"{type(program).__name__}"
+        )
     quantized = program.quantize(images)
     if not len(quantized):
         raise AccelError("there are no images: give at least one")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -33,12 +34,23 @@ VERILATOR = (
 MANIFEST = "manifest.json"
 
 
-def write(cfg: AccelConfig, network: Network, images: NDArray[Any], source: str, out: Path) -> None:
+def write(
+    cfg: AccelConfig,
+    network: Network,
+    images: NDArray[Any],
+    source: str,
+    out: Path,
+    *,
+    force: bool = False,
+) -> None:
     """Write the folder ``out``: the same arguments give the same bytes.
 
     images: as the network takes them, float32 or quantized. source: where they are from, in words.
+    force: overwrite files that are there already and are not as this function wrote them, by the
+    folder's manifest.
 
-    Raises :class:`AccelError` if the network does not fit, or the folder cannot be written.
+    Raises :class:`AccelError` if the network does not fit, or the folder cannot be written, or has
+    such files without ``force``.
     """
     program = compile(network, cfg)
     quantized = program.quantize(images)
@@ -47,9 +59,32 @@ def write(cfg: AccelConfig, network: Network, images: NDArray[Any], source: str,
     contents = _contents(cfg, network, program, quantized, source)
     for name in (*contents, MANIFEST):
         files.check_writable(out / name)
+    foreign = [] if force else _foreign(out, [*contents, MANIFEST])
+    if foreign:
+        raise AccelError(
+            f"{', '.join(foreign)} in folder {out} {'is' if len(foreign) == 1 else 'are'} there "
+            f"already, and not as accel translate wrote them: give another folder, or --force to "
+            f"overwrite"
+        )
     for name, text in contents.items():
         files.write(out / name, text)
     files.write(out / MANIFEST, _manifest(cfg, network, len(quantized), source, contents))
+
+
+def _foreign(out: Path, names: Sequence[str]) -> list[str]:
+    """Those of the files that are there and are not as the folder's manifest has them."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        known = dict(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}
+    # The manifest itself can be told by what is in it.
+    there = [name for name in names if (out / name).exists() and not (known and name == MANIFEST)]
+    return [
+        name
+        for name in there
+        if hashlib.sha256((out / name).read_bytes()).hexdigest() != known.get(name)
+    ]
 
 
 def images_for(network: Network, count: int, folder: Path | None) -> tuple[NDArray[Any], str]:
