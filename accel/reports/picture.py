@@ -30,7 +30,7 @@ def draw(evaluation: Evaluation) -> bytes:
 
 
 def _draw_images(figure: Any, evaluation: Evaluation) -> None:
-    labels, winners = evaluation.labels, evaluation.run.winners
+    labels, winners = evaluation.labels, evaluation.winners
     is_right = winners == labels
     wrong = np.flatnonzero(~is_right)[:NUM_WRONG]
     right = np.flatnonzero(is_right)[: NUM_RIGHT + NUM_WRONG - len(wrong)]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +31,12 @@ VERILATOR = (
     "--top-module testbench testbench.sv accelerator.sv && obj_dir/Vtestbench"
 )
 MANIFEST = "manifest.json"
+NAMES = (
+    *("README.md", "accelerator.sv", "testbench.sv", "program.hex", "images.hex", "results.hex"),
+    *("logits.txt", "registers.md", "accel_regs.h", "accel.h", "accel.c", "accel_network.h"),
+    MANIFEST,
+)
+"""The files of the folder."""
 
 
 def write(
@@ -52,26 +57,27 @@ def write(
     Raises :class:`AccelError` if the network does not fit, or the folder cannot be written, or has
     such files without ``force``.
     """
-    program = compile(network, cfg)
-    quantized = program.quantize(images)
-    if not len(quantized):
-        raise AccelError("there are no images: give at least one")
-    contents = _contents(cfg, network, program, quantized, source)
-    for name in (*contents, MANIFEST):
+    for name in NAMES:
         files.check_writable(out / name)
-    foreign = [] if force else _foreign(out, [*contents, MANIFEST])
+    foreign = [] if force else _foreign(out)
     if foreign:
         raise AccelError(
             f"{', '.join(foreign)} in folder {out} {'is' if len(foreign) == 1 else 'are'} there "
             f"already, and not as accel translate wrote them: give another folder, or --force to "
             f"overwrite"
         )
+    program = compile(network, cfg)
+    quantized = program.quantize(images)
+    if not len(quantized):
+        raise AccelError("there are no images: give at least one")
+    contents = _contents(cfg, network, program, quantized, source)
+    assert (*contents, MANIFEST) == NAMES
     for name, text in contents.items():
         files.write(out / name, text)
     files.write(out / MANIFEST, _manifest(cfg, network, len(quantized), source, contents))
 
 
-def _foreign(out: Path, names: Sequence[str]) -> list[str]:
+def _foreign(out: Path) -> list[str]:
     """Those of the files that are there and are not as the folder's manifest has them."""
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
@@ -79,7 +85,7 @@ def _foreign(out: Path, names: Sequence[str]) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         known = {}
     # The manifest itself can be told by what is in it.
-    there = [name for name in names if (out / name).exists() and not (known and name == MANIFEST)]
+    there = [name for name in NAMES if (out / name).exists() and not (known and name == MANIFEST)]
     return [
         name
         for name in there

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import accel
 from accel.hardware.config import base, tiny
@@ -67,3 +68,15 @@ def test_what_is_no_network_or_no_program() -> None:
             accel.AccelError, match=r"takes a quantized network, as accel\.quantize"
         ):
             accel.compile(wrong, "tiny")  # type: ignore[arg-type]
+
+
+def test_a_module_that_is_used_twice() -> None:
+    """Is named; one that has no weights may be."""
+    shared, relu = torch.nn.Linear(6, 6), torch.nn.ReLU()
+    images = torch.rand(20, 6)
+    with pytest.raises(
+        accel.AccelError, match=r"^module '0' \(Linear\) is called twice: each call"
+    ):
+        accel.quantize(torch.nn.Sequential(shared, relu, shared), images)
+    twice = torch.nn.Sequential(shared, relu, torch.nn.Linear(6, 6), relu)
+    assert len(accel.quantize(twice, images).layers) == 2

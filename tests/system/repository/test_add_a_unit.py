@@ -33,14 +33,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def tested(project: Path) -> subprocess.CompletedProcess[str]:
+def pytest_in(project: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-x", FILES[-1]]
     environment = os.environ | {"PYTHONPATH": str(project)}
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
 
 
 def test_the_unit_passes_its_test(project: Path) -> None:
-    result = tested(project)
+    result = pytest_in(project)
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"\b28 passed", result.stdout), result.stdout
 
@@ -61,6 +61,6 @@ def test_a_fault_is_seen(project: Path, level: str) -> None:
     assert wrong != right
     file.write_text(wrong)
     try:
-        assert "1 failed" in tested(project).stdout
+        assert "1 failed" in pytest_in(project).stdout
     finally:
         file.write_text(right)
