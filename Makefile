@@ -7,9 +7,9 @@ NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
-test test-all daily fuzz mutate coverage: export OMP_NUM_THREADS := 1
+test test-all daily fuzz mutate bisection coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all daily fuzz exhaustive stress mutate coverage lint bench synth formal docs wheel pythons clean
+.PHONY: help demo test test-all daily fuzz exhaustive stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -20,6 +20,7 @@ help:
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
 	@echo "make mutate    plant faults in RTL, arithmetic and compiler, see that the tests find them"
+	@echo "make bisection plant faults in the RTL, see what accel bisect names: docs/bisection.md"
 	@echo "make coverage  what the tests reach of the Verilated RTL: lines, branches, toggles"
 	@echo "make bench     measure cycles and speed, and write docs/benchmarks.md (15 minutes)"
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
@@ -88,6 +89,9 @@ stress: $(STAMP)
 
 mutate: $(STAMP)
 	$(BIN)/python -m tests.tools.mutation
+
+bisection: $(STAMP)
+	$(BIN)/python -m tests.tools.bisection
 
 coverage: $(STAMP)
 	rm -rf build/coverage

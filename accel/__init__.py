@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from accel.hardware.newer_python import mend_pymtl3
 
 if TYPE_CHECKING:
-    from accel.compiler.compile import compile
+    from accel.api import compile, translate
     from accel.errors import AccelError
     from accel.frontends.pytorch import quantize
     from accel.hardware.config import AccelConfig, load_config
     from accel.network.graph import Network
     from accel.runtimes.qnnpack import run_network
     from accel.simulation.runner import simulate
-    from accel.verilog.translation import translate
 
 __all__ = [
     "AccelConfig",
@@ -36,12 +35,12 @@ _MODULES = {
     "AccelConfig": "hardware.config",
     "AccelError": "errors",
     "Network": "network.graph",
-    "compile": "compiler.compile",
+    "compile": "api",
     "load_config": "hardware.config",
     "quantize": "frontends.pytorch",
     "run_network": "runtimes.qnnpack",
     "simulate": "simulation.runner",
-    "translate": "verilog.translation",
+    "translate": "api",
 }
 
 mend_pymtl3()
@@ -52,3 +51,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'accel' has no attribute '{name}'")
     return getattr(import_module(f"accel.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

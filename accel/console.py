@@ -51,13 +51,15 @@ def check_json(file: Path | None) -> None:
         files.check_writable(file)
 
 
-def write_json(file: Path | None, record: Any) -> None:
+def write_json(file: Path | None, record: dict[str, Any]) -> None:
     """``record`` as JSON to the file, to the standard output if it is ``-``; nowhere if None.
 
     Raises :class:`accel.errors.AccelError` if that cannot be written.
     """
     if file is None:
         return
+    if "record" not in record:
+        record = {"written_by": "accel"} | record
     text = json.dumps(record, indent=2)
     if is_stdout(file):
         print(text)

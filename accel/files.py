@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from accel.errors import AccelError
+
+MARKS = re.compile(
+    rb'"__metadata__":\s*\{"accel"'
+    rb'|"record": "accel|"written_by": "accel'
+    rb'|<meta name="generator" content="accel">'
+    rb"|\$version\s+accel\s|\[\*\] Written by accel|^(//|#) Written by accel"
+    rb"|Software\0accel|<dc:title>accel</dc:title>|/Creator \(accel\)"
+)
+"""What every kind of file that a command writes has near its beginning or its end: networks, JSON,
+pages, waveforms and their set-ups, Verilog, configurations, and plots as PNG, SVG and PDF."""
+NEAR = 65536
+
+
+def is_own(path: Path) -> bool:
+    """Whether a command of accel wrote what is there, or nothing is."""
+    if not path.is_file():
+        return True
+    try:
+        with open(path, "rb") as f:
+            first = f.read(NEAR)
+            f.seek(max(0, path.stat().st_size - NEAR))
+            return not first or bool(MARKS.search(first) or MARKS.search(f.read()))
+    except OSError as e:
+        raise AccelError(f"cannot read {path}: {e.strerror}; name another file") from e
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -67,5 +92,8 @@ def _temporary(path: Path) -> Path:
 def _not_writable(path: Path, error: OSError) -> AccelError:
     # Of a file in a folder's place the system says "File exists", or "Not a directory".
     folder = next((parent for parent in path.parents if os.path.exists(parent)), path)
-    reason = error.strerror if os.path.isdir(folder) else f"{folder} is not a folder"
-    return AccelError(f"cannot write {path}: {reason}; name a file that can be written")
+    if not os.path.isdir(folder):
+        return AccelError(
+            f"cannot write {path}: {folder} is a file, not a folder; name a folder for it"
+        )
+    return AccelError(f"cannot write {path}: {error.strerror}; name a file that can be written")

@@ -19,12 +19,13 @@ from accel.cli import trace
 from accel.cli import bisect
 from accel.cli import verilog
 from accel.cli import explore
+from accel.cli import fit
 from accel.cli import doctor
 # isort: on
 
 __all__ = ["app", "main"]
 
-COMMANDS = (networks, runs, trace, bisect, verilog, explore, doctor)
+COMMANDS = (networks, runs, trace, bisect, verilog, explore, fit, doctor)
 """The files of the commands."""
 
 

@@ -16,7 +16,8 @@ from accel.cli.options import (
     QuietOption,
     same,
 )
-from accel.console import check_json, say, working, write_json
+from accel.cli.outputs import ForceOption, check_json
+from accel.console import say, working, write_json
 
 if TYPE_CHECKING:
     from accel.simulation.bisect import Divergence
@@ -52,6 +53,7 @@ def bisect(
     ] = 0,
     data: DataFolder = None,
     json_file: JsonOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Name the first unit and signal in which RTL and cycle-level model differ.

@@ -6,11 +6,14 @@ import typer
 
 from accel.cli.application import app, examples
 from accel.cli.options import JsonOption, QuietOption
-from accel.console import check_json, console, say, write_json
+from accel.cli.outputs import ForceOption, check_json
+from accel.console import console, say, write_json
 
 
 @app.command(epilog=examples("accel doctor", "accel doctor --json - | python3 -m json.tool"))
-def doctor(json_file: JsonOption = None, quiet: QuietOption = False) -> None:
+def doctor(
+    json_file: JsonOption = None, force: ForceOption = False, quiet: QuietOption = False
+) -> None:
     """Say what is installed, what is missing, what for, and what gets it.
 
     Exit status 1 if something is missing that accel demo needs.

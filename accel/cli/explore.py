@@ -18,7 +18,9 @@ from accel.cli.options import (
     SeedsOption,
     num_seeds,
 )
-from accel.console import check_json, console, error_console, say, working, write_json
+from accel.cli.outputs import ForceOption, check_json
+from accel.cli.outputs import check as check_file
+from accel.console import console, error_console, say, working, write_json
 from accel.errors import AccelError
 
 
@@ -112,6 +114,7 @@ def explore(
     ] = None,
     cluster: ClusterOption = None,
     json_file: JsonOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Try combinations of a configuration's fields: cycles, energy, area, and which are best.
@@ -134,7 +137,7 @@ def explore(
     check_json(json_file)
     if plot is not None:
         pareto.plot_format(plot)
-        files.check_writable(plot)
+        check_file(plot)
     try:
         with working("reading the networks", "configurations") as work:
             outcome = search.search(

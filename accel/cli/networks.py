@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from accel import files
 from accel.cli.application import app, examples
 from accel.cli.options import DataFolder, JsonOption, QuietOption
-from accel.console import check_json, console, error_console, working, write_json
+from accel.cli.outputs import ForceOption, check, check_json
+from accel.console import console, error_console, working, write_json
 
 if TYPE_CHECKING:
     from accel.fashion_mnist.data import Images
@@ -35,6 +35,7 @@ def train(
         int | None, typer.Option(help="Of start weights and augmentation, instead of the recipe's.")
     ] = None,
     json_file: JsonOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train the Fashion-MNIST network on the training images."""
@@ -43,7 +44,7 @@ def train(
 
     given = {"epochs": epochs, "seed": seed}
     recipe = training.Recipe(**{k: v for k, v in given.items() if v is not None})
-    files.check_writable(out)
+    check(out)
     check_json(json_file)
     train_images, test_images = load("train", data), load("test", data)
     error_console.print(
@@ -87,6 +88,7 @@ def quantize(
         bool, typer.Option("--every-channel", help="Leave no channel out of the tables.")
     ] = False,
     json_file: JsonOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Quantize the Fashion-MNIST network to int8, calibrated on training images."""
@@ -95,7 +97,7 @@ def quantize(
     from accel.frontends import pytorch
     from accel.reports import quantization as report
 
-    files.check_writable(out)
+    check(out)
     check_json(json_file)
     model = training.load(network or fashion_mnist.FLOAT_NETWORK)
     with working("finding the images") as work:

@@ -21,7 +21,8 @@ from accel.cli.options import (
     QuietOption,
     same,
 )
-from accel.console import check_json, console, say, working, write_json
+from accel.cli.outputs import ForceOption, check, check_json
+from accel.console import console, say, working, write_json
 from accel.errors import AccelError
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def run(
             help="If an output differs, write the waveforms around the first wrong byte there.",
         ),
     ] = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Classify test images on the accelerator, and compare every logit with PyTorch's.
@@ -87,13 +89,14 @@ def run(
     page = None if report_folder is None else report_folder / REPORT
     check_json(json_file)
     if page is not None:
-        files.check_writable(page)
+        check(page)
     if vcd is not None:
         if level == "fl":
             raise AccelError("--vcd needs a level with cycles: cl, rtl or verilator, not fl")
-        from accel.simulation.waveform import check_path
+        from accel.simulation.waveform import check_name, setup_path
 
-        check_path(vcd)
+        check_name(vcd)
+        check(vcd, setup_path(vcd))
     evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles, vcd, cluster)
     _write_record(evaluation.record(ctx.meta[COMMAND]), json_file, page)
     if page is not None:
@@ -110,6 +113,7 @@ def report(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")
     ] = Path("out"),
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write the page of a run: one HTML file that loads nothing."""
@@ -117,7 +121,7 @@ def report(
 
     page = out / REPORT
     record = load(json_file)
-    files.check_writable(page)
+    check(page)
     _write_record(record, None, page)
     say(f"report: {page}")
 
@@ -137,6 +141,7 @@ def demo(
         Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")
     ] = Path("out"),
     jobs: JobsOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Classify the 1,000 bundled images on the accelerator in Verilator.
@@ -146,8 +151,7 @@ def demo(
     from accel.reports.picture import draw
 
     picture, figures, page = out / "demo.png", out / "demo.json", out / REPORT
-    for file in (picture, figures, page):
-        files.check_writable(file)
+    check(picture, figures, page)
     evaluation = _evaluate("verilator", None, "base", "1000", None, jobs, None)
     files.write(picture, draw(evaluation))
     _write_record(evaluation.record(ctx.meta[COMMAND]), figures, page)
@@ -248,5 +252,5 @@ def _image_count(text: str | None, default: int) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal():
-        raise AccelError(f"--images must be a whole number or 'all', not '{text}'")
+        raise AccelError(f"--images must be a whole number from 1 on, or 'all', not '{text}'")
     return int(text)

@@ -9,7 +9,8 @@ import typer
 
 from accel.cli.application import app, examples
 from accel.cli.options import ConfigOption, DataFolder, JsonOption, NetworkOption, QuietOption
-from accel.console import check_json, console, say, working, write_json
+from accel.cli.outputs import ForceOption, check, check_json
+from accel.console import console, say, working, write_json
 
 
 @app.command(
@@ -70,6 +71,7 @@ def trace(
         ),
     ] = None,
     json_file: JsonOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Print what each unit holds, cycle by cycle, and who stalls whom."""
@@ -77,13 +79,14 @@ def trace(
     from accel.hardware.config import load_config
     from accel.reports import trace_text
     from accel.simulation import trace as tracing
-    from accel.simulation.waveform import Waveform, check_path
+    from accel.simulation.waveform import Waveform, check_name, setup_path
 
     window = tracing.parse_cycles(cycles)
     level = level or ("cl" if vcd is None else "rtl")
     tracing.check(level, waveform=vcd is not None)
     if vcd is not None:
-        check_path(vcd)
+        check_name(vcd)
+        check(vcd, setup_path(vcd))
     check_json(json_file)
     program, pixels = prepare(network, load_config(config), image + 1, data)
     images = tracing.images_before(pixels, image, before)

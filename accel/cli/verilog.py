@@ -18,7 +18,8 @@ from accel.cli.options import (
     SeedsOption,
     num_seeds,
 )
-from accel.console import check_json, console, say, working, write_json
+from accel.cli.outputs import ForceOption, check, check_json, forced
+from accel.console import console, say, working, write_json
 from accel.errors import AccelError
 
 
@@ -46,6 +47,7 @@ def translate(
         typer.Option(min=1, metavar="N", help="Images for the testbench, with --network; else 2."),
     ] = None,
     data: DataFolder = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write the accelerator as one Verilog file, or with a network as a whole folder."""
@@ -61,7 +63,7 @@ def translate(
         quantized = Network.load(network)
         found, source = handoff.images_for(quantized, images or 2, data)
         with working("translating"):
-            handoff.write(cfg, quantized, found, source, out)
+            handoff.write(cfg, quantized, found, source, out, force=forced())
         say(f"accelerator with {quantized.name} written to {out}")
         return
     if images is not None or data is not None:
@@ -70,10 +72,10 @@ def translate(
             "as well, or leave them out"
         )
     file = out / f"{module_name(cfg)}.v"
-    files.check_writable(file)
+    check(file)
     with working("translating"):
         verilog = to_verilog(cfg)
-    files.write(file, verilog)
+    files.write(file, f"// Written by accel translate.\n{verilog}")
     say(f"module {module_name(cfg)} written to {file}")
 
 
@@ -98,6 +100,7 @@ def synth(
     pnr: PnrOption = False,
     seeds: SeedsOption = None,
     json_file: JsonOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Synthesize the accelerator: what each unit takes, and how fast it is."""

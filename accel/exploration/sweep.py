@@ -7,6 +7,7 @@ A row says what it depends on (:data:`KEY`), and a sweep takes up only rows that
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import fcntl
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from accel import files, numerics
 from accel.compiler.compile import compile
 from accel.errors import AccelError
+from accel.exploration.fit import DEPTHS, needs
 from accel.hardware.config import TAPS, AccelConfig
 from accel.network.graph import Network
 from accel.parallel import run_tasks, versions
@@ -38,9 +40,6 @@ Row = dict[str, Any]
 """A line of the file: text, whole numbers, floats, booleans; None where a cell is empty."""
 
 FIELDS = tuple(f.name for f in dataclasses.fields(AccelConfig))
-DEPTHS = ("act_depth", "weight_depth", "param_depth")
-"""Memories that can be made as small as the networks allow."""
-
 MEASURED, FAILED, WRONG = "measured", "failed", "wrong"
 """States of a row. Failed: this cannot be, and ``reason`` says why. Wrong: it should have been, but
 something differs that must be equal, or accel itself failed."""
@@ -183,22 +182,13 @@ def plan(
 
 
 def _fit(cfg: AccelConfig, subjects: Sequence[Subject]) -> AccelConfig:
-    needed: dict[str, Any] = dict.fromkeys(DEPTHS, 65536)
-    roomy = dataclasses.replace(cfg, **needed)
-    needed = dict.fromkeys(DEPTHS, 16)
-    fits = False
+    found = []
     for subject in subjects:
-        try:
-            program = compile(subject.network, roomy)
-        except AccelError:
-            continue  # It will say so in its own row.
-        fits = True
-        used = (program.act_rows, program.weight_words, program.param_words)
-        needed = {name: max(needed[name], n) for name, n in zip(DEPTHS, used, strict=True)}
-    if not fits:
-        return cfg
-    needed["act_depth"] = 1 << (needed["act_depth"] - 1).bit_length()
-    return dataclasses.replace(cfg, **needed)
+        # What does not fit however deep they are says so in its own row.
+        with contextlib.suppress(AccelError):
+            found.append(needs(subject.network, cfg, DEPTHS))
+    fitted: dict[str, Any] = {name: max(n[name] for n in found) for name in DEPTHS if found}
+    return dataclasses.replace(cfg, **fitted)
 
 
 # One point
@@ -381,6 +371,35 @@ def _parse(cells: list[str]) -> Row:
     return row
 
 
+def _rows(path: Path, content: bytes) -> list[Row]:
+    """Those of whole lines, the header first. Raises :class:`AccelError` for a damaged one."""
+    rows = []
+    for number, line in enumerate(content.splitlines(keepends=True)[1:], 2):
+        try:
+            (cells,) = csv.reader([line.decode()], strict=True)
+            rows.append(_parse(cells))
+        except (ValueError, KeyError, csv.Error) as e:
+            raise AccelError(
+                f"line {number} of {path} is damaged: delete it, and its point is tried again"
+            ) from e
+    return rows
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All points of a file, in the order of its lines, of which the first one is no point.
+
+    Raises :class:`AccelError` if it cannot be read, or is no such file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as e:
+        raise AccelError(f"cannot read {path}: {e.strerror}") from e
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole.startswith(_line(COLUMNS)):
+        raise AccelError(f"{path} is not what this version of accel explore writes")
+    return _rows(path, whole)
+
+
 class Results:
     """The file of a sweep: a CSV file of :data:`COLUMNS`, which others read while it grows.
 
@@ -417,21 +436,12 @@ class Results:
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
         header = _line(COLUMNS)
-        lines = content[:whole].splitlines(keepends=True)
         # Of a file that is nothing but the start of a header, nothing is lost.
-        if lines[:1] != [header] if whole else not header.startswith(content):
+        if not content.startswith(header) if whole else not header.startswith(content):
             raise AccelError(
                 f"{self.path} is not what this version of accel explore writes: give another --out"
             )
-        for number, line in enumerate(lines[1:], 2):
-            try:
-                (cells,) = csv.reader([line.decode()], strict=True)
-                self.rows.append(_parse(cells))
-            except (ValueError, KeyError, csv.Error) as e:
-                raise AccelError(
-                    f"line {number} of {self.path} is damaged: delete it, and its point is tried "
-                    f"again"
-                ) from e
+        self.rows += _rows(self.path, content[:whole])
         self._file.truncate(whole)
         if not whole:
             self._write(header)

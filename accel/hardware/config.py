@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,19 +174,29 @@ wide = dataclasses.replace(
 PRESETS = {"tiny": tiny, "base": base, "wide": wide}
 
 
-def load_config(name_or_path: str | Path) -> AccelConfig:
-    """A preset by name, or a TOML file: ``preset = "base"`` and any fields that differ from it.
+Configuration = AccelConfig | str | Path | Mapping[str, Any]
+"""What stands for a configuration: see :func:`load_config`."""
+
+
+def load_config(config: Configuration) -> AccelConfig:
+    """A preset by name, or a TOML file: ``preset = "base"`` and any fields that differ from it; or
+    the same as a dictionary. A configuration is what it is.
 
     Raises :class:`AccelError` for an unknown name, an unreadable file, an unknown field or a
     value that is not allowed.
     """
-    if not isinstance(name_or_path, str | Path):
+    if isinstance(config, AccelConfig):
+        return config
+    if isinstance(config, Mapping):
+        return _from_fields(dict(config), "configuration")
+    if not isinstance(config, str | Path):
         raise AccelError(
-            f"a configuration is loaded by its name ({', '.join(PRESETS)}) or from a .toml file, "
-            f"not from a {type(name_or_path).__name__}"
+            f"a configuration must be one of {', '.join(PRESETS)}, a .toml file, a dictionary of "
+            f"fields or an AccelConfig, not {type(config).__name__}"
         )
-    if str(name_or_path) in PRESETS:
-        return PRESETS[str(name_or_path)]
+    name_or_path = str(config)
+    if name_or_path in PRESETS:
+        return PRESETS[name_or_path]
     path = Path(name_or_path)
     if path.suffix != ".toml":
         raise AccelError(
@@ -198,19 +209,21 @@ def load_config(name_or_path: str | Path) -> AccelConfig:
         raise AccelError(f"cannot read configuration {path}: {e.strerror}") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise AccelError(f"configuration {path} is not valid TOML: {e}") from e
+    return _from_fields(table, f"configuration {path}")
+
+
+def _from_fields(table: dict[str, Any], where: str) -> AccelConfig:
+    """``where``: what messages say is wrong."""
     preset = table.pop("preset", "base")
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise AccelError(
-            f"configuration {path}: preset must be one of {', '.join(PRESETS)}, not {preset!r}"
-        )
+        raise AccelError(f"{where}: preset must be one of {', '.join(PRESETS)}, not {preset!r}")
     known = {f.name for f in dataclasses.fields(AccelConfig)}
     for name in table:
         if name not in known:
             raise AccelError(
-                f"configuration {path}: unknown field '{name}'; expected preset, "
-                f"{', '.join(sorted(known))}"
+                f"{where}: unknown field '{name}'; expected preset, {', '.join(sorted(known))}"
             )
     try:
         return dataclasses.replace(PRESETS[preset], **table)
     except AccelError as e:
-        raise AccelError(f"configuration {path}{str(e).removeprefix('configuration')}") from e
+        raise AccelError(f"{where}{str(e).removeprefix('configuration')}") from e

@@ -66,20 +66,33 @@ class Evaluation:
         """Images that the hardware puts in their class."""
         return int((self.run.winners == self.labels).sum())
 
+    @property
+    def winners(self) -> NDArray[np.int64]:
+        """The class of each image by the hardware: (N,). One that there is not, which only hardware
+        that is wrong names, is the class after the last."""
+        return np.where(self.run.winners < 0, self._num_classes, self.run.winners)
+
+    @property
+    def _num_classes(self) -> int:
+        return max(len(self.classes), self.run.program.output.size)
+
     def record(self, command: str | None = None) -> Record:
         """What goes into the JSON file, with the command line that made it."""
         run, program = self.run, self.run.program
         cfg, seconds = program.cfg, run.seconds
         confusion, logits = self.confusion, run.outputs.reshape(len(self.labels), -1)
         at = np.arange(len(self.labels))
-        others = logits.copy()
-        others[at, run.winners] = -1000  # less than any output
-        lead = logits[at, run.winners] - others.max(axis=1)
+        winners, none = self.winners, -1000  # less than any output
+        logits_of = np.full((len(at), self._num_classes + 1), none)
+        logits_of[:, : logits.shape[1]] = logits
+        others = logits_of.copy()
+        others[at, winners] = none
+        lead = logits_of[at, winners] - others.max(axis=1)
         # A network may have fewer outputs than there are classes.
         known = self.labels < logits.shape[1]
         true_logit = logits[at, np.where(known, self.labels, 0)]
-        error = np.where(known, logits[at, run.winners] - true_logit, 0)
-        wrong = np.flatnonzero(run.winners != self.labels)
+        error = np.where(known, logits_of[at, winners] - true_logit, 0)
+        wrong = np.flatnonzero(winners != self.labels)
         return Record(
             record=RECORD,
             version=VERSION,
@@ -149,16 +162,16 @@ class Evaluation:
     def confusion(self) -> NDArray[np.int64]:
         """Images by class and by the class in which the hardware puts them: int64 (classes,
         classes)."""
-        num = max(len(self.classes), int(np.prod(self.run.program.output.shape)))
+        num = max(self._num_classes, int(self.winners.max()) + 1)
         counts = np.zeros((num, num), np.int64)
-        np.add.at(counts, (self.labels, self.run.winners), 1)
+        np.add.at(counts, (self.labels, self.winners), 1)
         return counts
 
     def _image(self, i: int, logits: NDArray[np.int64]) -> ImageRecord:
         return ImageRecord(
             index=int(i),
             label=int(self.labels[i]),
-            winner=int(self.run.winners[i]),
+            winner=int(self.winners[i]),
             logits=logits[i].tolist(),
             # The model takes what a JSON file holds.
             pixels=base64.b64encode(self.pixels[i].tobytes()),

@@ -189,8 +189,8 @@ def _recall(record: Record) -> go.Figure:
     precise = [100 * counts[i, i] / put[i] if put[i] else 0 for i in shown]
     figure = _figure(max(440, 20 * len(shown)), barmode="group", bargap=0.3)
     for name, color, values, meaning in (
-        ("found", BLUE, found, "of its images are put in it"),
-        ("right", PALE, precise, "of what is put in it belongs there"),
+        ("recall", BLUE, found, "of its images are put in it"),
+        ("precision", PALE, precise, "of what is put in it belongs there"),
     ):
         figure.add_bar(
             orientation="h", name=name, marker_color=color, y=list(range(len(shown))), x=values,

@@ -25,12 +25,12 @@ def draw(evaluation: Evaluation) -> bytes:
     _draw_images(left, evaluation)
     _draw_cycles(right, evaluation)
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", metadata={"Software": "accel"})
     return file.getvalue()
 
 
 def _draw_images(figure: Any, evaluation: Evaluation) -> None:
-    labels, winners = evaluation.labels, evaluation.run.winners
+    labels, winners = evaluation.labels, evaluation.winners
     is_right = winners == labels
     wrong = np.flatnonzero(~is_right)[:NUM_WRONG]
     right = np.flatnonzero(is_right)[: NUM_RIGHT + NUM_WRONG - len(wrong)]

@@ -289,19 +289,20 @@ class _Pair:
             signal=probe.signal,
             elements=_elements(probe, cl, rtl),
             others=tuple(p.signal for p, _, _ in found[1:]),
-            note=self._later(probe, cl, rtl),
+            note=self._later(found),
         )
 
-    def _later(self, probe: Probe, cl: Value, rtl: Value) -> str:
+    def _later(self, found: list[tuple[Probe, Value, Value]]) -> str:
         """Whether a message that did not come, comes: what it does then is not compared."""
-        if not probe.signal.endswith(("val", "written")) or not cl or rtl:
+        late = [p for p, cl, rtl in found if p.signal.endswith("val") and cl and not rtl]
+        if not late:
             return ""
         for i in range(1, LATER + 1):
             self.rtl.edge()
             self.rtl.settle(*self.driver.offered())
-            if probe.rtl(self.rtl.top):
-                return f"in the RTL it comes {i} cycle{'s' * (i > 1)} later"
-        return f"in the RTL it does not come within {LATER} cycles"
+            if late[0].rtl(self.rtl.top):
+                return f"{late[0].signal} comes {i} cycle{'s' * (i > 1)} later in the RTL"
+        return f"{late[0].signal} does not come within {LATER} cycles in the RTL"
 
 
 def _differing(where: list[Probe], look: Look, top: Any) -> list[tuple[Probe, Value, Value]]:

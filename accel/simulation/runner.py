@@ -54,7 +54,8 @@ class Run:
     outputs: NDArray[np.int64]
     """(N, *output shape): the last layer's integers."""
     winners: NDArray[np.int64]
-    """(N,): index of the winning class, as the hardware says it."""
+    """(N,): index of the winning class, as the hardware says it; -1 if it says one that there is
+    not."""
     seconds: float
     build_seconds: float
     chunks: tuple[Chunk, ...]
@@ -162,8 +163,8 @@ def simulate(
     check_level(level)
     if not isinstance(program, Program):
         raise AccelError(
-            f"a {type(program).__name__} is no program: simulate what accel.compile(network, "
-            f"config) returns"
+            f"accel.simulate takes a program, which accel.compile makes of a network, not "
+            f"{type(program).__name__}"
         )
     quantized = program.quantize(images)
     if not len(quantized):
@@ -193,7 +194,13 @@ def simulate(
         chunks[index] = chunk
         done()
     ordered = tuple(chunks[index] for index in range(len(parts)))
-    outputs, winners = program.unpack_results(np.concatenate([c.results for c in ordered]))
+    words = np.concatenate([c.results for c in ordered])
+    # Hardware that is wrong may name a class that there is not.
+    unknown = words[:, -1] >= program.output.size
+    outputs, winners = program.unpack_results(
+        np.where(unknown[:, None] & (np.arange(words.shape[1]) == words.shape[1] - 1), 0, words)
+    )
+    winners = np.where(unknown, -1, winners)
     return Run(
         level=level,
         program=program,

@@ -169,6 +169,7 @@ class Waveform:
     def _setup(self, name: str) -> str:
         text = io.StringIO()
         save = GTKWSave(text)
+        save.comment("Written by accel")
         save.dumpfile(name, abspath=False)
         save.treeopen(f"{TOP}.")
         save.size(1600, 1000)
@@ -201,15 +202,10 @@ def setup_path(path: Path) -> Path:
     return path.with_suffix(".gtkw")
 
 
-def check_path(path: Path) -> None:
-    """Find out before long work whether :meth:`Waveform.save` will be able to write there.
-
-    Raises :class:`AccelError`.
-    """
+def check_name(path: Path) -> None:
+    """Raises :class:`AccelError` if ``path`` has not the name of a VCD."""
     if path.suffix != ".vcd":
         raise AccelError(f"--vcd {path}: the file's name must end in .vcd")
-    for file in (path, setup_path(path)):
-        files.check_writable(file)
 
 
 def _is_const(x: Any) -> bool:

@@ -31,25 +31,66 @@ VERILATOR = (
     "--top-module testbench testbench.sv accelerator.sv && obj_dir/Vtestbench"
 )
 MANIFEST = "manifest.json"
+NAMES = (
+    *("README.md", "accelerator.sv", "testbench.sv", "program.hex", "images.hex", "results.hex"),
+    *("logits.txt", "registers.md", "accel_regs.h", "accel.h", "accel.c", "accel_network.h"),
+    MANIFEST,
+)
+"""The files of the folder."""
 
 
-def write(cfg: AccelConfig, network: Network, images: NDArray[Any], source: str, out: Path) -> None:
+def write(
+    cfg: AccelConfig,
+    network: Network,
+    images: NDArray[Any],
+    source: str,
+    out: Path,
+    *,
+    force: bool = False,
+) -> None:
     """Write the folder ``out``: the same arguments give the same bytes.
 
     images: as the network takes them, float32 or quantized. source: where they are from, in words.
+    force: overwrite files that are there already and are not as this function wrote them, by the
+    folder's manifest.
 
-    Raises :class:`AccelError` if the network does not fit, or the folder cannot be written.
+    Raises :class:`AccelError` if the network does not fit, or the folder cannot be written, or has
+    such files without ``force``.
     """
+    for name in NAMES:
+        files.check_writable(out / name)
+    foreign = [] if force else _foreign(out)
+    if foreign:
+        raise AccelError(
+            f"{', '.join(foreign)} in folder {out} {'is' if len(foreign) == 1 else 'are'} there "
+            f"already, and not as accel translate wrote them: give another folder, or --force to "
+            f"overwrite"
+        )
     program = compile(network, cfg)
     quantized = program.quantize(images)
     if not len(quantized):
         raise AccelError("there are no images: give at least one")
     contents = _contents(cfg, network, program, quantized, source)
-    for name in (*contents, MANIFEST):
-        files.check_writable(out / name)
+    assert (*contents, MANIFEST) == NAMES
     for name, text in contents.items():
         files.write(out / name, text)
     files.write(out / MANIFEST, _manifest(cfg, network, len(quantized), source, contents))
+
+
+def _foreign(out: Path) -> list[str]:
+    """Those of the files that are there and are not as the folder's manifest has them."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        known = dict(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}
+    # The manifest itself can be told by what is in it.
+    there = [name for name in NAMES if (out / name).exists() and not (known and name == MANIFEST)]
+    return [
+        name
+        for name in there
+        if hashlib.sha256((out / name).read_bytes()).hexdigest() != known.get(name)
+    ]
 
 
 def images_for(network: Network, count: int, folder: Path | None) -> tuple[NDArray[Any], str]:

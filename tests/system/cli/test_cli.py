@@ -367,7 +367,8 @@ def test_run_takes_a_network_and_a_configuration(tmp_path):
     [
         (("--level", "gate"), "unknown level 'gate': expected one of fl, cl, rtl, verilator"),
         (("--config", "huge"), "unknown configuration 'huge': expected one of tiny, base, wide"),
-        (("--images", "few"), "--images must be a whole number or 'all', not 'few'"),
+        (("--images", "few"), "must be a whole number from 1 on, or 'all', not 'few'"),
+        (("--images", "-5"), "must be a whole number from 1 on, or 'all', not '-5'"),
         (("--images", "0"), "the number of images must be at least 1, not 0"),
         (("--network", "missing"), "missing"),
         (("--data", "missing"), "missing"),

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from accel import cli, compile, simulate
 from accel.errors import AccelError
-from accel.exploration import pareto
+from accel.exploration import fit, pareto
 from accel.exploration import sweep as exploration
 from accel.exploration.sweep import COLUMNS, KEY, Results
 from accel.hardware.config import AccelConfig, base
@@ -130,8 +130,10 @@ def test_fit_is_the_least_that_holds_all_networks(networks):
 @pytest.mark.parametrize(("rows", "depth"), [(1, 16), (16, 16), (17, 32), (64, 64), (65, 128)])
 def test_fit_rounds_activation_memory_up_to_a_power_of_two(networks, monkeypatch, rows, depth):
     subjects = exploration.load_subjects(networks[:1], 2, None)
-    found = SimpleNamespace(act_rows=rows, weight_words=rows, param_words=rows)
-    monkeypatch.setattr(exploration, "compile", lambda network, cfg: found)
+    found = SimpleNamespace(
+        act_rows=rows, weight_words=rows, param_words=rows, max_accumulator=1, layers=()
+    )
+    monkeypatch.setattr(fit, "compile", lambda network, cfg: found)
     (design,) = exploration.plan(base, {"num_cols": (2,)}, subjects, fit=True)
     assert design.fields["act_depth"] == depth
     assert design.fields["weight_depth"] == design.fields["param_depth"] == max(rows, 16)

@@ -108,6 +108,29 @@ def test_what_the_record_says_of_the_images() -> None:
     assert len(leads) == evaluation.MANY_UNCERTAIN
 
 
+def test_a_class_that_there_is_not(timed: Record) -> None:
+    """Wrong hardware may name one: the run says so, and the page is drawn."""
+    found = evaluated("fl")
+    found.run.winners[0] = -1
+    assert found.mismatched_outputs == 1
+    record = found.record()
+    assert len(record.classes) == 11 and record.confusion[found.labels[0]][10] == 1
+    assert next(image for image in record.wrong if image.index == 0).winner == 10
+    assert 'class="card' in html_report.page(record)
+
+
+def test_the_page_says_how_outputs_were_compared(timed: Record) -> None:
+    page = html_report.page(timed)
+    assert "How outputs were compared" in page and "docs/verification.md" in page
+    assert f"{timed.outputs} values, of which 0 differ" in page
+    assert "The outputs are those of the cycle-level model" in page
+    assert [bar.name for bar in html_report._figures(timed)["recall"].data] == [
+        "recall",
+        "precision",
+    ]
+    assert "accel trace --layer NAME --cycles A:B" in page
+
+
 def test_a_record_is_read_as_it_was_written(timed: Record, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(timed.model_dump_json())
     assert records.load(tmp_path / "run.json") == timed
