@@ -15,6 +15,7 @@ from accel.cli.application import app
 # isort: off
 from accel.cli import networks
 from accel.cli import runs
+from accel.cli import check
 from accel.cli import trace
 from accel.cli import bisect
 from accel.cli import verilog
@@ -25,7 +26,7 @@ from accel.cli import doctor
 
 __all__ = ["app", "main"]
 
-COMMANDS = (networks, runs, trace, bisect, verilog, explore, fit, doctor)
+COMMANDS = (networks, runs, check, trace, bisect, verilog, explore, fit, doctor)
 """The files of the commands."""
 
 

@@ -3,10 +3,11 @@
 ::
 
     network -- fuse --> convolutions -- map_layer --> mappings -- place --> places in the memories
-            -- describe, safe_steps --> descriptors -- words --> program
+            -- describe, safe_steps --> descriptors -- words --> program -- check
 
 Whatever does not fit is refused by name, all of it at once; and nothing overflows: that is proven
-for each accumulator.
+for each accumulator. In the end the program's words are checked against the network, by code that
+shares nothing with the passes (:mod:`accel.checking.check`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import dataclasses
 
 import numpy as np
 
+from accel.checking.check import check
 from accel.compiler import encode
 from accel.compiler.convolution import Convolution
 from accel.compiler.fuse import fuse
@@ -32,7 +34,9 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
     """Compile ``network`` for ``cfg``.
 
     Raises :class:`~accel.compiler.refusal.DoesNotFitError`, an :class:`AccelError` that names
-    layers, limits and excess, when it does not fit.
+    layers, limits and excess, when it does not fit; and
+    :class:`~accel.checking.fault.MiscompiledError` when the program is wrong: a fault of this
+    compiler.
     """
     layers = fuse(network)
     refusals = [
@@ -52,7 +56,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
     if refusals:
         raise DoesNotFitError(refusals)
     descriptors = _describe(mappings, placement, cfg)
-    return Program(
+    program = Program(
         cfg=cfg,
         words=tuple(encode.words(mappings, descriptors, placement, cfg)),
         layers=tuple(_report(m, cfg) for m in mappings),
@@ -75,6 +79,8 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
         ),
         max_accumulator=max(int(layer.accumulator_bound.max()) for layer in layers),
     )
+    check(network, program)
+    return program
 
 
 def _describe(

@@ -40,7 +40,7 @@ class MaxPool2d(Pool):
         if (
             before is not None
             and before.target == self.input
-            and before.pool == (1, 1)
+            and before.pool == before.pool_stride == (1, 1)
             and readers[self.input.name] == (self,)
             and self.size == self.stride
             and not any(self.padding)

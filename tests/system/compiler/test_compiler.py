@@ -241,3 +241,18 @@ def test_pixels_at_once(spec: Conv | Linear, groups: int, tile: tuple[int, int])
     cfg = dataclasses.replace(base, pixel_groups=groups)
     (layer,) = fuse(network(spec))
     assert map_layer(layer, cfg).tile == tile
+
+
+def test_a_maximum_keeps_the_stride_of_the_one_before() -> None:
+    """Windows of one pixel, every other one: what follows is taken of those only."""
+    x = network(Conv(3, (3, 3), padding=1)).output
+    thinned = dataclasses.replace(x, name="thinned", shape=(3, 4, 4))
+    largest = dataclasses.replace(x, name="largest", shape=(3, 2, 2))
+    pools = (
+        MaxPool2d(name="thinned", size=(1, 1), stride=(2, 2), input=x, output=thinned),
+        MaxPool2d(name="largest", input=thinned, output=largest),
+    )
+    both = Network(name="pools", operations=pools)
+    images = random_images(np.random.default_rng(0), both, 3)
+    run = simulate(compile(both, base), images, level="fl", jobs=1)
+    np.testing.assert_array_equal(run.outputs, both.integers(images)[-1])

@@ -1,0 +1,207 @@
+"""What a network defines for each layer of a program: its own reading of the operations, apart from
+the compiler's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel import numerics
+from accel.checking.fault import MiscompiledError
+from accel.network.graph import Network
+from accel.network.tensor import Tensor
+from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d
+from accel.operations.pool import Pool
+from accel.operations.weighted import Weighted
+
+Ints = NDArray[np.int64]
+Sums = Callable[[Ints, Ints, int], Ints]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Definition:
+    """Sums of products over windows of a feature map, the maximum of some neighbouring ones, and
+    what requantizes it.
+
+    A linear layer is one window, the whole map. A vector is a map of one pixel. A pool is a layer
+    with weights of one.
+    """
+
+    name: str
+    source: Tensor
+    target: Tensor
+    weight: NDArray[np.int8]
+    """(outputs, channels / groups, kernel rows, kernel columns)"""
+    groups: int = 1
+    """The channels are cut into as many parts, and each makes its part of the outputs."""
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    """Rows above, and columns at the left."""
+    pad_value: int
+    pool: tuple[int, int] = (1, 1)
+    """Rows and columns of sums that one output is the maximum of."""
+    pool_stride: tuple[int, int] = (1, 1)
+    """And from those of one output to those of the next."""
+    bias: Ints
+    """(outputs,), with what the input's zero point adds to the sums taken out."""
+    multiplier: NDArray[np.float32]
+    """(outputs,)"""
+    lo: int
+    hi: int
+    sums: Sums
+    """The operation's own arithmetic for one of its groups: of channels of a feature map, weights
+    (sets of weights, channels, kernel rows, kernel columns) and the value of padding, the sums
+    (sets of weights, rows, columns)."""
+
+    @property
+    def source_shape(self) -> tuple[int, int, int]:
+        return map_shape(self.source)
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        return map_shape(self.target)
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Its rows and columns."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+
+def map_shape(tensor: Tensor) -> tuple[int, int, int]:
+    """A tensor's channels, rows and columns."""
+    channels, height, width = (*tensor.shape, 1, 1)[:3]
+    return channels, height, width
+
+
+def definitions(network: Network) -> list[Definition]:
+    """A definition for each layer of a program for ``network``."""
+    found: list[Definition] = []
+    for operation in network.operations:
+        before = found[-1] if found else None
+        match operation:
+            case Conv2d():
+                found.append(_convolution(operation))
+            case Linear():
+                found.append(_linear(operation))
+            case AvgPool2d():
+                found.append(_average(operation))
+            case MaxPool2d() if before and _is_of(operation, before, network):
+                # Maxima of outputs that nothing else needs are taken before these are requantized.
+                found[-1] = replace(
+                    before,
+                    target=operation.output,
+                    pool=operation.size,
+                    pool_stride=operation.stride,
+                )
+            case MaxPool2d():
+                found.append(_maximum(operation))
+            case _:
+                raise MiscompiledError(
+                    f"layer '{operation.name}'",
+                    f"the check knows no operation of kind '{operation.kind}'",
+                )
+    return found
+
+
+def _is_of(operation: MaxPool2d, before: Definition, network: Network) -> bool:
+    """The maximum is taken by the layer before: of each of its sums once, and of nothing else."""
+    return (
+        before.target == operation.input
+        and (before.pool, before.pool_stride) == ((1, 1), (1, 1))
+        and network.readers[operation.input.name] == (operation,)
+        and operation.size == operation.stride
+        and operation.padding == (0, 0, 0, 0)
+    )
+
+
+def _convolution(operation: Conv2d) -> Definition:
+    return replace(
+        _weighted(operation, operation.weight, _windows(operation)),
+        groups=operation.groups,
+        stride=operation.stride,
+        padding=operation.padding[:2],
+    )
+
+
+def _linear(operation: Linear) -> Definition:
+    return _weighted(
+        operation,
+        operation.weight.reshape(-1, *map_shape(operation.input)),
+        lambda x, w, pad: numerics.linear(x.reshape(1, -1), w.reshape(len(w), -1)).T[:, :, None],
+    )
+
+
+def _windows(operation: Conv2d | AvgPool2d) -> Sums:
+    stride, padding = operation.stride, operation.padding
+    return lambda x, w, pad: numerics.conv2d(x[None], w, stride, padding, pad)[0]
+
+
+def _weighted(operation: Weighted, weight: NDArray[np.int8], sums: Sums) -> Definition:
+    source, target = operation.input, operation.output
+    lo, hi = numerics.output_range(target.signed, operation.relu, target.zero_point)
+    return Definition(
+        name=operation.name,
+        source=source,
+        target=target,
+        weight=weight,
+        pad_value=source.zero_point,
+        bias=operation.bias_q - _of_zero_point(source, weight),
+        multiplier=operation.multiplier,
+        lo=lo,
+        hi=min(hi, operation.largest),
+        sums=sums,
+    )
+
+
+def _of_zero_point(source: Tensor, weight: NDArray[np.int8]) -> Ints:
+    """What the zero point of all elements adds to the sums: (outputs,)."""
+    sums: Ints = weight.reshape(len(weight), -1).astype(np.int64).sum(axis=1)
+    return source.zero_point * sums
+
+
+def _average(operation: AvgPool2d) -> Definition:
+    return replace(
+        _pool(operation, operation.size, _windows(operation)),
+        stride=operation.stride,
+        padding=operation.padding[:2],
+        multiplier=np.full(operation.input.shape[0], operation.multiplier, np.float32),
+    )
+
+
+def _maximum(operation: MaxPool2d) -> Definition:
+    """The maximum of sums of one element each. Padding is less than nothing."""
+    padding = operation.padding
+    return replace(
+        _pool(
+            operation,
+            (1, 1),
+            lambda x, w, pad: numerics.conv2d(x[None], w, (1, 1), padding, pad)[0],
+        ),
+        padding=padding[:2],
+        pad_value=operation.input.limits[0],
+        pool=operation.size,
+        pool_stride=operation.stride,
+    )
+
+
+def _pool(operation: Pool, size: tuple[int, int], sums: Sums) -> Definition:
+    """Sums of so many elements, with weights of one; they are requantized to what they are."""
+    source, channels = operation.input, operation.input.shape[0]
+    weight = np.ones((channels, 1, *size), np.int8)
+    lo, hi = source.limits
+    return Definition(
+        name=operation.name,
+        source=source,
+        target=operation.output,
+        weight=weight,
+        groups=channels,
+        pad_value=source.zero_point,
+        bias=-_of_zero_point(source, weight),
+        multiplier=np.ones(channels, np.float32),
+        lo=lo,
+        hi=hi,
+        sums=sums,
+    )

@@ -1,0 +1,363 @@
+"""What is shown of one layer of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from accel.checking import residues
+from accel.checking.contents import NOTHING, Contents, byte, place
+from accel.checking.definition import Definition
+from accel.checking.fault import MiscompiledError, require
+from accel.checking.replay import (
+    Bools,
+    Ints,
+    Layer,
+    Memories,
+    Outputs,
+    Reads,
+    parameters,
+    weight_words,
+)
+from accel.checking.sums import PADDED, Exactly, Part, WithResidues, code
+from accel.hardware.pipeline import STAGES
+
+CHUNK = 1 << 20
+"""Taps that are looked at together: more would only take more memory."""
+
+NEVER = 1 << 62
+"""The number of no step."""
+
+LEAST_NORMAL, INFINITE = 1 << 23, 255 << 23
+"""As bits of a float32."""
+
+
+@dataclass
+class Count:
+    """How much was shown."""
+
+    products: int = 0
+    accumulators: int = 0
+    outputs: int = 0
+    reads: int = 0
+    early_reads: int = 0
+    largest_accumulator: int = 0
+    residue_sums: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerCheck:
+    """A layer, what it should be, and what it finds in memory. Each method shows a part, in the
+    order in which they stand here, and raises :class:`MiscompiledError` where it cannot."""
+
+    layer: Layer
+    want: Definition
+    memories: Memories
+    contents: Contents
+    count: Count
+
+    @property
+    def where(self) -> str:
+        return f"layer '{self.want.name}'"
+
+    def require(self, condition: bool, what: str) -> None:
+        """Raises :class:`MiscompiledError` unless ``condition``."""
+        require(condition, self.where, what)
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        return Outputs.of(self.layer)
+
+    @cached_property
+    def reads(self) -> Reads:
+        return Reads.of(self.layer)
+
+    def shape(self) -> None:
+        """As many outputs come as the network defines, and all three sequencers count them."""
+        layer, d = self.layer, self.layer.d
+        columns, rows, groups = d.write_loops
+        tile_rows, tile_columns = layer.tile
+        found = (
+            sum(layer.channels.tolist()),
+            rows.count * tile_rows - d.drop_y,
+            columns.count * tile_columns - d.drop_x,
+        )
+        wanted = self.want.target_shape
+        self.require(
+            found == wanted,
+            f"it writes {' x '.join(map(str, found))} outputs, not {' x '.join(map(str, wanted))}",
+        )
+        self.require(
+            layer.window == prod(self.want.pool),
+            f"an output is the maximum of {layer.window} sums, not of {prod(self.want.pool)}",
+        )
+        counts = (
+            ("groups", layer.groups, d.param_groups, groups.count),
+            ("vectors of a group", layer.vectors, d.param_vectors, rows.count * columns.count),
+        )
+        for what, steps, params, writes in counts:
+            self.require(
+                steps == params == writes,
+                f"step, parameter and write sequencer count {steps}, {params} and {writes} {what}",
+            )
+        beats = prod(layer.tile) * layer.pixel_beats
+        params_of = [d.param_beats] * (layer.groups - 1) + [d.param_last_beats]
+        for group in (0, layer.groups - 1):
+            self.require(
+                params_of[group] == beats[group],
+                f"parameter and write sequencer count {params_of[group]} and {beats[group]} beats "
+                f"of a vector in group {group} of output channels",
+            )
+        self.require(
+            d.safe_steps < layer.total_steps, "it ends without having waited for the layer before"
+        )
+
+    def room(self) -> None:
+        """What is read was loaded, and nothing overflows."""
+        layer, d, memories, want = self.layer, self.layer.d, self.memories, self.want
+        weights = slice(d.weight_base, d.weight_base + layer.groups * layer.steps)
+        beats = (layer.groups - 1) * d.param_beats + d.param_last_beats
+        params = slice(d.param_base, d.param_base + beats)
+        for what, words, loaded in (
+            ("weight", weights, memories.has_weights),
+            ("parameter", params, memories.has_params),
+        ):
+            count, found = words.stop - words.start, int(loaded[words].sum())
+            self.require(
+                found == count,
+                f"of the words {words.start} to {words.stop - 1} of the {what} memory that it "
+                f"reads, only {found} have been loaded",
+            )
+        # Also what goes with columns that are no output channel's is computed with.
+        multiplier, _ = parameters(memories.params[params])
+        self.require(
+            bool(((multiplier >= LEAST_NORMAL) & (multiplier < INFINITE)).all()),
+            "one of its multipliers is no positive normal float32",
+        )
+        # The largest and the smallest sums, before and after the bias
+        lo, hi = want.source.limits
+        weight = want.weight.reshape(len(want.weight), -1)
+        positive = np.maximum(weight, 0).sum(axis=1, dtype=np.int64)
+        negative = np.minimum(weight, 0).sum(axis=1, dtype=np.int64)
+        ends = np.stack([positive * hi + negative * lo, positive * lo + negative * hi])
+        magnitude = np.abs(np.concatenate([ends, ends + want.bias])).max(axis=0)
+        nbits = layer.cfg.acc_nbits
+        largest, limit = int(magnitude.max()), (1 << (nbits - 1)) - 1
+        self.require(
+            largest <= limit,
+            f"an accumulator of output channel {int(magnitude.argmax())} can reach {largest}, but "
+            f"one of {nbits} bits holds {limit}",
+        )
+        self.count.largest_accumulator = max(self.count.largest_accumulator, largest)
+
+    # Sums
+
+    def sums(self) -> None:
+        """Every byte that is read is there, and every accumulator is what it should be."""
+        reads, layer, contents, want = self.reads, self.layer, self.contents, self.want
+        source = want.source
+        self.require(
+            layer.d.signed == source.signed,
+            f"its input is {'signed' if source.signed else 'unsigned'}, but read otherwise",
+        )
+        self.require(reads.step.size > 0, "its steps use no tap")
+        codes = self._codes()
+        exactly = Exactly(self.where, want)
+        randomly = WithResidues(self.where, want, contents.rng)
+        pad_limbs = residues.limbs(randomly.pad).astype(float)
+        rows = max(1, CHUNK // reads.step.size)
+        # What all groups of output channels read is looked at once.
+        all_groups = np.arange(layer.groups)
+        for groups in all_groups[:, None] if reads.group_at.any() else all_groups[None]:
+            for offset, pixel_groups in _distinct(reads.pixel_at):
+                further = offset + groups[0] * reads.group_at
+                parts = self._parts(groups, pixel_groups)
+                for start in range(0, len(reads), rows):
+                    sums = np.arange(start, min(len(reads), start + rows))
+                    at, inside = reads.taps(layer, sums, further)
+                    at = np.where(inside, at, 0)
+                    found = codes.take(at, mode="clip")
+                    number = (groups[0] * len(reads) + sums[:, None]) * layer.steps + reads.step
+                    self._are_there(number, at, inside, found)
+                    found[~inside] = PADDED
+                    limbs = contents.limbs[:, at]
+                    limbs[:, ~inside] = pad_limbs
+                    for part in parts:
+                        exactly.compare(part, sums, found, layer.d.pad_value)
+                        randomly.compare(part, sums, limbs, contents.residues[source.name])
+                    self._count_reads(number[inside], len(groups), len(pixel_groups))
+        self.count.residue_sums += randomly.count
+        self.count.accumulators += want.target.size * layer.window
+        self.count.products += want.target.size * layer.window * prod(want.weight.shape[1:])
+
+    def _count_reads(self, number: Ints, groups: int, pixel_groups: int) -> None:
+        """So many reads, in steps of these numbers, and in those of the groups that follow."""
+        left = self.layer.d.safe_steps - number
+        early = -(-left // (len(self.reads) * self.layer.steps))
+        self.count.early_reads += int(early.clip(0, groups).sum()) * pixel_groups
+        self.count.reads += number.size * groups * pixel_groups
+
+    def _codes(self) -> Ints:
+        """Of each byte of memory the code of the element of the input that it holds."""
+        codes = np.full(self.contents.size, NOTHING)
+        mine = np.flatnonzero(self.contents.holds(self.want.source))
+        elements = self.contents.element[mine]
+        codes[mine] = code(*np.unravel_index(elements, self.want.source_shape))
+        return codes
+
+    def _are_there(self, number: Ints, at: Ints, inside: Bools, found: Ints) -> None:
+        """Every byte that is read holds an element of the input, and does so by then.
+
+        (sums, taps) each: the number of the step, the byte, whether it is read, and the code of the
+        element that it holds.
+        """
+        size, safe = self.contents.size, self.layer.d.safe_steps
+        if at.min() < 0 or at.max() >= size:
+            i = np.argmax((at < 0) | (at >= size))
+            self._fail(f"step {number.flat[i]} reads byte {at.flat[i]} of {size}")
+        if found.min() == NOTHING:
+            wrong = (found == NOTHING) & inside
+            if wrong.any():
+                i = np.argmax(wrong)
+                self._fail(
+                    f"step {number.flat[i]} reads {byte(at.flat[i])}, which holds no element of "
+                    f"'{self.want.source.name}' then"
+                )
+        early = (number < safe) & inside
+        if early.any():
+            wrong = early & (number < self.contents.readable[at])
+            if wrong.any():
+                i = np.argmax(wrong)
+                self._fail(
+                    f"step {number.flat[i]} reads {byte(at.flat[i])}, which may be on its way from "
+                    f"the layer before, but only steps from {safe} on wait for it"
+                )
+
+    def _parts(self, groups: Ints, pixel_groups: Ints) -> list[Part]:
+        """The columns of these pixel groups, in these groups of output channels, by the pixel of a
+        vector that they belong to."""
+        cfg, reads, outputs = self.layer.cfg, self.reads, self.outputs
+        columns = outputs.columns(self.layer)
+        self.require(
+            columns.max() < cfg.num_cols,
+            f"it takes outputs from column {columns.max()} of {cfg.num_cols}",
+        )
+        words = [weight_words(self.layer, later=later) for later in (False, True)]
+        same = len(reads) == 1 or bool((words[0] == words[1]).all())
+        parts = []
+        for pixel, of_pixel in enumerate(columns):
+            mine = np.isin(of_pixel // cfg.group_cols, pixel_groups)
+            channels = np.flatnonzero(mine & np.isin(outputs.group, groups))
+            y, x = self._pixels(pixel)
+            for part in self._by_input(channels):
+                group, column = outputs.group[part, None], of_pixel[part, None]
+                first, later = (
+                    self.memories.weights[word[group, reads.step], column, reads.tap]
+                    for word in (words[:1] * 2 if same else words)
+                )
+                parts.append(Part(part, first, first if same else later, y, x))
+        return parts
+
+    def _by_input(self, channels: Ints) -> list[Ints]:
+        """Output channels, taken apart by the input channels that they are made of."""
+        outputs = len(self.want.weight) // self.want.groups
+        group = channels // outputs
+        return [channels[group == number] for number in np.unique(group)]
+
+    def _pixels(self, pixel: int) -> tuple[Ints, Ints]:
+        """Row and column before pooling of each sum, as far as this pixel of its vector is kept."""
+        layer, outputs, stride = self.layer, self.outputs, self.want.pool_stride
+        y, x = np.full((2, layer.vectors, layer.window), NOTHING)
+        rows, columns = np.nonzero(outputs.pixel == pixel)
+        vectors = outputs.vector[rows, columns]
+        in_window = np.divmod(np.arange(layer.window), self.want.pool[1])
+        y[vectors] = rows[:, None] * stride[0] + in_window[0]
+        x[vectors] = columns[:, None] * stride[1] + in_window[1]
+        return y.ravel(), x.ravel()
+
+    # From accumulators to outputs
+
+    def parameters(self) -> None:
+        """Each output is requantized with the numbers of its channel."""
+        d, want = self.layer.d, self.want
+        for what, number, meant in (
+            ("zero point", d.zero_point, want.target.zero_point),
+            ("least output", d.lo, want.lo),
+            ("largest output", d.hi, want.hi),
+        ):
+            self.require(number == meant, f"its {what} is {number}, not {meant}")
+        multiplier, bias = parameters(self.memories.params[self.outputs.param_words(self.layer)])
+        patterns = want.multiplier.astype(np.float32).view(np.uint32).astype(np.int64)
+        for what, found, wanted in (
+            ("multiplier (as bits)", multiplier, patterns),
+            ("bias", bias, want.bias),
+        ):
+            wrong = found != wanted
+            if wrong.any():
+                pixel, channel = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+                self._fail(
+                    f"output channel {channel}: its {what} is {found[pixel, channel]}, not "
+                    f"{wanted[channel]}"
+                )
+        self.count.outputs += want.target.size
+
+    def writes(self) -> Ints:
+        """Outputs go to memory. Returns their bytes."""
+        contents, outputs = self.contents, self.outputs
+        self.require(not self.layer.d.to_result, "its outputs go to the results")
+        at = outputs.channel_at[:, None, None] + outputs.pixel_at
+        over = contents.holds(self.want.source).take(at, mode="clip")
+        if over.any():
+            self._fail(
+                f"output {place(over)} is written to {byte(at.flat[np.argmax(over)])}, which holds "
+                f"an element of its input"
+            )
+        contents.put(self.where, self.want.target, at.ravel(), np.arange(at.size))
+        contents.readable[:] = 0
+        contents.readable[at] = self._readable()
+        return at.ravel()
+
+    def _readable(self) -> Ints:
+        """The first step of the next layer by which each output is in memory, whatever stalls:
+        (channels, rows, columns)."""
+        beats = self.outputs.beats(self.layer)
+        readable = np.full(beats.shape, NEVER)
+        # From the last of these steps on, all that comes before it is the next layer's.
+        for step in reversed(range(len(STAGES))):
+            readable[beats < self.layer.oldest_beat_in_flight(step)] = step
+        return readable
+
+    def results(self, output_bytes: Ints) -> None:
+        """Outputs go to the results. output_bytes: (outputs,), where the program says they are."""
+        d, target = self.layer.d, self.want.target
+        self.require(bool(d.to_result), "its outputs go to memory")
+        self.require(
+            d.out_signed == target.signed,
+            f"outputs are {'signed' if target.signed else 'unsigned'}, but compared otherwise",
+        )
+        found, wanted = self.outputs.result_bytes(self.layer), np.ravel(output_bytes)
+        self.require(
+            wanted.size == found.size,
+            f"{found.size} outputs come, but the program places {wanted.size}",
+        )
+        wrong = found != wanted.reshape(found.shape)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            self._fail(
+                f"output {place(wrong)} is byte {found.flat[i]} of the results, not {wanted[i]}"
+            )
+
+    def _fail(self, what: str) -> None:
+        raise MiscompiledError(self.where, what)
+
+
+def _distinct(offsets: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Pixel groups that read the same: what they add to the first one's reads, and their numbers.
+    offsets: (3, pixel groups)."""
+    found, inverse = np.unique(offsets, axis=1, return_inverse=True)
+    for i, offset in enumerate(found.T):
+        yield offset, np.flatnonzero(inverse.ravel() == i)
