@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accel import numerics
-from accel.checking.fault import MiscompiledError
+from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d
+from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.pool import Pool
 from accel.operations.weighted import Weighted
 
@@ -77,33 +78,34 @@ def map_shape(tensor: Tensor) -> tuple[int, int, int]:
 
 
 def definitions(network: Network) -> list[Definition]:
-    """A definition for each layer of a program for ``network``."""
+    """A definition for each layer of a program for ``network``.
+
+    Raises :class:`AccelError` naming an operation of a kind that :func:`define` does not know.
+    """
     found: list[Definition] = []
     for operation in network.operations:
         before = found[-1] if found else None
-        match operation:
-            case Conv2d():
-                found.append(_convolution(operation))
-            case Linear():
-                found.append(_linear(operation))
-            case AvgPool2d():
-                found.append(_average(operation))
-            case MaxPool2d() if before and _is_of(operation, before, network):
-                # Maxima of outputs that nothing else needs are taken before these are requantized.
-                found[-1] = replace(
-                    before,
-                    target=operation.output,
-                    pool=operation.size,
-                    pool_stride=operation.stride,
-                )
-            case MaxPool2d():
-                found.append(_maximum(operation))
-            case _:
-                raise MiscompiledError(
-                    f"layer '{operation.name}'",
-                    f"the check knows no operation of kind '{operation.kind}'",
-                )
+        if before and isinstance(operation, MaxPool2d) and _is_of(operation, before, network):
+            # Maxima of outputs that nothing else needs are taken before these are requantized.
+            found[-1] = replace(
+                before,
+                target=operation.output,
+                pool=operation.size,
+                pool_stride=operation.stride,
+            )
+        else:
+            found.append(define(operation))
     return found
+
+
+@singledispatch
+def define(operation: Operation) -> Definition:
+    """What a layer has to compute that is this operation. ``define.register`` adds a kind; what it
+    says there must not come from the kind's ``lower`` or ``convolution``, which it is to check."""
+    raise AccelError(
+        f"layer '{operation.name}': the check of programs knows no operation of kind "
+        f"'{operation.kind}': say in accel/checking/definition.py what it defines"
+    )
 
 
 def _is_of(operation: MaxPool2d, before: Definition, network: Network) -> bool:
@@ -117,17 +119,19 @@ def _is_of(operation: MaxPool2d, before: Definition, network: Network) -> bool:
     )
 
 
-def _convolution(operation: Conv2d) -> Definition:
+@define.register
+def _(operation: Conv2d) -> Definition:
     return replace(
-        _weighted(operation, operation.weight, _windows(operation)),
+        weighted(operation, operation.weight, _windows(operation)),
         groups=operation.groups,
         stride=operation.stride,
         padding=operation.padding[:2],
     )
 
 
-def _linear(operation: Linear) -> Definition:
-    return _weighted(
+@define.register
+def _(operation: Linear) -> Definition:
+    return weighted(
         operation,
         operation.weight.reshape(-1, *map_shape(operation.input)),
         lambda x, w, pad: numerics.linear(x.reshape(1, -1), w.reshape(len(w), -1)).T[:, :, None],
@@ -139,7 +143,8 @@ def _windows(operation: Conv2d | AvgPool2d) -> Sums:
     return lambda x, w, pad: numerics.conv2d(x[None], w, stride, padding, pad)[0]
 
 
-def _weighted(operation: Weighted, weight: NDArray[np.int8], sums: Sums) -> Definition:
+def weighted(operation: Weighted, weight: NDArray[np.int8], sums: Sums) -> Definition:
+    """Of an operation with these weights in four dimensions, one group, no padding and stride 1."""
     source, target = operation.input, operation.output
     lo, hi = numerics.output_range(target.signed, operation.relu, target.zero_point)
     return Definition(
@@ -162,7 +167,8 @@ def _of_zero_point(source: Tensor, weight: NDArray[np.int8]) -> Ints:
     return source.zero_point * sums
 
 
-def _average(operation: AvgPool2d) -> Definition:
+@define.register
+def _(operation: AvgPool2d) -> Definition:
     return replace(
         _pool(operation, operation.size, _windows(operation)),
         stride=operation.stride,
@@ -171,7 +177,8 @@ def _average(operation: AvgPool2d) -> Definition:
     )
 
 
-def _maximum(operation: MaxPool2d) -> Definition:
+@define.register
+def _(operation: MaxPool2d) -> Definition:
     """The maximum of sums of one element each. Padding is less than nothing."""
     padding = operation.padding
     return replace(

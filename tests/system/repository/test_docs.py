@@ -120,8 +120,8 @@ def test_the_example_of_a_network_file_is_one(tmp_path: Path) -> None:
 def test_the_kind_that_is_added_in_the_how_to_works(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (code,) = CODE.findall(PAGES["docs/howto/add-an-operation.md"])
-    (tmp_path / "kind_of_the_how_to.py").write_text(code)
+    kind_and_definition = CODE.findall(PAGES["docs/howto/add-an-operation.md"])
+    (tmp_path / "kind_of_the_how_to.py").write_text("\n\n".join(kind_and_definition))
     monkeypatch.syspath_prepend(tmp_path)
     kind = importlib.import_module("kind_of_the_how_to").ChannelScale
     monkeypatch.setitem(KINDS, kind.KIND, kind)
