@@ -163,6 +163,7 @@ def test_accel_check_writes_its_figures(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "certificate.json").read_text())
     program = compile(Network.load(file), wide)
     found = dataclasses.asdict(check(planted.network("vector"), program, 3))
+    assert figures.pop("written_by") == "accel"
     assert figures | {"seconds": 0} == found | {"seconds": 0}
     assert json.loads(run("check", *options, "-").stdout)["products"] == program.macs
 

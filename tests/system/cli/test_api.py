@@ -71,12 +71,12 @@ def test_what_is_no_network_or_no_program() -> None:
 
 
 def test_a_module_that_is_used_twice() -> None:
-    """Is named; one that has no weights may be."""
+    """Is two layers, of different names."""
     shared, relu = torch.nn.Linear(6, 6), torch.nn.ReLU()
     images = torch.rand(20, 6)
-    with pytest.raises(
-        accel.AccelError, match=r"^module '0' \(Linear\) is called twice: each call"
-    ):
-        accel.quantize(torch.nn.Sequential(shared, relu, shared), images)
-    twice = torch.nn.Sequential(shared, relu, torch.nn.Linear(6, 6), relu)
-    assert len(accel.quantize(twice, images).layers) == 2
+    network = accel.quantize(torch.nn.Sequential(shared, relu, shared), images)
+    assert [layer.name for layer in network.layers] == ["2", "2.2"]
+    program = accel.compile(network, "base")
+    q = program.quantize(images.numpy())
+    run = accel.simulate(program, q, level="fl")
+    assert run.mismatches(accel.run_network(network, q)[-1]) == 0

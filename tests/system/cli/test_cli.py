@@ -237,7 +237,7 @@ def test_interrupted(tmp_path, monkeypatch, command, float_file):
     monkeypatch.setattr(training, "train", interrupted)
     monkeypatch.setattr(pytorch, "quantize", interrupted)
     monkeypatch.setattr(data, "FLOAT_NETWORK", float_file)
-    result = run(command, "--out", out)
+    result = run(command, "--out", out, "--force")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "error: interrupted; no file was left half-written"
     assert out.read_bytes() == b"good"
@@ -438,7 +438,7 @@ def test_control_c_in_a_run(tmp_path):
     out = tmp_path / "run.json"
     out.write_text("good")
     code = "from accel.cli import main; main()"
-    options = ["run", "--level", "cl", "--images", "1000", "--json", out, "--jobs", "1"]
+    options = ["run", "--level", "cl", "--images", "1000", "--json", out, "--jobs", "1", "--force"]
     command = [sys.executable, "-u", "-c", code, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         try:
