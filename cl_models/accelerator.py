@@ -34,9 +34,9 @@ from accel.hardware.walk import (
     write_pixels,
     writes,
 )
-from cl_models.pe_array import PEArrayCore
-from cl_models.pooling_unit import PoolingUnitCore
-from cl_models.requantizer import RequantizerCore
+from cl_models.pe_array import PEArrayCoreCL
+from cl_models.pooling_unit import PoolingUnitCoreCL
+from cl_models.requantizer import RequantizerCoreCL
 
 IDLE, SETUP, RUN = 0, 1, 2
 
@@ -525,7 +525,7 @@ class ImageLoader:
         self.places = list(zip(start.tolist(), used.tolist(), strict=True))
 
 
-class AcceleratorCore:
+class AcceleratorCoreCL:
     """All of the accelerator, one clock cycle at a time, in plain Python.
 
     The order of evaluation is that of the wires, against the stream of the data::
@@ -554,9 +554,9 @@ class AcceleratorCore:
         self.params = ParamSequencer(self.program)
         self.writes = WriteSequencer(self.program, self.port)
         self.images = ImageLoader(self.program, self.port)
-        self.array = PEArrayCore(cfg)
-        self.pooling = PoolingUnitCore(cfg)
-        self.requantizer = RequantizerCore(cfg)
+        self.array = PEArrayCoreCL(cfg)
+        self.pooling = PoolingUnitCoreCL(cfg)
+        self.requantizer = RequantizerCoreCL(cfg)
         self.watchdog = Watchdog()
         self.reset()
 
@@ -739,7 +739,7 @@ class AcceleratorCore:
 
 
 class AcceleratorCL(Component):
-    """:class:`AcceleratorCore` with the accelerator's ports."""
+    """:class:`AcceleratorCoreCL` with the accelerator's ports."""
 
     def construct(s, cfg: AccelConfig) -> None:
         Word = mk_bits(BUS_NBITS)
@@ -756,7 +756,7 @@ class AcceleratorCL(Component):
         s.traffic_layer = InPort(mk_bits(cfg.layer_nbits))
         for name in TRAFFIC:
             setattr(s, name, OutPort(TRAFFIC_NBITS))
-        core: Any = AcceleratorCore(cfg)
+        core: Any = AcceleratorCoreCL(cfg)
 
         @update
         def up_result():

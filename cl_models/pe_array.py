@@ -11,7 +11,7 @@ from accel.numerics import wrap
 from cl_models.unit import UnitCL
 
 
-class PEArrayCore:
+class PEArrayCoreCL:
     """Sums are computed when a step is accepted, and reach the accumulators 5 cycles later.
 
     ``out`` is what the ``acc`` stream offers in this cycle, or None.
@@ -58,7 +58,7 @@ class PEArrayCore:
 
 
 class PEArrayCL(UnitCL):
-    """:class:`PEArrayCore` with val/rdy ports ``step`` and ``acc``."""
+    """:class:`PEArrayCoreCL` with val/rdy ports ``step`` and ``acc``."""
 
     def construct(s, cfg: AccelConfig) -> None:
-        s.add_core(cfg, PEArrayCore(cfg), {"step": mk_step(cfg)}, "acc", mk_acc(cfg))
+        s.add_core(cfg, PEArrayCoreCL(cfg), {"step": mk_step(cfg)}, "acc", mk_acc(cfg))

@@ -7,7 +7,7 @@ from accel.hardware.messages import Acc, Pooled, mk_acc, mk_pooled
 from cl_models.unit import UnitCL
 
 
-class PoolingUnitCore:
+class PoolingUnitCoreCL:
     """The maximum is offered in the cycle after the ``pool_last`` message was accepted.
 
     ``out`` is what the ``pooled`` stream offers in this cycle, or None.
@@ -34,7 +34,7 @@ class PoolingUnitCore:
 
 
 class PoolingUnitCL(UnitCL):
-    """:class:`PoolingUnitCore` with val/rdy ports ``acc`` and ``pooled``."""
+    """:class:`PoolingUnitCoreCL` with val/rdy ports ``acc`` and ``pooled``."""
 
     def construct(s, cfg: AccelConfig) -> None:
-        s.add_core(cfg, PoolingUnitCore(cfg), {"acc": mk_acc(cfg)}, "pooled", mk_pooled(cfg))
+        s.add_core(cfg, PoolingUnitCoreCL(cfg), {"acc": mk_acc(cfg)}, "pooled", mk_pooled(cfg))

@@ -12,7 +12,7 @@ from cl_models.unit import UnitCL
 from fl_models.requantizer import requantize_beats
 
 
-class RequantizerCore:
+class RequantizerCoreCL:
     """A beat's output is offered 11 cycles after the beat was accepted.
 
     ``out`` is what the ``out`` stream offers in this cycle, or None. Outputs are computed only when
@@ -68,11 +68,11 @@ class RequantizerCore:
 
 
 class RequantizerCL(UnitCL):
-    """:class:`RequantizerCore` with val/rdy ports ``pooled``, ``param`` and ``out``."""
+    """:class:`RequantizerCoreCL` with val/rdy ports ``pooled``, ``param`` and ``out``."""
 
-    def ready(s, core: RequantizerCore, offered: list[Any], send_rdy: bool) -> tuple[bool, ...]:
+    def ready(s, core: RequantizerCoreCL, offered: list[Any], send_rdy: bool) -> tuple[bool, ...]:
         return core.ready_pooled, core.ready_param(send_rdy)
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
-        s.add_core(cfg, RequantizerCore(cfg), recv_types, "out", mk_out(cfg))
+        s.add_core(cfg, RequantizerCoreCL(cfg), recv_types, "out", mk_out(cfg))

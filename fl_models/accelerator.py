@@ -30,7 +30,7 @@ from accel.hardware.walk import (
 from accel.numerics import requantize, wrap
 
 
-class AcceleratorCore:
+class AcceleratorCoreFL:
     """Program words in, image words in, result words out; many images at once."""
 
     def __init__(self, cfg: AccelConfig) -> None:
@@ -201,8 +201,8 @@ class AcceleratorCore:
 
 
 class AcceleratorFL(Component):
-    """:class:`AcceleratorCore` with the accelerator's streams: an image's results are offered once
-    all its words have come. After an error words are taken and dropped."""
+    """:class:`AcceleratorCoreFL` with the accelerator's streams: an image's results are offered
+    once all its words have come. After an error words are taken and dropped."""
 
     def construct(s, cfg: AccelConfig) -> None:
         Word = mk_bits(BUS_NBITS)
@@ -210,7 +210,7 @@ class AcceleratorFL(Component):
         s.image = RecvIfcRTL(Word)
         s.result = SendIfcRTL(Word)
         s.error = OutPort(4)
-        core = AcceleratorCore(cfg)
+        core = AcceleratorCoreFL(cfg)
         image: list[int] = []
         results: deque[int] = deque()
 

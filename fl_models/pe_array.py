@@ -8,7 +8,7 @@ from accel.numerics import wrap
 from fl_models.unit import UnitFL
 
 
-class PEArrayCore:
+class PEArrayCoreFL:
     """Multiply-accumulates steps; a ``last`` step yields the accumulators."""
 
     def __init__(self, cfg: AccelConfig) -> None:
@@ -35,7 +35,7 @@ class PEArrayCore:
 
 
 class PEArrayFL(UnitFL):
-    """:class:`PEArrayCore` with val/rdy ports ``step`` and ``acc``."""
+    """:class:`PEArrayCoreFL` with val/rdy ports ``step`` and ``acc``."""
 
     def construct(s, cfg: AccelConfig) -> None:
-        s.add_core(cfg, PEArrayCore(cfg), {"step": mk_step(cfg)}, "acc", mk_acc(cfg))
+        s.add_core(cfg, PEArrayCoreFL(cfg), {"step": mk_step(cfg)}, "acc", mk_acc(cfg))

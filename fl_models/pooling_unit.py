@@ -7,7 +7,7 @@ from accel.hardware.messages import Acc, Pooled, mk_acc, mk_pooled
 from fl_models.unit import UnitFL
 
 
-class PoolingUnitCore:
+class PoolingUnitCoreFL:
     """The maximum of each pooling window, in every column."""
 
     def __init__(self, cfg: AccelConfig) -> None:
@@ -27,7 +27,7 @@ class PoolingUnitCore:
 
 
 class PoolingUnitFL(UnitFL):
-    """:class:`PoolingUnitCore` with val/rdy ports ``acc`` and ``pooled``."""
+    """:class:`PoolingUnitCoreFL` with val/rdy ports ``acc`` and ``pooled``."""
 
     def construct(s, cfg: AccelConfig) -> None:
-        s.add_core(cfg, PoolingUnitCore(cfg), {"acc": mk_acc(cfg)}, "pooled", mk_pooled(cfg))
+        s.add_core(cfg, PoolingUnitCoreFL(cfg), {"acc": mk_acc(cfg)}, "pooled", mk_pooled(cfg))

@@ -10,7 +10,7 @@ from accel.numerics import requantize, wrap
 from fl_models.unit import UnitFL
 
 
-class RequantizerCore:
+class RequantizerCoreFL:
     """Requantizes a vector with the beats that follow it, all at once at the ``last`` one.
 
     Beats past the last column see zeros.
@@ -53,8 +53,8 @@ def requantize_beats(acc: Ints, params: Sequence[Param], acc_nbits: int) -> list
 
 
 class RequantizerFL(UnitFL):
-    """:class:`RequantizerCore` with val/rdy ports ``pooled``, ``param`` and ``out``."""
+    """:class:`RequantizerCoreFL` with val/rdy ports ``pooled``, ``param`` and ``out``."""
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
-        s.add_core(cfg, RequantizerCore(cfg), recv_types, "out", mk_out(cfg))
+        s.add_core(cfg, RequantizerCoreFL(cfg), recv_types, "out", mk_out(cfg))

@@ -155,9 +155,9 @@ def _addresses(program: Program, layer: int) -> NDArray[np.int64]:
 
 
 def _functional(program: Program, words: NDArray[np.uint64]) -> Found:
-    from fl_models.accelerator import AcceleratorCore
+    from fl_models.accelerator import AcceleratorCoreFL
 
-    core = AcceleratorCore(program.cfg)
+    core = AcceleratorCoreFL(program.cfg)
     core.load(program.words)
     layers = [memory[0] for memory in core.run_layers(words)]
     values = [memory[_addresses(program, i)].astype(np.int64) for i, memory in enumerate(layers)]

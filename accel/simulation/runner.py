@@ -268,9 +268,9 @@ def _run_chunk(
     done, where that is known on the way."""
     if level == "fl":
         # Imported here, and below, so that a run loads only what it needs.
-        from fl_models.accelerator import AcceleratorCore
+        from fl_models.accelerator import AcceleratorCoreFL
 
-        core = AcceleratorCore(program.cfg)
+        core = AcceleratorCoreFL(program.cfg)
         core.load(program.words)
         return Chunk(core.run(images), None, None, None, _traffic(core.program.traffic.get))
     if level == "verilator":
@@ -359,9 +359,9 @@ class Stepper(Protocol):
 
 class CLStepper:
     def __init__(self, cfg: AccelConfig) -> None:
-        from cl_models.accelerator import AcceleratorCore
+        from cl_models.accelerator import AcceleratorCoreCL
 
-        self.core: Any = AcceleratorCore(cfg)
+        self.core: Any = AcceleratorCoreCL(cfg)
 
     def settle(
         self, prog: int | None, image: int | None, rdy: bool = True

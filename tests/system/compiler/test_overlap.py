@@ -22,9 +22,8 @@ from accel.hardware.packets import Packet, header, packets
 from accel.hardware.walk import writes
 from accel.network.graph import Network
 from accel.simulation.runner import simulate
-from cl_models.accelerator import AcceleratorCL
-from cl_models.accelerator import AcceleratorCore as CoreCL
-from fl_models.accelerator import AcceleratorCore
+from cl_models.accelerator import AcceleratorCL, AcceleratorCoreCL
+from fl_models.accelerator import AcceleratorCoreFL
 from rtl_models.accelerator import AcceleratorRTL
 from tests.harness import HarnessError, Simulators, run
 from tests.networks import Conv, compile_if_it_fits, random_images, random_network
@@ -86,7 +85,7 @@ class Pair(NamedTuple):
     def run(self, simulators: Simulators, component: type) -> None:
         """Raises HarnessError where the results are not the functional model's."""
         words, image = self.words()
-        core = AcceleratorCore(self.cfg)
+        core = AcceleratorCoreFL(self.cfg)
         core.load(words)
         results = core.run(np.array([image], np.uint64)).ravel().tolist()
         inputs = {"prog": [(word, 0) for word in words], "image": [(word, 0) for word in image]}
@@ -146,7 +145,7 @@ def test_a_vector_less_is_always_caught(data: st.DataObject) -> None:
 def core(pair: Pair) -> None:
     """The cycle-level model's core, to the last result."""
     words, image = pair.words()
-    model, prog, rest = CoreCL(pair.cfg), deque(words), deque(image)
+    model, prog, rest = AcceleratorCoreCL(pair.cfg), deque(words), deque(image)
     for _ in range(20_000):
         model.evaluate(result_rdy=True)
         taken = prog.popleft() if prog and model.prog_rdy else None

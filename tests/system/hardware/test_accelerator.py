@@ -20,7 +20,7 @@ from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import simulate
 from cl_models.accelerator import AcceleratorCL
-from fl_models.accelerator import AcceleratorCore, AcceleratorFL
+from fl_models.accelerator import AcceleratorCoreFL, AcceleratorFL
 from rtl_models.accelerator import AcceleratorRTL
 from tests.harness import Simulator, Simulators, Transfers, run
 from tests.networks import Conv, Linear, compile_if_it_fits, random_images, random_network
@@ -144,7 +144,7 @@ def traffic(sim: Simulator, program: Program) -> list[list[int]]:
 
 def expected_traffic(program: Program, images: Ints) -> list[list[int]]:
     """The same as the functional model counts it."""
-    core = AcceleratorCore(program.cfg)
+    core = AcceleratorCoreFL(program.cfg)
     core.load(program.words)
     core.run(program.pack_images(images))
     return [core.program.traffic[layer] for layer in range(len(program.layers))]
@@ -344,7 +344,7 @@ def test_wrong_programs_in_every_cycle(simulators: Simulators, data: st.DataObje
         sim = simulators(LEVELS[level], cfg)
         watch = () if level == "fl" else PORTS
         inputs = {"prog": prog}
-        core = AcceleratorCore(cfg)
+        core = AcceleratorCoreFL(cfg)
         core.load(words)
         if core.program.error:
             inputs["image"] = image

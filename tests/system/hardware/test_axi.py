@@ -38,7 +38,7 @@ from accel.runtimes.qnnpack import run_network
 from accel.simulation.toolchain import find_toolchain
 from accel.simulation.verilated import MAKE_OPTIONS
 from accel.verilog.translation import AXI_TOP, translate_axi
-from fl_models.accelerator import AcceleratorCore
+from fl_models.accelerator import AcceleratorCoreFL
 from rtl_models.axi_registers import RESET_CYCLES, AxiRegistersRTL
 from rtl_models.performance_counter import PerformanceCounterRTL
 from tests import ROOT
@@ -482,7 +482,7 @@ def test_driver(program: Program, tmp_path: Path) -> None:
     assert spent[Activity.STEP] == len(images) * program.steps
     waiting = spent[Activity.INPUT]
     assert cycles - waiting < sum(spent) - waiting + 100
-    core = AcceleratorCore(SMALL)
+    core = AcceleratorCoreFL(SMALL)
     core.load(program.words)
     core.run(words)
     assert said["traffic"] == [core.program.traffic[i] for i in range(len(program.layers))]
@@ -494,7 +494,7 @@ def test_driver(program: Program, tmp_path: Path) -> None:
 def cocotb_case(program: Program) -> dict[str, Any]:
     images = _images(2)
     words = program.pack_images(images)
-    core = AcceleratorCore(SMALL)
+    core = AcceleratorCoreFL(SMALL)
     core.load(program.words)
     results = core.run(words)
     outputs, _ = program.unpack_results(results)

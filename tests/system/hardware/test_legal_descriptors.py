@@ -23,7 +23,7 @@ from accel.hardware.walk import (
     steps_per_group,
     writes,
 )
-from fl_models.accelerator import AcceleratorCore
+from fl_models.accelerator import AcceleratorCoreFL
 from tests.harness import Simulators, run
 from tests.networks import compile_if_it_fits
 from tests.strategies import networks, waits
@@ -196,7 +196,7 @@ def test_all_levels_agree(simulators: Simulators, cfg: AccelConfig, data: st.Dat
     """In every byte and counter; CL and RTL in every cycle. Two images, the second of other
     values."""
     drawn = data.draw(programs(cfg))
-    core = AcceleratorCore(cfg)
+    core = AcceleratorCoreFL(cfg)
     core.load(drawn.words)
     images = np.array([drawn.image, drawn.image[::-1]], np.uint64)
     results = core.run(images).ravel().tolist()

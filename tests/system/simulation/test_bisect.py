@@ -20,9 +20,9 @@ from accel.simulation import bisect as bisecting
 from accel.simulation import probes
 from accel.simulation.bisect import Bisection, bisect
 from cl_models import accelerator as cl
-from cl_models.pe_array import PEArrayCore
-from cl_models.pooling_unit import PoolingUnitCore
-from cl_models.requantizer import RequantizerCore
+from cl_models.pe_array import PEArrayCoreCL
+from cl_models.pooling_unit import PoolingUnitCoreCL
+from cl_models.requantizer import RequantizerCoreCL
 from tests.networks import Conv, Linear, random_images, random_network
 
 CFG = AccelConfig(
@@ -48,7 +48,7 @@ def test_probes_are_not_blind() -> None:
     """Each is looked at in some cycle of that run, and has another value in some."""
     seen: dict[str, set[str]] = {}
     where = [*probes.now(CFG), *probes.edge(CFG)]
-    look = probes.Look(cl.AcceleratorCore(CFG))
+    look = probes.Look(cl.AcceleratorCoreCL(CFG))
     words, pixels = list(PROGRAM.words), PROGRAM.pack_images(IMAGES).ravel().tolist()
     payloads = probes.payloads(words, CFG)
     taken = 0
@@ -136,9 +136,15 @@ def no_fill(core: Any) -> None:
 
 
 FAULTS: dict[str, tuple[Any, str, Any, str, str]] = {
-    "accumulator": (PEArrayCore, "tick", acc_column_3, "pe_array.acc.msg.acc", "column 3"),
-    "maximum": (PoolingUnitCore, "tick", best_column_2, "pooling_unit.pooled.msg.acc", "column 2"),
-    "output": (RequantizerCore, "tick", out_lane_1, "requantizer.out.msg.y", "lane 1"),
+    "accumulator": (PEArrayCoreCL, "tick", acc_column_3, "pe_array.acc.msg.acc", "column 3"),
+    "maximum": (
+        PoolingUnitCoreCL,
+        "tick",
+        best_column_2,
+        "pooling_unit.pooled.msg.acc",
+        "column 2",
+    ),
+    "output": (RequantizerCoreCL, "tick", out_lane_1, "requantizer.out.msg.y", "lane 1"),
     "bias": (cl.ParamSequencer, "tick", bias_lane_0, "param_sequencer.param.msg.bias", "lane 0"),
     "written byte": (cl.WriteSequencer, "tick", one_byte, "write_sequencer.write_data", "byte "),
     "image": (cl.ImageLoader, "tick", image_byte, "image_loader.write_data", "byte "),
@@ -169,7 +175,7 @@ def test_a_fault_names_its_unit(fault: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_an_early_fault_has_the_cycle_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether weights are loaded word by word or are there from the start."""
-    change(monkeypatch, PEArrayCore, "tick", acc_column_3)
+    change(monkeypatch, PEArrayCoreCL, "tick", acc_column_3)
     quick = bisect(PROGRAM, IMAGES)
     whole = bisect(PROGRAM, IMAGES, whole=True)
     assert not quick.loaded and whole.loaded
@@ -239,7 +245,7 @@ def test_command_names_unit_and_next_step(
         if core.out is not None:
             core.out.acc[1] += 1
 
-    change(monkeypatch, PEArrayCore, "tick", acc_column_1)
+    change(monkeypatch, PEArrayCoreCL, "tick", acc_column_1)
     done = command("--network", network_file, "--config", "tiny")
     assert done.exit_code == 1
     assert "unit pe_array, signal pe_array.acc.msg.acc, column 1" in done.stdout

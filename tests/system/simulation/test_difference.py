@@ -17,7 +17,7 @@ from accel.compiler.program import Program
 from accel.hardware.config import AccelConfig, base
 from accel.network.graph import Network
 from accel.simulation.difference import Difference, first_difference
-from cl_models.pe_array import PEArrayCore
+from cl_models.pe_array import PEArrayCoreCL
 from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(
@@ -66,17 +66,17 @@ def test_a_planted_fault_is_named(layer: int, channel: int) -> None:
 @pytest.mark.parametrize("column", range(8))
 def test_the_column_is_the_one_that_computed_it(column: int, monkeypatch: Any) -> None:
     """However a layer's channels and neighbouring pixels are spread over the array."""
-    cfg = dataclasses.replace(SMALL, num_cols=8, pixel_groups=2, act_depth=128)
+    cfg = dataclasses.replace(SMALL, num_cols=8, pixel_groups=2, act_depth=128, param_depth=24)
     specs = [Conv(4, (3, 3), 1, 1, False, True), Conv(11, (2, 2)), Linear(9, relu=False)]
     network = random_network(np.random.default_rng(5), (1, 6, 6), specs)
-    tick = PEArrayCore.tick
+    tick = PEArrayCoreCL.tick
 
     def wrong(core: Any, *taken: Any) -> None:
         tick(core, *taken)
         if core.out is not None:
             core.out.acc[column] ^= 1 << 20
 
-    monkeypatch.setattr(PEArrayCore, "tick", wrong)
+    monkeypatch.setattr(PEArrayCoreCL, "tick", wrong)
     images = random_images(np.random.default_rng(3), network, 1)
     found = first_difference(network, compile(network, cfg), images, 0, "cl")
     assert found is not None and found.column == column

@@ -20,7 +20,7 @@ from accel.hardware.config import AccelConfig, tiny
 from accel.runtimes.qnnpack import run_network
 from accel.simulation import toolchain, verilated
 from accel.simulation.runner import simulate
-from fl_models.accelerator import AcceleratorCore
+from fl_models.accelerator import AcceleratorCoreFL
 from tests.networks import Conv, Linear, random_images, random_network
 
 SMALL = AccelConfig(
@@ -257,9 +257,9 @@ def test_progress_shows_each_image(program, images) -> None:
 def test_hardware_that_names_a_class_that_there_is_not(monkeypatch):
     """Is wrong, and the run says so: it does not end in a traceback."""
     network = random_network(np.random.default_rng(0), (4,), [Linear(3)])
-    program, real = compile(network, tiny), AcceleratorCore.run
+    program, real = compile(network, tiny), AcceleratorCoreFL.run
     monkeypatch.setattr(
-        AcceleratorCore, "run", lambda core, images: np.uint64(1 << 40) | real(core, images)
+        AcceleratorCoreFL, "run", lambda core, images: np.uint64(1 << 40) | real(core, images)
     )
     run = simulate(program, random_images(np.random.default_rng(1), network, 2), level="fl")
     assert run.winners.tolist() == [-1, -1]

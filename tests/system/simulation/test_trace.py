@@ -135,7 +135,7 @@ def test_waveform_holds_the_simulation(traced, tmp_path):
     shown = re.findall(r"(?m)^accelerator\.\w\S*$", setup.read_text())
     assert len(shown) == sum(map(len, GROUPS.values()))
     assert set(shown) <= set(some)
-    assert {f"accelerator.pe_array.row{r}__1.row[18:0]" for r in range(3)} <= set(shown)
+    assert {f"accelerator.pe_array.row{r}__1.row[19:0]" for r in range(3)} <= set(shown)
 
     stepper = RTLStepper(PROGRAM.cfg)
     words, pixels = list(PROGRAM.words), PROGRAM.pack_images(IMAGES).ravel().tolist()
