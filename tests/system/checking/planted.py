@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,6 +62,7 @@ KINDS = "all kinds"
 """The name of a network of operations that :class:`Conv` and :class:`Linear` do not stand for."""
 
 
+@cache
 def network(name: str) -> Network:
     rng = np.random.default_rng(5)
     if name == KINDS:
@@ -235,5 +237,6 @@ def programs() -> Iterator[tuple[str, Network, AccelConfig]]:
             yield f"{name} on {config}", network(name), cfg
 
 
+@cache
 def compiled(name: str, config: str = "base") -> Program:
     return compile(network(name), CONFIGS[config])

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ import accel.checking
 from accel import cli
 from accel.checking.certificate import Certificate
 from accel.checking.check import check
+from accel.checking.definition import define
 from accel.checking.fault import MiscompiledError
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
+from accel.errors import AccelError
 from accel.hardware.config import AccelConfig, base, tiny, wide
 from accel.hardware.descriptors import FIELDS, INPUT_FIELDS
 from accel.hardware.packets import MULTIPLIER, Packet, header
@@ -138,6 +141,13 @@ def test_it_shares_no_code_with_the_passes_nor_with_the_models() -> None:
                     name = f"{node.module}.{alias.name}"
                     if name.startswith(("accel.compiler", "accel.hardware")):
                         assert name in allowed or node.module in allowed, f"{path.name}: {name}"
+
+
+def test_a_kind_without_a_definition_is_named() -> None:
+    with pytest.raises(
+        AccelError, match=r"layer 'x': .* no operation of kind 'new': say in accel/"
+    ):
+        define(SimpleNamespace(name="x", kind="new"))  # type: ignore[arg-type]
 
 
 # On the command line
@@ -384,6 +394,18 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
         "pooled", "base", lambda p: dataclasses.replace(p, output_bytes=p.output_bytes[:-1]),
         "5 outputs come, but the program places 4",
     ),
+    "a channel too many in a beat": (
+        "pooled", "base", lambda p: changed(p, 0, last_lanes=3), "last_lanes is 3, but must be",
+    ),
+    "no channel in a beat": (
+        "pooled", "base", lambda p: changed(p, 0, group_lanes=0), "group_lanes is 0, but must be",
+    ),
+    "a pixel is dropped that there is not": (
+        "pooled", "base", lambda p: changed(p, 0, drop_x=1), "a pixel of a vector is dropped that",
+    ),
+    "more beats than can be counted": (
+        "pooled", "base", lambda p: changed(p, 0, drop_beats=63), "has 65 beats, but 64 can be co",
+    ),
     # The order of things
     "a step too early": (
         "pooled", "base", lambda p: moved(p, 1, safe_steps=1),
@@ -430,6 +452,12 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
     "the last bytes of a row are missing": (
         "pooled", "base", lambda p: image_changed(p, last_bytes=-1),
         "the image: element 0, 0, 7 is not written",
+    ),
+    "more bytes of a word than there are": (
+        "pooled", "base", lambda p: image_changed(p, last_bytes=1), "last_bytes is 9, but must be",
+    ),
+    "words of the image overlap": (
+        "deep", "base", lambda p: image_changed(p, word__bank=-1), "the image: byte 7 .* twice",
     ),
     "a tensor beyond the memory": (
         "pooled", "base",
