@@ -57,6 +57,10 @@ def write(
     Raises :class:`AccelError` if the network does not fit, or the folder cannot be written, or has
     such files without ``force``.
     """
+    program = compile(network, cfg)
+    quantized = program.quantize(images)
+    if not len(quantized):
+        raise AccelError("there are no images: give at least one")
     for name in NAMES:
         files.check_writable(out / name)
     foreign = [] if force else _foreign(out)
@@ -66,10 +70,6 @@ def write(
             f"already, and not as accel translate wrote them: give another folder, or --force to "
             f"overwrite"
         )
-    program = compile(network, cfg)
-    quantized = program.quantize(images)
-    if not len(quantized):
-        raise AccelError("there are no images: give at least one")
     contents = _contents(cfg, network, program, quantized, source)
     assert (*contents, MANIFEST) == NAMES
     for name, text in contents.items():

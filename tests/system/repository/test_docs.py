@@ -60,7 +60,9 @@ def test_every_marker_has_its_text_and_every_text_a_marker(conf: ModuleType) -> 
 @pytest.mark.parametrize("page", PAGES)
 def test_named_files_exist(page: str) -> None:
     for name in FILE.findall(PAGES[page]):
-        assert (ROOT / name).exists(), f"{page} names {name}"
+        # The unit that a how-to has its readers write
+        if "rectifier" not in name:
+            assert (ROOT / name).exists(), f"{page} names {name}"
 
 
 @pytest.mark.parametrize("page", PAGES)

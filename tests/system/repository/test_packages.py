@@ -33,7 +33,7 @@ def test_rtl_rests_on_the_hardware_package_alone(module: str) -> None:
     """No line of the compiler, of networks or of the arithmetic is read by what is translated."""
     found = loaded(module, "accel", "fl_models", "cl_models", "torch", "safetensors")
     others = {name for name in found if not name.startswith("accel.hardware")}
-    assert others == {"accel", "accel.errors"}
+    assert others == {"accel", "accel.errors", "accel.process_wide"}
     assert "accel.hardware.descriptors" in found
 
 
@@ -44,4 +44,5 @@ def test_the_hardware_package_rests_on_nothing_else_of_accel() -> None:
     assert {name for name in found if not name.startswith("accel.hardware")} == {
         "accel",
         "accel.errors",
+        "accel.process_wide",
     }
