@@ -22,6 +22,7 @@ from accel.checking.certificate import Certificate
 from accel.checking.check import check
 from accel.checking.definition import define
 from accel.checking.fault import MiscompiledError
+from accel.checking.sums import Exactly, Part, WithResidues
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
 from accel.errors import AccelError
@@ -143,6 +144,23 @@ def test_it_shares_no_code_with_the_passes_nor_with_the_models() -> None:
                         assert name in allowed or node.module in allowed, f"{path.name}: {name}"
 
 
+def test_a_product_in_two_parts_is_not_the_networks() -> None:
+    """The sum is the same for every input, but not the products."""
+    (operation,) = random_network(np.random.default_rng(1), (1, 1, 1), [Conv(1, (1, 1))]).operations
+    want = dataclasses.replace(define(operation), weight=np.full((1, 1, 1, 1), 5, np.int8))
+    zero = np.zeros(1, np.int64)
+
+    def compare(*weights: int) -> None:
+        weight = np.array([weights], np.int8)
+        part = Part(channels=zero, first=weight, later=weight, y=zero, x=zero)
+        Exactly("layer 'x'", want).compare(part, zero, np.zeros((1, 2), np.int64), 0)
+
+    compare(5, 0)
+    compare(0, 5)
+    with pytest.raises(MiscompiledError, match="its sum has an element twice at kernel row 0"):
+        compare(2, 3)
+
+
 def test_a_kind_without_a_definition_is_named() -> None:
     with pytest.raises(
         AccelError, match=r"layer 'x': .* no operation of kind 'new': say in accel/"
@@ -250,6 +268,15 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
         "pooled", "base",
         lambda p: word_changed(p, planted.bias_of(p, 0) + 11, lambda w: w & (1 << 32) - 1),
         "layer 'layer0': one of its multipliers is no positive normal float32",
+    ),
+    "a weight beyond the kernel": (
+        # Of the second window of four rows: its second row, and the weight there of the last column
+        "deep", "base",
+        lambda p: word_changed(
+            changed(p, 0, last_rows=2), weights_of(p, 0) + base.weight_word_beats,
+            lambda w: w ^ 1 << 40,
+        ),
+        "a product with the element that is 0 channels, 4 rows and 2 columns from its window's",
     ),
     "parameters of two channels change places": (
         "pooled", "base", lambda p: swapped(p, planted.bias_of(p, 0), planted.bias_of(p, 0) + 1),
@@ -474,6 +501,17 @@ def test_a_fault_in_a_program_is_found(name: str) -> None:
         check(planted.network(network), plant(program))
     assert str(e.value).endswith("please report it, with the network and the configuration")
     assert "a fault of the compiler" in str(e.value) and str(e.value).isprintable()
+
+
+@pytest.mark.parametrize("way", [Exactly, WithResidues])
+def test_each_way_to_compare_sums_is_enough(way: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    (other,) = {Exactly, WithResidues} - {way}
+    monkeypatch.setattr(other, "compare", lambda *args: None)
+    for name, (network, config, plant, _) in WORDS.items():
+        # Padding is a number like any other: that it is the right one is for the exact way.
+        if (way, name) != (WithResidues, "padding is not the zero point"):
+            with pytest.raises(MiscompiledError):
+                check(planted.network(network), plant(compiled(network, config)))
 
 
 def test_what_does_not_fit_a_smaller_accelerator_is_found() -> None:
