@@ -3,5 +3,5 @@
   always @(*)
     if (a_bank <= 8 & b_bank_up >= 7) begin
       assert (bank == (f_bank > 8 ? f_bank - 9 : f_bank));
-      assert (row == ROW'(a_row + b_row + (f_bank > 8)));
+      assert (row == Q'(a_row + b_row + (f_bank > 8)));
     end
