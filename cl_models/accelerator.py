@@ -11,7 +11,7 @@ from pymtl3 import Component, InPort, OutPort, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.errors import AccelError
-from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.config import BUS_NBITS, CLASS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
 from accel.hardware.messages import Out, Param, Step
 from accel.hardware.packets import ProgramMemory
@@ -288,7 +288,7 @@ class ResultPacker:
         for byte in beat.tolist():
             value = byte - 256 if signed and byte > 127 else byte
             if self.best is None or value > self.best:
-                self.best, self.winner = value, self.count & 0xFFFF
+                self.best, self.winner = value, self.count % (1 << CLASS_NBITS)
             self.count += 1
             self.word |= byte << 8 * self.place
             self.place += 1

@@ -3,9 +3,7 @@
 from pymtl3 import Bits7, Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
-from accel.hardware.config import BUS_NBITS, AccelConfig, clog2
-
-CLASS_NBITS = 16
+from accel.hardware.config import BUS_NBITS, CLASS_NBITS, AccelConfig, clog2
 
 
 class ResultPackerRTL(Component):

@@ -25,7 +25,7 @@ from accel.compiler.overlap import safe_steps
 from accel.compiler.placement import IMAGE, Placement, excess, place, would_do
 from accel.compiler.program import Program, ProgramLayer, StoredTensor
 from accel.compiler.refusal import DoesNotFitError, Refusal
-from accel.hardware.config import AccelConfig
+from accel.hardware.config import CLASS_NBITS, AccelConfig
 from accel.hardware.descriptors import FIELDS, LayerDescriptor
 from accel.network.graph import Network
 
@@ -41,6 +41,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
     layers = fuse(network)
     refusals = [
         *_too_many_layers(network.name, layers, cfg),
+        *_too_many_outputs(layers[-1]),
         *(r for layer in layers for r in _overflow(layer, cfg)),
     ]
     mappings = []
@@ -124,6 +125,23 @@ def _too_many_layers(network: str, layers: list[Convolution], cfg: AccelConfig) 
             sentence=f"network '{network}' has {count} layers, {count - room} more than "
             f"max_layers = {room} of configuration {cfg}",
             would_do=would_do("max_layers", count),
+        )
+    ]
+
+
+def _too_many_outputs(last: Convolution) -> list[Refusal]:
+    """The winning class is a number of so many bits."""
+    count, room = last.target.size, 1 << CLASS_NBITS
+    if count <= room:
+        return []
+    return [
+        Refusal(
+            layer=last.name,
+            limit="outputs of the last layer",
+            needed=count,
+            room=room,
+            sentence=f"layer '{last.name}' has {count} outputs, {count - room} more than the "
+            f"{room} among which the hardware finds the largest",
         )
     ]
 

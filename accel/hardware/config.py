@@ -17,6 +17,9 @@ TAPS = 9
 ACT_NBITS = 9
 """A sign-extended (int8) or zero-extended (uint8) activation: both fit 9 signed bits."""
 
+CLASS_NBITS = 16
+"""Width of the number of the winning class, and so of how many outputs there may be."""
+
 BUS_NBITS = 64
 """Width of a word on every stream at the accelerator's edge."""
 

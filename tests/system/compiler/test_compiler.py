@@ -142,6 +142,14 @@ def test_a_tensor_keeps_its_place_until_its_last_reader() -> None:
     assert not any(x & y for x, y in itertools.combinations(rows, 2))
 
 
+def test_more_outputs_than_the_winner_is_found_among_are_refused() -> None:
+    with pytest.raises(DoesNotFitError) as e:
+        compile(network(Conv(1, (1, 1)), shape=(1, 300, 300)), base)
+    (refusal,) = (r for r in e.value.refusals if r.limit == "outputs of the last layer")
+    assert (refusal.needed, refusal.room) == (90_000, 65_536)
+    assert "layer 'layer0' has 90000 outputs, 24464 more than the 65536" in str(e.value)
+
+
 def test_large_maps_are_refused_by_name() -> None:
     with pytest.raises(AccelError, match=r"layer 'layer0': input width is 600, 89 more than"):
         compile(network(Conv(2, (1, 1)), shape=(1, 1, 600)), base)
