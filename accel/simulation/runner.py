@@ -491,7 +491,8 @@ def _step_through(
                     done(len(results) // program.result_words)
         if stepper.activity == Activity.HANDOVER and stepper.layer == 0:
             at += 1
-        if at >= 0:
+        # Hardware that is wrong may begin more images than there are.
+        if 0 <= at <= n:
             spent[at, stepper.layer, stepper.activity] += 1
         stepper.edge()
         cycle += 1

@@ -137,10 +137,10 @@ def _units(mutant: Mutant) -> tuple[str, ...]:
     """The units of the accelerator that the mutant's file is a part of."""
     from pymtl3 import Component
 
-    from accel.hardware.config import load_config
     from rtl_models.accelerator import AcceleratorRTL
 
-    top: Any = AcceleratorRTL(load_config("tiny"))
+    # A configuration that has all components.
+    top: Any = AcceleratorRTL(next(workloads())[1])
     top.elaborate()
     module = mutant.file.removesuffix(".py").replace("/", ".")
     found = set()

@@ -17,9 +17,10 @@ from accel.compiler.compile import compile
 from accel.compiler.program import Program
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig, tiny
+from accel.hardware.status import Activity
 from accel.runtimes.qnnpack import run_network
 from accel.simulation import toolchain, verilated
-from accel.simulation.runner import simulate
+from accel.simulation.runner import CLStepper, simulate
 from fl_models.accelerator import AcceleratorCoreFL
 from tests.networks import Conv, Linear, random_images, random_network
 
@@ -264,3 +265,19 @@ def test_hardware_that_names_a_class_that_there_is_not(monkeypatch):
     run = simulate(program, random_images(np.random.default_rng(1), network, 2), level="fl")
     assert run.winners.tolist() == [-1, -1]
     assert run.wrong_winners(run.outputs).all()
+
+
+def test_hardware_that_begins_too_many_images(monkeypatch):
+    """Is held to the outputs all the same."""
+    network = random_network(np.random.default_rng(0), (4,), [Linear(3)])
+    program, settle = compile(network, tiny), CLStepper.settle
+    images = random_images(np.random.default_rng(1), network, 2)
+
+    def begins(stepper, *words):
+        taken = settle(stepper, *words)
+        stepper.layer, stepper.activity = 0, Activity.HANDOVER
+        return taken
+
+    monkeypatch.setattr(CLStepper, "settle", begins)
+    run = simulate(program, images, level="cl", jobs=1)
+    assert run.mismatches(run_network(network, images)[-1]) == 0
