@@ -13,6 +13,7 @@ from accel.cli.options import (
     ClusterOption,
     ConfigOption,
     DataFolder,
+    ImagesOption,
     JsonOption,
     QuietOption,
     SeedsOption,
@@ -56,15 +57,7 @@ def explore(
             metavar="FILE", help="Of accel quantize; once for each. Without it: the bundled one."
         ),
     ] = None,
-    images: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            metavar="N",
-            help="Images for each point. Cycles are the same for all; energy is not, since zeros "
-            "save some.",
-        ),
-    ] = 2,
+    images: ImagesOption = None,
     data: DataFolder = None,
     synth_target: Annotated[
         str | None,

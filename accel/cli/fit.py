@@ -58,8 +58,8 @@ def fit(
     Memories, accumulators and layer descriptors become as small as they can be; what else there is
     comes from --config.
     """
+    from accel.cli.loading import network_of
     from accel.exploration import fit as fitting
-    from accel.fashion_mnist.evaluate import network_of
     from accel.hardware.config import load_config
 
     if out.suffix != ".toml":
