@@ -289,7 +289,8 @@ def test_control_c_in_a_real_run(tmp_path):
 
 RECORD = (
     "record", "version", "made", "command", "versions", "network", "level", "config",
-    "configuration", "images", "images_source", "correct", "accuracy", "mismatched_outputs", "outputs", "classes",
+    "configuration", "images", "images_source", "correct", "accuracy", "mismatched_outputs",
+    "outputs", "classes",
     "confusion", "cycles_per_image", "latency_cycles", "macs_per_image", "multipliers",
     "memory_bytes_per_cycle", "utilization", "seconds", "build_seconds", "cycles_per_second",
     "layers", "memory_rows", "memory_rows_used", "tensors", "logit_scale", "logit_zero_point",
@@ -369,7 +370,7 @@ def test_run_takes_a_network_and_a_configuration(tmp_path):
         (("--config", "huge"), "unknown configuration 'huge': expected one of tiny, base, wide"),
         (
             ("--images", "few"),
-            "must be all, a number, FILE.npy, FILE.npz, a folder of pictures or random:N, not 'few'",
+            "a folder of pictures or random:N, not 'few'",
         ),
         (("--images", "-5"), "must be a whole number from 1 on, not '-5'"),
         (("--images", "0"), "must be a whole number from 1 on, not '0'"),
