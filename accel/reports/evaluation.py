@@ -154,7 +154,11 @@ class Evaluation:
             memory_rows_used=program.act_rows,
             tensors=[
                 TensorRecord(
-                    name=t.name, shape=list(t.shape), first_row=t.first_row, rows=t.num_rows
+                    name=t.name,
+                    shape=list(t.shape),
+                    first_row=t.first_row,
+                    rows=t.num_rows,
+                    kept=list(t.kept),
                 )
                 for t in program.tensors
             ],

@@ -368,9 +368,8 @@ def _memory_map(record: Record) -> go.Figure:
     num = len(record.layers)
     used, rows = record.memory_rows_used, record.memory_rows
     figure = _figure(420, barmode="overlay", margin_t=8, showlegend=False)
-    for i, t in enumerate(record.tensors):
-        # Written by the layer before, read by its own; the next image comes while this one is used.
-        start, end = (i - 1, i + 1) if i else (0, num)
+    shown = [(i, t, kept) for i, t in enumerate(record.tensors) for kept in t.kept]
+    for i, t, (start, end) in shown:
         shape = "×".join(map(str, t.shape))
         last = t.first_row + t.rows - 1
         thin = t.rows < 0.1 * used

@@ -63,12 +63,14 @@ class LayerRecord(_Model):
 
 
 class TensorRecord(_Model):
-    """A layer's input in the activation memory, as :class:`accel.compiler.program.StoredTensor`."""
+    """A tensor in the activation memory, as :class:`accel.compiler.program.StoredTensor`."""
 
     name: str
     shape: list[_Positive]
     first_row: _Count
     rows: _Positive
+    kept: Annotated[list[tuple[_Count, _Positive]], Field(min_length=1)]
+    """First layer and layer after the last of each time while which it is kept."""
 
 
 class ImageRecord(_Model):
@@ -129,7 +131,7 @@ class Record(_Model):
     """Rows of the activation memory, 9 bytes each."""
     memory_rows_used: _Positive
     tensors: list[TensorRecord]
-    """The input of each layer."""
+    """The image, and what layers write there."""
     logit_scale: _Amount
     logit_zero_point: int
     picture_shape: Annotated[list[_Positive], Field(min_length=2, max_length=3)]
@@ -152,8 +154,8 @@ class Record(_Model):
             raise ValueError("confusion and wrong must be empty where correct is null")
         if self.picture_shape[2:] not in ([], [3]):
             raise ValueError("pictures must have three colours, or none")
-        if len(self.tensors) != len(self.layers):
-            raise ValueError("tensors must be one for each of layers")
+        if any(not a < b <= len(self.layers) for t in self.tensors for a, b in t.kept):
+            raise ValueError("tensors must be kept while some of the layers run")
         variants = self.layers[0].energy
         for layer in self.layers:
             if set(layer.traffic) != set(TRAFFIC):

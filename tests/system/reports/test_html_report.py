@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -22,7 +23,7 @@ from accel.fashion_mnist.training import to_input
 from accel.hardware.config import TAPS, base, wide
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.walk import reads
-from accel.images import Images, of_fashion_mnist
+from accel.images import Images, find, of_fashion_mnist
 from accel.reports import evaluation, html_report
 from accel.reports import record as records
 from accel.reports.record import Record
@@ -209,6 +210,17 @@ def test_the_map_shows_tensors_while_they_are_kept(timed: Record) -> None:
                      (3, 2, 108, 10)]  # fmt: skip
 
 
+def test_the_map_shows_an_image_whose_place_others_take() -> None:
+    """What lives between its last reader and the layer after which the next one loads."""
+    rng = np.random.default_rng(0)
+    network = random_network(rng, (4, 28, 28), [Linear(60), *[Linear(900)] * 2, Linear(3)])
+    small = dataclasses.replace(base, act_depth=512, weight_depth=65536, param_depth=1024)
+    found = evaluation.evaluate(network, small, find("3", network, count=3), level="cl", jobs=1)
+    assert found.mismatched_outputs == 0
+    bars = html_report._figures(found.record())["memory"].data
+    assert [(b.x[0], b.width[0]) for b in bars] == [(0, 1), (3, 1), (0, 2), (1, 2), (2, 2)]
+
+
 def test_a_network_of_other_outputs(tmp_path: Path) -> None:
     """More outputs than there are classes, fewer, and a last layer that is a convolution."""
     rng = np.random.default_rng(3)
@@ -264,7 +276,10 @@ def with_image(**fields: Any) -> Callable[[dict[str, Any]], str]:
         (damaged(accuracy=1e300), "(accuracy: "),
         (damaged(layers=[]), "(layers: "),
         (damaged(cycles_per_image=None), "cycles of layers must be null as cycles_per_image is"),
-        (damaged(tensors=[]), "tensors must be one for each of layers"),
+        (
+            lambda good: json.dumps(good | {"tensors": [good["tensors"][0] | {"kept": [[0, 6]]}]}),
+            "tensors must be kept while some of the layers run",
+        ),
         (damaged(confusion=[[1]]), "confusion must have a row and a column for each of classes"),
         (damaged(correct=None), "accuracy must be null where correct is"),
         (damaged(correct=None, accuracy=None), "confusion and wrong must be empty where correct"),
