@@ -153,6 +153,9 @@ pythons:
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):
+	@case "$$PWD" in *\$$*) \
+	  echo "error: setuptools cannot install from a folder with a dollar sign in its path, as $$PWD" \
+	    "has: move the checkout" >&2; exit 2; esac
 	@set -e; \
 	for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	  if $$python -c '$(SUPPORTED)' 2>/dev/null; then break; fi; python=; \
