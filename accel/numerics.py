@@ -56,6 +56,19 @@ def quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, signed: bool) 
     return np.clip(np.rint(shifted), lo, hi).astype(np.int64)
 
 
+def quotient_quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, signed: bool) -> Ints:
+    """Real numbers to activations, as ONNX Runtime's QuantizeLinear does it:
+    ``clamp(rne(fl(value / scale)) + zero_point)``.
+
+    All else is as :func:`quantize` has it.
+    """
+    lo, hi = output_range(signed, False, zero_point)
+    with np.errstate(over="ignore"):
+        divided = np.asarray(value, dtype=np.float32) / np.asarray(scale, dtype=np.float32)
+    limited = np.clip(np.rint(divided), -(2.0**31), 2.0**31)
+    return np.clip(limited.astype(np.int64) + zero_point, lo, hi)
+
+
 def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.int32]:
     """``rne(fl(bias * fl(1 / fl(sx*sw))))``: as PyTorch packs the bias of a QNNPACK layer.
 
@@ -63,10 +76,24 @@ def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.i
     """
     scale = np.asarray(sx, dtype=np.float32) * np.asarray(sw, dtype=np.float32)
     with np.errstate(over="ignore"):
-        rounded = np.rint(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
+        return _int32(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
+
+
+def quotient_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.int32]:
+    """``rne(fl(bias / fl(sx*sw)))``: as ONNX Runtime makes an integer of a float32 bias.
+
+    All else is as :func:`quantize_bias` has it.
+    """
+    scale = np.asarray(sx, dtype=np.float32) * np.asarray(sw, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return _int32(np.asarray(bias, dtype=np.float32) / scale)
+
+
+def _int32(value: Floats) -> NDArray[np.int32]:
+    """To the nearest, ties to even; saturates."""
     # In float64, because int32's upper limit is no float32.
-    limited: NDArray[np.float64] = np.clip(rounded.astype(np.float64), INT32_MIN, INT32_MAX)
-    return limited.astype(np.int32)
+    rounded: NDArray[np.float64] = np.rint(value).astype(np.float64)
+    return np.clip(rounded, INT32_MIN, INT32_MAX).astype(np.int32)
 
 
 def qnnpack_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
@@ -76,8 +103,8 @@ def qnnpack_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
 
 
 def quotient_multiplier(sx: ArrayLike, sw: ArrayLike, sy: ArrayLike) -> Floats:
-    """``fl(fl(sx*sw) / sy)``, float32, broadcast: what XNNPACK and FBGEMM scale accumulators
-    by."""
+    """``fl(fl(sx*sw) / sy)``, float32, broadcast: what XNNPACK, ONNX Runtime and FBGEMM
+    scale accumulators by."""
     sx, sw, sy = (np.asarray(s, dtype=np.float32) for s in (sx, sw, sy))
     return np.asarray((sx * sw) / sy, dtype=np.float32)
 
@@ -210,6 +237,7 @@ def max_pool2d(
 
 
 def pool_multiplier(sx: ArrayLike, sy: ArrayLike, area: int) -> Floats:
-    """``fl(sx / fl(sy*area))``, float32: what QNNPACK scales the sums of an average pool by."""
+    """``fl(sx / fl(sy*area))``, float32: what QNNPACK, and ONNX Runtime's
+    QLinearGlobalAveragePool, scale the sums of an average pool by."""
     scaled = np.asarray(sy, dtype=np.float32) * np.float32(area)
     return np.asarray(np.asarray(sx, dtype=np.float32) / scaled, dtype=np.float32)

@@ -16,6 +16,7 @@ from accel.network.tensor import Tensor
 from accel.operations import Conv2d, MaxPool2d, Operation
 from accel.operations import Linear as LinearOperation
 from accel.operations.conv2d import conv2d_shape
+from accel.runtimes.registry import RUNTIMES
 from accel.runtimes.rounding import QNNPACK, Rounding
 
 
@@ -101,7 +102,8 @@ def random_network(
         if isinstance(spec, Conv) and spec.pool:
             x = pooled(output, f"{name}.pool")
             operations.append(MaxPool2d(name=x.name, input=output, output=x))
-    return Network(name="random", operations=tuple(operations))
+    origin = next(name for name, runtime in RUNTIMES.items() if runtime.rounding == rounding)
+    return Network(name="random", operations=tuple(operations), origin=origin)
 
 
 def pooled(tensor: Tensor, name: str) -> Tensor:

@@ -174,6 +174,8 @@ def _(operation: AvgPool2d) -> Definition:
         stride=operation.stride,
         padding=operation.padding[:2],
         multiplier=np.full(operation.input.shape[0], operation.multiplier, np.float32),
+        lo=operation.output.limits[0],
+        hi=operation.output.limits[1],
     )
 
 

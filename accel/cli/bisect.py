@@ -59,12 +59,13 @@ def bisect(
     """Name the first unit and signal in which RTL and cycle-level model differ.
 
     Both run side by side, the RTL in PyMTL3's simulator. Where they agree in every cycle, the
-    outputs are held to PyTorch's.
+    outputs are held to those of the network's own runtime.
 
     Exit status 1 if anything differs.
     """
     from accel.fashion_mnist.evaluate import network_of, prepare
     from accel.hardware.config import load_config
+    from accel.runtimes.reference import reference
     from accel.simulation import bisect as bisecting
     from accel.simulation.difference import first_difference
     from accel.simulation.trace import images_before
@@ -93,11 +94,13 @@ def bisect(
         f"the RTL and level cl agree in every one of {found.cycles:,} cycles, from reset to the "
         f"last result"
     )
-    with working("comparing with PyTorch's kernels"):
-        wrong = first_difference(network_of(network), program, pixels, image, "cl")
-        functional = first_difference(network_of(network), program, pixels, image, "fl")
+    quantized = network_of(network)
+    expected_by = reference(quantized).name
+    with working(f"comparing with {expected_by}"):
+        wrong = first_difference(quantized, program, pixels, image, "cl")
+        functional = first_difference(quantized, program, pixels, image, "fl")
     if wrong is None:
-        say(f"and what image {image} yields is what PyTorch's quantized kernels yield")
+        say(f"and what image {image} yields equals the outputs of {expected_by}")
         write_json(json_file, record)
         return
     say(str(wrong))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from accel.cli.application import app, examples
-from accel.cli.options import ConfigOption, JsonOption, NetworkOption, QuietOption
+from accel.cli.options import ConfigOption, JsonOption, NetworkOption, QuietOption, say_notes
 from accel.console import check_json, console, say, write_json
 
 
@@ -36,13 +36,13 @@ def check(
     """
     from accel.checking.check import check as check_program
     from accel.compiler.compile import compile
-    from accel.fashion_mnist.data import bundled_network
+    from accel.fashion_mnist.evaluate import network_of
     from accel.hardware.config import load_config
-    from accel.network.graph import Network
 
     check_json(json_file)
     cfg = load_config(config)
-    quantized = bundled_network() if network is None else Network.load(network)
+    quantized = network_of(network)
+    say_notes(quantized)
     certificate = check_program(quantized, compile(quantized, cfg), seed)
     console.print(certificate.table())
     for line in certificate.notes():

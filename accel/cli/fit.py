@@ -9,7 +9,7 @@ import typer
 
 from accel import files
 from accel.cli.application import app, examples
-from accel.cli.options import ConfigOption, QuietOption
+from accel.cli.options import ConfigOption, QuietOption, say_notes
 from accel.cli.outputs import ForceOption, check
 from accel.console import console, say, working
 from accel.errors import AccelError
@@ -27,7 +27,8 @@ def fit(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Of accel quantize; once for each that is to fit. Without it: the bundled one.",
+            help="Of accel quantize, or a quantized .onnx; once for each that is to fit. Without "
+            "it: the bundled one.",
         ),
     ] = None,
     cols: Annotated[
@@ -76,6 +77,8 @@ def fit(
         wanted: list[Path | None] = list(network) if network else [None]
         with working("reading the networks"):
             networks = [network_of(path) for path in wanted]
+        for read in networks:
+            say_notes(read)
         with working("compiling"):
             found = fitting.candidates(networks, base, cols or [base.num_cols])
         fits = [candidate for candidate in found if candidate.cfg is not None]

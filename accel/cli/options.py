@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accel.console import set_quiet
+from accel.console import error_console, set_quiet
 from accel.errors import AccelError
+
+if TYPE_CHECKING:
+    from accel.network.graph import Network
 
 DataFolder = Annotated[
     Path | None,
@@ -71,9 +74,17 @@ SeedsOption = Annotated[
 NetworkOption = Annotated[
     Path | None,
     typer.Option(
-        "--network", metavar="FILE", help="Of accel quantize. Without it: the bundled one."
+        "--network",
+        metavar="FILE",
+        help="Of accel quantize, or a quantized .onnx. Without it: the bundled one.",
     ),
 ]
+
+
+def say_notes(network: Network) -> None:
+    """What a user should know of how the network was read, on the standard error."""
+    for note in network.notes:
+        error_console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
 
 
 def num_seeds(pnr: bool, seeds: int | None) -> int:

@@ -20,6 +20,7 @@ from accel.cli.options import (
     NetworkOption,
     QuietOption,
     same,
+    say_notes,
 )
 from accel.cli.outputs import ForceOption, check, check_json
 from accel.console import console, say, working, write_json
@@ -82,7 +83,8 @@ def run(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Classify test images on the accelerator, and compare every logit with PyTorch's.
+    """Classify test images on the accelerator, and compare every logit with that of the runtime
+    that the network comes from: PyTorch's, unless it is an ONNX file.
 
     Exit status 1 if any differs.
     """
@@ -180,6 +182,7 @@ def _evaluate(
     check_level(level)
     cfg = load_config(config)
     quantized = evaluate.network_of(network)
+    say_notes(quantized)
     found = fashion_mnist.test_images(_image_count(images, MANY_IMAGES[level]), data)
     what = "building the simulation" if level == "verilator" else f"level {level}"
     with working(what, "images", len(found)) as work:

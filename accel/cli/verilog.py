@@ -17,6 +17,7 @@ from accel.cli.options import (
     QuietOption,
     SeedsOption,
     num_seeds,
+    say_notes,
 )
 from accel.cli.outputs import ForceOption, check, check_json, forced
 from accel.console import console, say, working, write_json
@@ -38,8 +39,8 @@ def translate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Of accel quantize. With it: a folder that stands alone, with AXI ports, driver, "
-            "testbench, images and logits.",
+            help="Of accel quantize, or a quantized .onnx. With it: a folder that stands alone, "
+            "with AXI ports, driver, testbench, images and logits.",
         ),
     ] = None,
     images: Annotated[
@@ -57,10 +58,11 @@ def translate(
 
     cfg = load_config(config)
     if network is not None:
-        from accel.network.graph import Network
+        from accel.frontends.load import load
         from accel.verilog import handoff
 
-        quantized = Network.load(network)
+        quantized = load(network)
+        say_notes(quantized)
         found, source = handoff.images_for(quantized, images or 2, data)
         with working("translating"):
             handoff.write(cfg, quantized, found, source, out, force=forced())

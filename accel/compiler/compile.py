@@ -61,6 +61,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
         cfg=cfg,
         words=tuple(encode.words(mappings, descriptors, placement, cfg)),
         layers=tuple(_report(m, cfg) for m in mappings),
+        rounding=network.rounding,
         input=network.input,
         output=network.output,
         output_bytes=encode.output_bytes(mappings[-1], cfg),

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import numerics
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD
 from accel.network.tensor import Tensor
+from accel.runtimes.rounding import Rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ class Program:
     words: tuple[int, ...]
     """The program stream: packets of 64-bit words."""
     layers: tuple[ProgramLayer, ...]
+    rounding: Rounding
+    """The network's."""
     input: Tensor
     output: Tensor
     output_bytes: NDArray[np.int64]
@@ -100,7 +102,7 @@ class Program:
             if not np.isfinite(images).all():
                 raise AccelError("images must be finite, but some value is infinite or no number")
             t = self.input
-            return numerics.quantize(images, t.scale, t.zero_point, t.signed)
+            return self.rounding.quantize(images, t.scale, t.zero_point, t.signed)
         lo, hi = self.input.limits
         if images.size and not lo <= images.min() <= images.max() <= hi:
             raise AccelError(

@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import files, numerics
+from accel import files
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.exploration.fit import DEPTHS, needs
@@ -65,13 +65,14 @@ MANY_POINTS = 10_000
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A network to be tried, and what it is tried with. images: integers (N, *input shape).
-    expected: the outputs of PyTorch's kernels, (N, *output shape)."""
+    expected: the outputs of the reference of that name, (N, *output shape)."""
 
     name: str
     checksum: str
     network: Network
     images: NDArray[np.int64]
     expected: NDArray[np.int64]
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -89,23 +90,26 @@ def load_subjects(paths: Sequence[Path], count: int, folder: Path | None) -> lis
 
     Raises :class:`AccelError` if a file is no network, or two of them cannot be told apart.
     """
-    from accel.runtimes.qnnpack import run_network
+    from accel.frontends.load import load
+    from accel.runtimes.reference import reference
     from accel.verilog.handoff import images_for
 
     found: list[Subject] = []
     for path in paths:
-        network = Network.load(path)
+        network = load(path)
         images, _ = images_for(network, count, folder)
         if images.dtype.kind == "f":
             t = network.input
-            images = numerics.quantize(images, t.scale, t.zero_point, t.signed)
+            images = network.rounding.quantize(images, t.scale, t.zero_point, t.signed)
+        by = reference(network)
         found.append(
             Subject(
                 name=_clean(path.stem),
                 checksum=_checksum(path.read_bytes()),
                 network=network,
                 images=images,
-                expected=run_network(network, images)[-1].astype(np.int64),
+                expected=by.run(network, images)[-1].astype(np.int64),
+                reference=by.name,
             )
         )
     for a, b in itertools.combinations(found, 2):
@@ -269,7 +273,7 @@ def _simulated(task: Task | Check, subject: Subject) -> Row:
         row["state"] = WRONG
         row["reason"] = (
             f"{wrong:,} of {run.outputs.size + len(run.outputs):,} outputs differ from those of "
-            f"PyTorch's quantized kernels at level {task.setting.level}"
+            f"{subject.reference} at level {task.setting.level}"
         )
     return row
 

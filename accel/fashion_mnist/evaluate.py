@@ -1,4 +1,4 @@
-"""Test images of Fashion-MNIST on an accelerator, each output held to PyTorch's kernels."""
+"""Test images of Fashion-MNIST on an accelerator, each output held to the network's reference."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from accel.errors import AccelError
 from accel.fashion_mnist import data
 from accel.fashion_mnist.data import Images
 from accel.fashion_mnist.training import to_input
+from accel.frontends.load import load
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.reports.evaluation import Evaluation
@@ -31,7 +32,7 @@ def evaluate(
     """
     program = _compile(network, cfg)
     found = compare(network, program, to_input(images.pixels).numpy(), level=level, **options)
-    return Evaluation(found, images.pixels, images.labels, data.CLASSES, network.name)
+    return Evaluation(found, images.pixels, images.labels, data.CLASSES, network)
 
 
 def prepare(
@@ -48,11 +49,11 @@ def prepare(
 
 
 def network_of(file: Path | None) -> Network:
-    """The network in that file, or the bundled one.
+    """The network in that file, of any kind that :func:`accel.load` reads, or the bundled one.
 
-    Raises :class:`AccelError` if there is none in it.
+    Raises :class:`AccelError` as that does.
     """
-    return data.bundled_network() if file is None else Network.load(file)
+    return data.bundled_network() if file is None else load(file)
 
 
 def _compile(network: Network, cfg: AccelConfig) -> Program:

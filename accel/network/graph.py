@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -15,9 +15,18 @@ from accel.errors import AccelError
 from accel.network.tensor import NAME, Tensor, is_name, require, short
 from accel.operations import Operation
 from accel.operations.weighted import Weighted
-from accel.runtimes.rounding import QNNPACK, Rounding
+from accel.runtimes.registry import RUNTIMES
+from accel.runtimes.rounding import Rounding
 
 Value = TypeVar("Value")
+
+MAX_NOTES, MAX_NOTE = 1000, 2000
+"""Notes of a network, and characters of one."""
+
+
+def is_note(value: object) -> bool:
+    """Whether it is a line that can be printed."""
+    return isinstance(value, str) and value.isprintable() and 1 <= len(value) <= MAX_NOTE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +41,12 @@ class Network:
 
     name: str
     operations: tuple[Operation, ...]
+    origin: str = "pytorch"
+    """Where it comes from: a key of :data:`accel.runtimes.registry.RUNTIMES`."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how it was read, a sentence each."""
+    source: bytes | None = field(default=None, repr=False)
+    """The file that it was read from, where its runtime can run nothing else; it is not saved."""
 
     def __post_init__(self) -> None:
         require(is_name(self.name), f"a network's name must be {NAME}, not {short(self.name)}")
@@ -42,11 +57,22 @@ class Network:
             f"the layers of network '{self.name}' must have different names",
         )
         self._check_tensors()
-        roundings = {op.rounding.name for op in self.layers}
         require(
-            len(roundings) <= 1,
-            f"the layers of network '{self.name}' must round alike, not like "
-            f"{' and '.join(sorted(roundings))}",
+            self.origin in RUNTIMES,
+            f"the origin of network '{self.name}' must be one of {', '.join(RUNTIMES)}, not "
+            f"{short(self.origin)}",
+        )
+        for operation in self.operations:
+            rounding = getattr(operation, "rounding", self.rounding)
+            require(
+                rounding.name == self.rounding.name,
+                f"layer '{operation.name}' rounds like {rounding.name}, but a network whose origin "
+                f"is {self.origin} rounds like {self.rounding.name}",
+            )
+        require(
+            len(self.notes) <= MAX_NOTES and all(is_note(note) for note in self.notes),
+            f"the notes of network '{self.name}' must be at most {MAX_NOTES} lines of printable "
+            f"characters",
         )
 
     def _check_tensors(self) -> None:
@@ -95,8 +121,8 @@ class Network:
 
     @property
     def rounding(self) -> Rounding:
-        """Whose roundings it carries: QNNPACK's, where no operation rounds."""
-        return self.layers[0].rounding if self.layers else QNNPACK
+        """Whose roundings it carries: those of its origin's runtime."""
+        return RUNTIMES[self.origin].rounding
 
     @cached_property
     def readers(self) -> dict[str, tuple[Operation, ...]]:

@@ -10,15 +10,37 @@ from numpy.typing import NDArray
 
 from accel import numerics
 from accel.compiler.convolution import Convolution
+from accel.network.tensor import MAX_SCALE, MIN_SCALE
 from accel.operations.operation import Integers, Kernel, Readers
 from accel.operations.pool import Pool
+from accel.runtimes.rounding import QNNPACK, Rounding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AvgPool2d(Pool):
-    """The mean of each window, padding included, which is zero."""
+    """The mean of each window, padding included, which is zero. Where the runtime allows that, the
+    output has a scale and zero point of its own."""
 
     KIND: ClassVar = "avg_pool2d"
+
+    rounding: Rounding = QNNPACK
+
+    def _check(self) -> None:
+        super()._check()
+        self._require(
+            MIN_SCALE <= float(self.multiplier) <= MAX_SCALE,
+            "the multiplier that follows from the scales must be a positive normal float32",
+        )
+        largest = float(self._convolution(self.size, self.multiplier).accumulator_bound[0])
+        self._require(
+            largest * float(self.multiplier) < numerics.INT32_MAX,
+            f"the output scale {self.output.scale:.6g} is so small that an output can leave 32 "
+            f"bits before it saturates",
+        )
+
+    @property
+    def _may_rescale(self) -> bool:
+        return self.rounding.pools_rescale
 
     @property
     def multiplier(self) -> NDArray[np.float32]:
@@ -27,11 +49,11 @@ class AvgPool2d(Pool):
         return numerics.pool_multiplier(self.input.scale, self.output.scale, area)
 
     def integers(self, *values: Integers) -> NDArray[np.int64]:
-        channels, zero = self.input.shape[0], self.input.zero_point
+        channels, after = self.input.shape[0], self.output
         ones = np.ones((channels, 1, *self.size), np.int64)
-        x = self._padded(*values) - zero
+        x = self._padded(*values) - self.input.zero_point
         sums = numerics.conv2d(x, ones, self.stride, (0, 0, 0, 0), 0, channels)
-        return numerics.requantize(sums, self.multiplier, zero, *self.output.limits)
+        return numerics.requantize(sums, self.multiplier, after.zero_point, *after.limits)
 
     def kernel(self) -> Kernel:
         from accel.runtimes import qnnpack

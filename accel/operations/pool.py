@@ -15,7 +15,7 @@ from accel.operations.window import Pair, Windowed
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool(Windowed):
-    """Scale and zero point stay."""
+    """Scale, zero point and sign stay, unless the kind says otherwise."""
 
     OPTIONS: ClassVar = {"size": list} | Windowed.WINDOW_OPTIONS
 
@@ -38,9 +38,13 @@ class Pool(Windowed):
         self._check_windows()
         before, after = ((t.scale, t.zero_point, t.signed) for t in (self.input, self.output))
         self._require(
-            before == after,
+            before == after or self._may_rescale,
             "pooling keeps scale, zero point and sign, but its output is said to have others",
         )
+
+    @property
+    def _may_rescale(self) -> bool:
+        return False
 
     def output_shape(self) -> tuple[int, ...]:
         return (self.input.shape[0], *self.map_shape())

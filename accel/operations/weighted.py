@@ -30,7 +30,7 @@ class Weighted(Operation):
     ARRAYS: ClassVar[Mapping[str, Any]] = {
         "weight": np.int8,
         "weight_scale": np.float32,
-        "bias": np.float32,
+        "bias": (np.float32, np.int32),
     }
     WEIGHT_DIMENSIONS: ClassVar[int] = 2
 
@@ -39,8 +39,9 @@ class Weighted(Operation):
     """(outputs, inputs, ...): the output channels first."""
     weight_scale: NDArray[np.float32]
     """(1,), or one for each output channel."""
-    bias: NDArray[np.float32]
-    """(outputs,), as the float model has it: the integer bias follows from the scales."""
+    bias: NDArray[np.float32] | NDArray[np.int32]
+    """(outputs,). float32: as the float model has it; the integer bias follows from the scales.
+    int32: the integer bias itself, where that is what there is."""
     relu: bool
     largest: int = 255
     """What is larger becomes this, as after ReLU6; if it is not the 8-bit type's end anyway."""
@@ -90,6 +91,12 @@ class Weighted(Operation):
     def _check_arithmetic(self) -> None:
         """Everything on the way is what a float32 or an int32 holds, so that kernels and
         hardware agree."""
+        is_integer, rounding = self.bias.dtype == np.int32, self.rounding
+        self._require(
+            rounding.takes_integer_bias if is_integer else rounding.bias is not None,
+            f"bias must be an array of {'float32' if is_integer else 'int32'}, of which "
+            f"{rounding.name} makes its integers",
+        )
         self._require(bool(np.all(np.isfinite(self.bias))), "bias must be finite")
         with np.errstate(all="ignore"):
             bias_scale = np.float32(self.input.scale) * self.weight_scale
@@ -120,6 +127,9 @@ class Weighted(Operation):
     @cached_property
     def bias_q(self) -> NDArray[np.int32]:
         """The integer bias at scale input.scale * weight_scale: int32 (outputs,)."""
+        if self.bias.dtype == np.int32:
+            return self.bias.astype(np.int32)
+        assert self.rounding.bias is not None
         return self.rounding.bias(self.bias, self.input.scale, self.weight_scale)
 
     @cached_property

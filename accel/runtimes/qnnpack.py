@@ -45,7 +45,7 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
             f"a {type(network).__name__} is no network: give what accel.quantize returns"
         )
     images = network.checked(images)
-    if network.rounding is not QNNPACK:
+    if network.rounding.name != QNNPACK.name:
         raise AccelError(
             f"network '{network.name}' rounds like {network.rounding.name}, which PyTorch's "
             f"kernels do not: compare with network.integers(images)"

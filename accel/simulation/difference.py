@@ -1,4 +1,4 @@
-"""Where a run first differs from PyTorch's kernels: image, layer, channel, pixel, and cycle."""
+"""Where a run first differs from its reference: image, layer, channel, pixel, and cycle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accel.hardware.descriptors import BYTES_PER_WORD
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.status import Activity
 from accel.network.graph import Network
-from accel.runtimes.qnnpack import run_network
+from accel.runtimes.reference import reference
 from accel.simulation.runner import CLStepper, RTLStepper
 from accel.simulation.trace import settled, trace
 from accel.simulation.waveform import Waveform
@@ -67,13 +67,14 @@ class Difference:
 def first_difference(
     network: Network, program: Program, images: NDArray[Any], image: int, level: str
 ) -> Difference | None:
-    """Runs ``images[image]`` alone at ``level``, and compares every layer with PyTorch's kernels.
+    """Runs ``images[image]`` alone at ``level``, and compares every layer with the reference
+    (:func:`accel.runtimes.reference.reference`).
 
     images: (N, *input shape), float32 or integers. Level ``verilator`` shows no inner values, so
     ``rtl`` is run in its place. None if the image alone does not differ at that level.
     """
     alone = program.quantize(images[image : image + 1])
-    outputs = zip(network.operations, run_network(network, alone), strict=True)
+    outputs = zip(network.operations, reference(network).run(network, alone), strict=True)
     expected = {op.output.name: (op.output, y[0].astype(np.int64)) for op, y in outputs}
     words = program.pack_images(alone)
     level = "rtl" if level == "verilator" else level

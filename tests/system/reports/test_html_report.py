@@ -255,7 +255,7 @@ def with_image(**fields: Any) -> Callable[[dict[str, Any]], str]:
         (lambda _: "[1]", "is JSON, but not what accel run wrote"),
         (lambda _: '{"record": "another"}', "is JSON, but not what accel run wrote"),
         (old, "was written by an older accel"),
-        (damaged(version=3), "is a record of version 3, but this accel reads 2"),
+        (damaged(version=2), "is a record of version 2, but this accel reads 3"),
         (damaged(version="2\n"), "is a record of version '2\\n', but"),
         (without("images"), "damaged record of accel run (images: Field required)"),
         (damaged(images=0), "(images: "),
