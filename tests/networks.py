@@ -13,7 +13,7 @@ from accel.compiler.refusal import DoesNotFitError
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Conv2d, MaxPool2d, Operation
+from accel.operations import Add, Conv2d, MaxPool2d, Operation
 from accel.operations import Linear as LinearOperation
 from accel.operations.conv2d import conv2d_shape
 from accel.runtimes.rounding import QNNPACK, Rounding
@@ -108,6 +108,17 @@ def pooled(tensor: Tensor, name: str) -> Tensor:
     """What a maximum over windows of 2x2 makes of a tensor."""
     channels, height, width = tensor.shape
     return dataclasses.replace(tensor, name=name, shape=(channels, height // 2, width // 2))
+
+
+def added(rng: np.random.Generator, name: str, a: Tensor, b: Tensor, **options: Any) -> Add:
+    """The sum of two tensors, whose values spread over the range of its output."""
+    output = dataclasses.replace(
+        a,
+        name=name,
+        scale=float(np.float32(np.hypot(a.scale, b.scale) * 2 ** rng.uniform(-1, 1))),
+        zero_point=int(rng.integers(40, 200)) - 128 * a.signed,
+    )
+    return Add(name=name, input=a, other=b, output=output, **{"relu": False} | options)
 
 
 def layer_output_shape(

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from accel.errors import AccelError
 from accel.network.tensor import NAME, Tensor, is_name, require, short
-from accel.operations import Operation
+from accel.operations import AvgPool2d, Operation
+from accel.operations.rounded import Rounded
 from accel.operations.weighted import Weighted
 from accel.runtimes.rounding import QNNPACK, Rounding
 
@@ -42,7 +43,7 @@ class Network:
             f"the layers of network '{self.name}' must have different names",
         )
         self._check_tensors()
-        roundings = {op.rounding.name for op in self.layers}
+        roundings = {rounding.name for rounding in self._roundings}
         require(
             len(roundings) <= 1,
             f"the layers of network '{self.name}' must round alike, not like "
@@ -96,7 +97,12 @@ class Network:
     @property
     def rounding(self) -> Rounding:
         """Whose roundings it carries: QNNPACK's, where no operation rounds."""
-        return self.layers[0].rounding if self.layers else QNNPACK
+        return self._roundings[0] if self._roundings else QNNPACK
+
+    @property
+    def _roundings(self) -> tuple[Rounding, ...]:
+        """Of the operations that round."""
+        return tuple(op.rounding for op in self.operations if isinstance(op, (Rounded, AvgPool2d)))
 
     @cached_property
     def readers(self) -> dict[str, tuple[Operation, ...]]:
