@@ -121,6 +121,22 @@ def added(rng: np.random.Generator, name: str, a: Tensor, b: Tensor, **options: 
     return Add(name=name, input=a, other=b, output=output, **{"relu": False} | options)
 
 
+def residual_network(
+    rng: np.random.Generator, signed: bool = False, size: tuple[int, int] = (5, 7)
+) -> Network:
+    """Blocks whose skip is their own input, and a tensor that is added to itself; the last sum
+    reads what the first layer wrote. On eight columns a layer has groups of eight channels and one
+    of four, and with two or four pixels a vector some are dropped."""
+    specs: list[Conv | Linear] = [Conv(20, (3, 3), padding=1)] * 3
+    first, second, third = random_network(rng, (2, *size), specs, signed=signed).layers
+    block = added(rng, "block", second.output, first.output, relu=True)
+    third = dataclasses.replace(third, input=block.output)
+    largest = third.output.limits[1] - 40
+    twice = added(rng, "twice", third.output, third.output, largest=largest)
+    last = added(rng, "last", twice.output, first.output)
+    return Network(name="residual", operations=(first, second, block, third, twice, last))
+
+
 def layer_output_shape(
     input_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel import numerics
-from accel.compiler.convolution import Convolution
+from accel.compiler.convolution import Addition, Convolution
 from accel.network.tensor import Tensor
 from accel.operations.operation import Integers, Kernel, Readers
 from accel.operations.rounded import Rounded
@@ -110,4 +110,35 @@ class Add(Rounded):
         return kernel
 
     def lower(self, layers: list[Convolution], readers: Readers) -> None:
-        self._fail("the array adds no tensors")
+        """What the layer before computes gets the other tensor added, if nothing else needs it;
+        else a copy of one tensor does."""
+        before = layers[-1] if layers else None
+        if before is not None and self._ends(before, readers):
+            layers[-1] = replace(before, target=self.output, addition=self._addition(before.target))
+            return
+        copy = Convolution.of_ones(self, self.input, (1, 1), 1, self.input.zero_point)
+        layers.append(replace(copy, addition=self._addition(self.input)))
+
+    def _ends(self, before: Convolution, readers: Readers) -> bool:
+        """One of the two is what the layer before makes, of all input channels together: where a
+        vector has few channels, reading what is added to each would take longer than a copy."""
+        return (
+            before.target in self.inputs
+            and self.input != self.other
+            and before.addition is None
+            and before.groups == 1
+            and readers[before.target.name] == (self,)
+        )
+
+    def _addition(self, own: Tensor) -> Addition:
+        """own: of the two tensors the one that is requantized last."""
+        is_first = own == self.input
+        return Addition(
+            operand=self.other if is_first else self.input,
+            multipliers=self.multipliers if is_first else self.multipliers[::-1],
+            constant=self.constant,
+            shift=self.shift,
+            ties_away=self.rounding.add.ties_away,
+            zero_point=self.output.zero_point,
+            output_range=self.output_range,
+        )

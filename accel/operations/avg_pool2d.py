@@ -71,7 +71,12 @@ class AvgPool2d(Pool):
 
     def lower(self, layers: list[Convolution], readers: Readers) -> None:
         """A depthwise convolution whose weights are ones."""
-        if self.rounding.exact_averages:
-            self._fail("the array rounds no ties away from zero")
-        layer = self._convolution(weights=self.size, multiplier=self.multiplier)
-        layers.append(replace(layer, stride=self.stride, padding=self.padding))
+        layer = Convolution.of_ones(self, self.input, self.size, self.multiplier, self.origin)
+        layers.append(
+            replace(
+                layer,
+                stride=self.stride,
+                padding=self.padding,
+                ties_away=self.rounding.exact_averages,
+            )
+        )

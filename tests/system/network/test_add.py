@@ -16,11 +16,11 @@ from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Operation
+from accel.operations import Add, AvgPool2d
 from accel.runtimes import qnnpack
 from accel.runtimes.qnnpack import run_network
 from accel.runtimes.rounding import QNNPACK, XNNPACK, AddRounding
-from tests.networks import Conv, added, random_images, random_network
+from tests.networks import added, random_images, residual_network
 
 # PyTorch announces that quantized tensors will go; the versions pinned here have them.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated.*:UserWarning")
@@ -192,28 +192,10 @@ def test_wrong_sum(change, says):
 # In a network
 
 
-def residual(rng: np.random.Generator, signed: bool = False) -> Network:
-    """Two blocks: the first one's skip is its own input, the second one adds a tensor to itself."""
-    first, second, third = random_network(
-        rng, (2, 5, 6), [Conv(3, (3, 3), padding=1)] + [Conv(3, (3, 3), padding=1)] * 2,
-        signed=signed,
-    ).operations  # fmt: skip
-    operations: list[Operation] = [first, second]
-    operations.append(added(rng, "sum", second.output, first.output, relu=True))
-    operations.append(
-        dataclasses.replace(third, input=operations[-1].output)  # type: ignore[call-arg]
-    )
-    operations.append(
-        added(rng, "twice", third.output, third.output, largest=100 if signed else 255)
-    )
-    operations.append(added(rng, "long skip", operations[-1].output, first.output))
-    return Network(name="residual", operations=tuple(operations))
-
-
 @pytest.mark.parametrize("signed", [False, True])
 def test_blocks_equal_the_kernels(signed):
     rng = np.random.default_rng(2)
-    network = residual(rng, signed)
+    network = residual_network(rng, signed)
     images = random_images(rng, network, 20)
     for ours, theirs in zip(network.integers(images), run_network(network, images), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -221,7 +203,7 @@ def test_blocks_equal_the_kernels(signed):
 
 
 def test_readers():
-    network = residual(np.random.default_rng(3))
+    network = residual_network(np.random.default_rng(3))
     first, second, block, third, twice, last = network.operations
     assert network.readers[first.output.name] == (second, block, last)
     assert network.readers[third.output.name] == (twice,)
@@ -239,7 +221,7 @@ def test_a_sum_may_be_all_there_is():
 
 
 def test_file_gives_back_the_network(tmp_path):
-    network = residual(np.random.default_rng(5))
+    network = residual_network(np.random.default_rng(5))
     network.save(tmp_path / "n")
     again = Network.load(tmp_path / "n")
     for ours, theirs in zip(network.operations, again.operations, strict=True):
