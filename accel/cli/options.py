@@ -76,7 +76,7 @@ NetworkOption = Annotated[
     typer.Option(
         "--network",
         metavar="FILE",
-        help="Of accel quantize, or a quantized .onnx. Without it: the bundled one.",
+        help="Of accel quantize, or a quantized .onnx or .tflite. Without it: the bundled one.",
     ),
 ]
 

@@ -208,12 +208,12 @@ def _evaluate(
 def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, options: str) -> None:
     """Prints the first difference and the commands that show more, and writes the waveforms around
     it. options: those of the command that name the network and its like."""
-    from accel.fashion_mnist.training import to_input
+    from accel.fashion_mnist.evaluate import taken
     from accel.simulation.difference import first_difference, write_waveform
 
     image, run = evaluation.comparison.first_wrong, evaluation.run
     assert image is not None
-    images = to_input(evaluation.pixels).numpy()
+    images = taken(network, evaluation.pixels)
     with working("looking for the first difference"):
         found = first_difference(network, run.program, images, image, run.level)
     if found is None:

@@ -70,7 +70,7 @@ def place(mappings: list[Mapping]) -> Placement:
 def _place_tensors(mappings: list[Mapping]) -> dict[str, Place]:
     """The image lies at the start, and keeps its place to itself; any other tensor gets the lowest
     place above it that is free while it lives."""
-    last_reader = {m.layer.source.name: i for i, m in enumerate(mappings)}
+    last_reader = {t.name: i for i, m in enumerate(mappings) for t in m.layer.sources}
     first = mappings[0]
     image = first.layer.source.name
     found = {

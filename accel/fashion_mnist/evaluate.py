@@ -31,7 +31,8 @@ def evaluate(
     images.
     """
     program = _compile(network, cfg)
-    found = compare(network, program, to_input(images.pixels).numpy(), level=level, **options)
+    given = taken(network, images.pixels)
+    found = compare(network, program, given, level=level, **options)
     return Evaluation(found, images.pixels, images.labels, data.CLASSES, network)
 
 
@@ -39,13 +40,18 @@ def prepare(
     network: Path | None, cfg: AccelConfig, count: int, folder: Path | None
 ) -> tuple[Program, NDArray[np.float32]]:
     """The program of the network in that file, or of the bundled one, and the first ``count`` test
-    images as float32 (count, 1, 28, 28).
+    images as that network takes them.
 
     Raises :class:`AccelError` as :func:`evaluate` and :func:`accel.fashion_mnist.data.test_images`
     do.
     """
-    program = _compile(network_of(network), cfg)
-    return program, to_input(data.test_images(count, folder).pixels).numpy()
+    loaded = network_of(network)
+    return _compile(loaded, cfg), taken(loaded, data.test_images(count, folder).pixels)
+
+
+def taken(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels (N, 28, 28) as that network takes them: float32 (N, 1, 28, 28), in its order."""
+    return network.order.outward(to_input(pixels).numpy())
 
 
 def network_of(file: Path | None) -> Network:

@@ -13,6 +13,7 @@ from accel.network.tensor import short
 
 READERS = {
     ".safetensors": "network.file",
+    ".tflite": "frontends.litert",
 }
 """By suffix, the module in which ``load(path)`` reads such a file."""
 
@@ -21,7 +22,7 @@ _SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
 
 def load(source: Network | str | Path) -> Network:
     """The network in a file: one that :meth:`Network.save` or ``accel quantize`` wrote
-    (``.safetensors``), or a quantized ONNX model (``.onnx``).
+    (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``).
 
     A file is data: nothing in it runs. A network is returned as it is.
 

@@ -24,6 +24,7 @@ from safetensors.numpy import save as safetensors_bytes
 from accel import files
 from accel.errors import AccelError
 from accel.network.graph import Network
+from accel.network.order import Order
 from accel.network.tensor import Tensor, require, short
 from accel.operations import KINDS, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.conv2d import conv2d_shape
@@ -43,7 +44,7 @@ _NUMPY_DTYPES: dict[str, Any] = {
 }
 _TENSOR_FIELDS = {"shape": list, "scale": float, "zero_point": int, "signed": bool}
 _VERSION_2 = {"name": str, "rounding": str, "input": str, "tensors": dict, "operations": list}
-_NETWORK_FIELDS = _VERSION_2 | {"origin": str, "notes": list}
+_NETWORK_FIELDS = _VERSION_2 | {"origin": str, "order": str, "notes": list}
 _OPERATION_FIELDS = {"kind": str, "name": str, "inputs": list, "output": str}
 
 Arrays = dict[str, NDArray[Any]]
@@ -61,6 +62,7 @@ def save(network: Network, path: Path) -> None:
     description = {
         "name": network.name,
         "origin": network.origin,
+        "order": network.order.value,
         "rounding": network.rounding.name,
         "notes": list(network.notes),
         "input": network.input.name,
@@ -164,6 +166,11 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
         rounding is not None,
         f"it rounds like {short(description['rounding'])}, which is none of {', '.join(ROUNDINGS)}",
     )
+    orders = {order.value: order for order in Order}
+    require(
+        description["order"] in orders,
+        f"its order is {short(description['order'])}, which is none of {', '.join(orders)}",
+    )
     tensors = {name: _tensor(name, entry) for name, entry in description["tensors"].items()}
 
     def tensor(name: Any) -> Tensor:
@@ -198,6 +205,7 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
         name=description["name"],
         operations=tuple(operations),
         origin=description["origin"],
+        order=orders[description["order"]],
         notes=tuple(description["notes"]),
     )
     # Where no operation rounds, its rounding is nowhere but here.
@@ -218,14 +226,23 @@ _VERSION_2_ORIGINS = {"qnnpack": "pytorch", "xnnpack": "executorch"}
 
 
 def _version_2(arrays: Arrays, description: dict[str, Any]) -> Network:
-    """Without origin and notes: the origin follows from the rounding."""
+    """Without origin, order, notes and smallest outputs: the origin follows from the rounding."""
     _fields(description, "network", _VERSION_2)
     rounding = description["rounding"]
     require(
         rounding in _VERSION_2_ORIGINS,
         f"it rounds like {short(rounding)}, which is none of {', '.join(_VERSION_2_ORIGINS)}",
     )
-    return _network(arrays, description | {"origin": _VERSION_2_ORIGINS[rounding], "notes": []})
+    added = {
+        "origin": _VERSION_2_ORIGINS[rounding],
+        "order": Order.CHANNELS_FIRST.value,
+        "notes": [],
+        "operations": [
+            entry | {"smallest": -128} if isinstance(entry, dict) and "relu" in entry else entry
+            for entry in description["operations"]
+        ],
+    }
+    return _network(arrays, description | added)
 
 
 _VERSION_1_LAYER = {

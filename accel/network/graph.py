@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accel.errors import AccelError
+from accel.network.order import Order
 from accel.network.tensor import NAME, Tensor, is_name, require, short
 from accel.operations import Operation
 from accel.operations.weighted import Weighted
@@ -43,6 +44,8 @@ class Network:
     operations: tuple[Operation, ...]
     origin: str = "pytorch"
     """Where it comes from: a key of :data:`accel.runtimes.registry.RUNTIMES`."""
+    order: Order = Order.CHANNELS_FIRST
+    """In which its images come and its outputs go; operations have channels first."""
     notes: tuple[str, ...] = ()
     """What a user should know of how it was read, a sentence each."""
     source: bytes | None = field(default=None, repr=False)
@@ -141,19 +144,22 @@ class Network:
         """What the network's arithmetic makes of images, in plain integers.
 
         images: integers (N, *input.shape), in the range of the input tensor. Returns for each
-        operation int64 (N, *output.shape); the last are the logits.
+        operation int64 (N, *output.shape); the last are the logits. These shapes are in the
+        network's order.
 
         Raises :class:`AccelError` for images of another shape or range.
         """
-        x: NDArray[np.int64] = self.checked(images).astype(np.int64)
-        return self.evaluate([operation.integers for operation in self.operations], x)
+        x: NDArray[np.int64] = self.order.inward(self.checked(images)).astype(np.int64)
+        found = self.evaluate([operation.integers for operation in self.operations], x)
+        return [self.order.outward(y) for y in found]
 
     def checked(self, images: ArrayLike) -> NDArray[np.integer]:
         """The images as an array.
 
-        Raises :class:`AccelError` unless they are integers of the input's shape and range.
+        Raises :class:`AccelError` unless they are integers of the input's shape, in the network's
+        order, and range.
         """
-        images, shape = np.asarray(images), self.input.shape
+        images, shape = np.asarray(images), self.order.shape(self.input.shape)
         if images.shape[1:] != shape or images.dtype.kind not in "iu":
             raise AccelError(
                 f"images must be whole numbers of shape (N, {', '.join(map(str, shape))}), "

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from accel.compiler.convolution import Convolution
 from accel.network.tensor import is_int, short
 from accel.operations.window import Pair, Windowed
 
@@ -48,26 +44,3 @@ class Pool(Windowed):
 
     def output_shape(self) -> tuple[int, ...]:
         return (self.input.shape[0], *self.map_shape())
-
-    def _convolution(self, weights: Pair, multiplier: ArrayLike) -> Convolution:
-        """A depthwise convolution with weights of one, for each channel a kernel of that size."""
-        channels, zero = self.input.shape[0], self.input.zero_point
-        area = weights[0] * weights[1]
-        largest = max(abs(limit) for limit in self.input.limits) + abs(zero)
-        return Convolution(
-            name=self.name,
-            kind=self.kind,
-            source=self.input,
-            target=self.output,
-            source_shape=self.input.shape,
-            weight=np.ones((channels, 1, *weights), np.int8),
-            stride=(1, 1),
-            padding=(0, 0, 0, 0),
-            pad_value=zero,
-            groups=channels,
-            bias=np.full(channels, -zero * area, np.int64),
-            multiplier=np.full(channels, multiplier, np.float32),
-            output_range=self.output.limits,
-            accumulator_bound=np.full(channels, largest * area, np.int64),
-            macs=0,
-        )

@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 
 from accel import numerics
 from accel.compiler.convolution import Convolution
-from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor, is_int, short
-from accel.operations.operation import Integers, Operation, Readers
-from accel.runtimes.rounding import QNNPACK, Rounding
+from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor
+from accel.operations.operation import Integers, Readers
+from accel.operations.rounded import Rounded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Weighted(Operation):
+class Weighted(Rounded):
     """Sums of products of activations and weights, with the ReLU that follows.
 
     Raises :class:`AccelError` naming the layer and what is wrong: a type, a shape, a scale, or
     arithmetic that would not be exact.
     """
 
-    OPTIONS: ClassVar[Mapping[str, type]] = {"relu": bool, "largest": int}
     ARRAYS: ClassVar[Mapping[str, Any]] = {
         "weight": np.int8,
         "weight_scale": np.float32,
@@ -42,11 +41,6 @@ class Weighted(Operation):
     bias: NDArray[np.float32] | NDArray[np.int32]
     """(outputs,). float32: as the float model has it; the integer bias follows from the scales.
     int32: the integer bias itself, where that is what there is."""
-    relu: bool
-    largest: int = 255
-    """What is larger becomes this, as after ReLU6; if it is not the 8-bit type's end anyway."""
-    rounding: Rounding = QNNPACK
-    """How multipliers and integer biases follow from the scales."""
 
     @abstractmethod
     def sums(self, x: Integers) -> NDArray[np.int64]:
@@ -75,12 +69,7 @@ class Weighted(Operation):
             f"bias and weight_scale must have {outputs} elements, one for each output channel of "
             f"weight (weight_scale may have 1), not {self.bias.size} and {self.weight_scale.size}",
         )
-        self._require_bool("relu")
-        least, most = self.output.zero_point if self.relu else self.output.limits[0], 255
-        self._require(
-            is_int(self.largest) and least <= self.largest <= most,
-            f"largest must be a whole number from {least} to {most}, not {short(self.largest)}",
-        )
+        self._check_range()
         self._check_input()
         self._check_arithmetic()
 
@@ -151,12 +140,6 @@ class Weighted(Operation):
         magnitudes = np.abs(self.weight.astype(np.int64)).reshape(len(self.bias), -1).sum(axis=1)
         bound: NDArray[np.int64] = magnitudes * largest + np.abs(self.folded_bias)
         return bound
-
-    @property
-    def output_range(self) -> tuple[int, int]:
-        """The smallest and the largest output: ReLU's smallest is the zero point."""
-        lo, hi = numerics.output_range(self.output.signed, self.relu, self.output.zero_point)
-        return lo, min(hi, self.largest)
 
     @property
     def num_parameters(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accel.runtimes.rounding import ONNXRUNTIME, QNNPACK, XNNPACK, Rounding
+from accel.runtimes.rounding import LITERT, ONNXRUNTIME, QNNPACK, XNNPACK, Rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,9 @@ RUNTIMES = {
     "executorch": Runtime(name="ExecuTorch", rounding=XNNPACK),
     "onnx": Runtime(
         name="ONNX Runtime", rounding=ONNXRUNTIME, module="onnxruntime", package="onnxruntime"
+    ),
+    "litert": Runtime(
+        name="LiteRT", rounding=LITERT, module="litert", package="ai-edge-litert", runs_source=True
     ),
 }
 """By the origin that a network names."""

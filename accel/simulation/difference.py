@@ -75,7 +75,10 @@ def first_difference(
     """
     alone = program.quantize(images[image : image + 1])
     outputs = zip(network.operations, reference(network).run(network, alone), strict=True)
-    expected = {op.output.name: (op.output, y[0].astype(np.int64)) for op, y in outputs}
+    expected = {
+        op.output.name: (op.output, network.order.inward(y)[0].astype(np.int64))
+        for op, y in outputs
+    }
     words = program.pack_images(alone)
     level = "rtl" if level == "verilator" else level
     found = _functional(program, words) if level == "fl" else _by_cycle(program, words, level)
@@ -168,7 +171,13 @@ def _functional(program: Program, words: NDArray[np.uint64]) -> Found:
 
 def _result_bytes(program: Program, words: NDArray[np.uint64]) -> NDArray[np.int64]:
     data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
-    return data[program.output_bytes].astype(np.int64)
+    return data[_result_places(program)].astype(np.int64)
+
+
+def _result_places(program: Program) -> NDArray[np.int64]:
+    """Of each output element, with channels first, its byte among those of the result words."""
+    shape = program.order.shape(program.output.shape)
+    return program.order.inward(program.output_bytes.reshape(1, *shape)).ravel()
 
 
 def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
@@ -199,7 +208,7 @@ def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
     for i in range(num - 1):
         at = _addresses(program, i)
         found.append((memory[i, at], cycles[i, at], starts[i]))
-    last = np.array(result_cycles)[program.output_bytes // BYTES_PER_WORD]
+    last = np.array(result_cycles)[_result_places(program) // BYTES_PER_WORD]
     found.append((_result_bytes(program, np.array(results, np.uint64)), last, starts[num - 1]))
     return found
 

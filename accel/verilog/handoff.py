@@ -101,14 +101,16 @@ def images_for(network: Network, count: int, folder: Path | None) -> tuple[NDArr
 
     if network.input.shape == (1, 28, 28):
         found = test_images(count, folder)
-        return to_input(found.pixels).numpy(), "Fashion-MNIST, the first of the test set"
+        images = network.order.outward(to_input(found.pixels).numpy())
+        return images, "Fashion-MNIST, the first of the test set"
     if folder is not None:
         raise AccelError(
             f"--data has images of 28x28 pixels, but the network takes {network.input.shape}: "
             f"leave it out for random images"
         )
     lo, hi = network.input.limits
-    values = np.random.default_rng(0).integers(lo, hi + 1, (count, *network.input.shape))
+    shape = network.order.shape(network.input.shape)
+    values = np.random.default_rng(0).integers(lo, hi + 1, (count, *shape))
     return values, "random values, seed 0"
 
 

@@ -103,7 +103,7 @@ class Pair(NamedTuple):
         words, _ = self.words()
         payload = next(p.payload for p in packets(words, self.cfg) if p.kind == Packet.LAYER)
         d = LayerDescriptor.decode(payload)
-        return int(overlap.vectors_in_flight(d, np.array(self.step)))
+        return int(overlap.vectors_in_flight(d, np.array(self.step), self.cfg))
 
 
 def oldest_outstanding(pair: Pair) -> tuple[Pair, Pair]:

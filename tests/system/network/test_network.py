@@ -239,7 +239,8 @@ F32 = np.float32
         (0, "groups", lambda v: 0, "groups must be a whole number from 1"),
         (0, "groups", lambda v: 2, "weight takes 4 channels, but the input"),
         (0, "largest", lambda v: 256, "largest must be a whole number from .* to 255, not 256"),
-        (0, "largest", lambda v: 0, "largest must be a whole number from"),
+        (0, "largest", lambda v: 0, "its smallest output must not be above its largest"),
+        (0, "smallest", lambda v: -129, "smallest must be a whole number from -128 to 255, not"),
         (0, "relu", lambda v: 1, "relu must be true or false"),
         (0, "input", lambda v: None, "input must be a Tensor, not None"),
         (0, "output", lambda v: dataclasses.replace(v, scale=2.0**-100), "so small that"),
@@ -472,7 +473,7 @@ deep = json.loads("[" * 200 + "]" * 200)
         (
             ("network", "operations", 0, "kind"),
             "x" * 10_000,
-            "kind must be one of avg_pool2d, conv2d, linear",
+            "kind must be one of add, avg_pool2d, conv2d, linear",
         ),
         (("network", "operations", 0, "kind"), ["x"], "kind must be one of"),
         (("network", "operations", 0, "stride"), [0, 1], "layer 'layer0': stride must be"),
@@ -528,7 +529,10 @@ def test_a_wrong_file_of_version_2(tmp_path):
 def write_version_2(path, network: Network, **changes) -> None:
     network.save(path)
     arrays, document = network_file._parse(path.read_bytes())
-    del document["network"]["origin"], document["network"]["notes"]
+    for field in ("origin", "order", "notes"):
+        del document["network"][field]
+    for operation in document["network"]["operations"]:
+        operation.pop("smallest", None)
     document |= {"version": 2, "network": document["network"] | changes}
     document["sha256"] = network_file._checksum(document["network"], arrays)
     path.write_bytes(safetensors_bytes(arrays, {"accel": network_file._to_json(document)}))
