@@ -3,7 +3,10 @@ networks from ``.tflite`` files are compared with."""
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from accel.errors import AccelError
 from accel.frontends import tflite
 from accel.network.graph import Network
+from accel.process_wide import PYTORCH
+
+STDERR = 2
 
 
 def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer[Any]]]:
@@ -74,11 +80,28 @@ def _fed(network: Network, given: tflite.TensorInfo, images: NDArray[Any]) -> ND
 def _interpreter(source: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    with warnings.catch_warnings():
+    with PYTORCH, warnings.catch_warnings(), _no_standard_error():
         # It keeps all tensors, which takes memory, as it says.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         interpreter = Interpreter(
             model_content=source, num_threads=1, experimental_preserve_all_tensors=True
         )
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     return interpreter
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """LiteRT writes there, past Python, that it starts; what goes wrong its exceptions say too."""
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # There is none.
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR)
+            yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,10 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import accel
-from accel import numerics
+from accel import cli, numerics
 from accel.errors import AccelError
 from accel.exploration.fit import smallest
 from accel.frontends import litert
@@ -27,6 +32,7 @@ from accel.operations import Conv2d
 from accel.operations.mean import Mean
 from accel.runtimes.litert import run_network
 from accel.simulation.difference import first_difference
+from tests import ROOT
 from tests.strategies import more_examples
 from tests.tflite import SAME, VALID, Model
 from tests.tflite_models import KINDS, PLAIN, F, Random, one, ties, whole
@@ -758,3 +764,66 @@ def fashion() -> bytes:
                    dilationHFactor=1, dilationWFactor=1)  # fmt: skip
     end = r.weighted("FULLY_CONNECTED", y, (10, 324), 0, (1, 10))
     return m.content([x.index], [end.index])
+
+
+def test_accel_run_compares_with_litert(tmp_path: Path) -> None:
+    (tmp_path / "fashion.tflite").write_bytes(fashion())
+    made = tmp_path / "run.json"
+    arguments = ["run", "--level", "fl", "--images", "30", "--network", tmp_path / "fashion.tflite"]
+    result = CliRunner().invoke(cli.app, [*map(str, arguments), "--json", str(made)])
+    assert result.exit_code == 0, result.output
+    record = json.loads(made.read_text())
+    assert record["reference"] == "LiteRT" and record["mismatched_outputs"] == 0
+    assert "LiteRT" in record["versions"]
+    accel.load(tmp_path / "fashion.tflite").save(tmp_path / "saved.safetensors")
+    arguments[-1] = tmp_path / "saved.safetensors"
+    result = CliRunner().invoke(cli.app, [*map(str, arguments), "--json", str(made), "--force"])
+    record = json.loads(made.read_text())
+    assert result.exit_code == 0 and record["mismatched_outputs"] == 0
+    assert record["reference"].startswith("the integer model, which is tested against LiteRT")
+
+
+def test_litert_says_nothing_past_python(tmp_path: Path) -> None:
+    (tmp_path / "fashion.tflite").write_bytes(fashion())
+    command = ["run", "--quiet", "--level", "fl", "--images", "3", "--network", "fashion.tflite"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from accel.cli import main; main()", *command],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_without_its_package_the_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fashion.tflite").write_bytes(fashion())
+    code = "import sys; sys.modules['ai_edge_litert'] = None; import accel; accel.load(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "fashion.tflite")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert re.search(
+        r"AccelError: .*ai-edge-litert, which is not installed: pip install 'accel-cnn\[litert\]'$",
+        done.stderr,
+    )
+
+
+def test_the_how_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(
+        r"(?ms)^```python\n(.*?)^```$", (ROOT / "docs/howto/from-litert.md").read_text()
+    )
+    content, r, x = whole(np.random.default_rng(12))
+    (tmp_path / "model.tflite").write_bytes(content)
+    np.save(tmp_path / "images.npy", r.images(x, 5))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "from-litert.md", "exec"), {})
+    note, outputs, *tensors = capsys.readouterr().out.splitlines()
+    assert "SOFTMAX" in note
+    assert re.fullmatch(r"0 of \d+ outputs differ", outputs)
+    assert len(tensors) == 6
+    assert all(re.fullmatch(r"\w+ 0 of \d+", line) for line in tensors)
