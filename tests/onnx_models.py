@@ -195,7 +195,7 @@ def _session(found: onnx.ModelProto) -> tuple[onnxruntime.InferenceSession, list
     import tempfile
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from accel.cli import app
 from accel.errors import AccelError
 from accel.frontends import onnx_file
 from accel.network.graph import Network
+from accel.network.tensor import Tensor
 from accel.operations import AvgPool2d, Conv2d
 from accel.runtimes import onnxruntime, reference
-from accel.runtimes.rounding import ONNXRUNTIME
+from accel.runtimes.rounding import ONNXRUNTIME, QNNPACK
 from accel.simulation.runner import simulate
 from tests.networks import Conv, Linear, random_images, random_network
 from tests.onnx_models import (
@@ -442,7 +445,7 @@ def test_drawn_networks_equal_onnx_runtime() -> None:
                     np.testing.assert_array_equal(exact, made)
 
 
-def test_networks_that_onnx_runtime_does_not_run() -> None:
+def test_networks_that_onnx_runtime_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(16)
     theirs = random_network(rng, (2, 6, 6), [Conv(6, (3, 3))])
     images = random_images(rng, theirs, 1)
@@ -454,27 +457,29 @@ def test_networks_that_onnx_runtime_does_not_run() -> None:
     network = Network(name="n", operations=(pool,), origin="onnx")
     with pytest.raises(AccelError, match="layer 'p': ONNX Runtime averages windows that are not"):
         accel.run_network(network, random_images(rng, network, 1))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(AccelError, match="needs the packages onnxruntime and onnx: pip install"):
+        accel.run_network(network, random_images(rng, network, 1))
 
 
 def test_an_average_with_a_scale_of_its_own() -> None:
-    x = accel.load(accel.Network(name="n", operations=_average(1.0, 3).operations, origin="onnx"))
-    assert x.output.zero_point == 3
+    rng = np.random.default_rng(17)
+    network = _average(2.0**-13, 3)
+    images = random_images(rng, network, 200)
+    (exact,) = network.integers(images)
+    assert len(np.unique(exact)) > 50
+    np.testing.assert_array_equal(accel.run_network(network, images)[0], exact)
+    for level in ("fl", "cl"):
+        run = simulate(accel.compile(network, "tiny"), images[:20], level=level, jobs=1)
+        np.testing.assert_array_equal(run.outputs, exact[:20])
     for scale, says in ((2.0**-120, "so small"), (2.0**120, "multiplier that follows")):
         with pytest.raises(AccelError, match=f"layer 'p': .*{says}"):
             _average(scale, 3)
     with pytest.raises(AccelError, match="pooling keeps scale"):
-        dataclasses.replace(_average(1.0, 3).operations[0], rounding=accel_qnnpack())
-
-
-def accel_qnnpack() -> Any:
-    from accel.runtimes.rounding import QNNPACK
-
-    return QNNPACK
+        dataclasses.replace(network.operations[0], rounding=QNNPACK)
 
 
 def _average(scale: float, zero_point: int) -> Network:
-    from accel.network.tensor import Tensor
-
     x = Tensor(name="x", shape=(2, 3, 3), scale=2.0**-12, zero_point=100, signed=False)
     y = dataclasses.replace(x, name="y", shape=(2, 1, 1), scale=scale, zero_point=zero_point)
     pool = AvgPool2d(name="p", input=x, output=y, size=(3, 3), stride=(1, 1), rounding=ONNXRUNTIME)
@@ -721,7 +726,7 @@ def test_what_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with open(big, "wb") as f:
         f.truncate(onnx_file.MAX_FILE_BYTES + 1)
     assert "larger than" in refused(big)
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     big.write_bytes(b"")
     assert "need the package onnx: pip install 'accel-cnn[onnx]'" in refused(big)
 
@@ -769,22 +774,22 @@ def test_three_hundred_changed_models(tmp_path: Path) -> None:
 
 def test_commands_take_an_onnx_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(30)
-    images = rng.uniform(0, 1, (20, 1, 28, 28)).astype(F32)
-    floats = float_model(rng, "average", (1, 28, 28))
+    floats = float_model(rng, "average")
+    images = drawn_images(rng, 20, 3, 12, 12)
     path = quantized(floats, images, tmp_path / "m.onnx", dtype="int8")
     out = tmp_path / "run.json"
 
     def command(*arguments: Any) -> Any:
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
-    done = command("run", "--network", path, "--level", "fl", "--images", 6, "--json", out)
+    done = command("run", "--network", path, "--level", "fl", "--images", "random:6", "--json", out)
     assert done.exit_code == 0, done.output
     assert "0 of 66 outputs differ from those of ONNX Runtime" in done.stdout
     assert "note: node '/c1/Conv' (Conv), node '/c2/Conv' (Conv)" in done.stderr
     record = json.loads(out.read_text())
     assert record["reference"] == "ONNX Runtime" and record["network"] == "m"
     assert record["notes"] == list(accel.load(path).notes)
-    assert record["versions"]["ONNX Runtime"] == onnxruntime_version()
+    assert record["versions"]["ONNX Runtime"] == metadata.version("onnxruntime")
     done = command("check", "--network", path)
     assert done.exit_code == 0, done.output
     done = command(
@@ -796,12 +801,6 @@ def test_commands_take_an_onnx_file(tmp_path: Path) -> None:
     (tmp_path / "damaged.onnx").write_bytes(path.read_bytes()[:-7])
     done = command("run", "--network", tmp_path / "damaged.onnx")
     assert done.exit_code == 2 and len(done.stderr.strip().splitlines()) == 1
-
-
-def onnxruntime_version() -> str:
-    import onnxruntime as package
-
-    return package.__version__
 
 
 def test_a_wrong_output_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
