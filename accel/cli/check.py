@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from accel.cli.application import app, examples
-from accel.cli.options import ConfigOption, JsonOption, NetworkOption, QuietOption, say_notes
+from accel.cli.options import ConfigOption, JsonOption, NetworkOption, QuietOption
 from accel.console import check_json, console, say, write_json
 
 
@@ -35,14 +35,13 @@ def check(
     nothing with the compiler. What is printed counts what was shown.
     """
     from accel.checking.check import check as check_program
+    from accel.cli.loading import network_of
     from accel.compiler.compile import compile
-    from accel.fashion_mnist.evaluate import network_of
     from accel.hardware.config import load_config
 
     check_json(json_file)
     cfg = load_config(config)
     quantized = network_of(network)
-    say_notes(quantized)
     certificate = check_program(quantized, compile(quantized, cfg), seed)
     console.print(certificate.table())
     for line in certificate.notes():

@@ -13,6 +13,7 @@ from accel.cli.options import (
     ClusterOption,
     ConfigOption,
     DataFolder,
+    ImagesOption,
     JsonOption,
     QuietOption,
     SeedsOption,
@@ -58,15 +59,7 @@ def explore(
             "bundled one.",
         ),
     ] = None,
-    images: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            metavar="N",
-            help="Images for each point. Cycles are the same for all; energy is not, since zeros "
-            "save some.",
-        ),
-    ] = 2,
+    images: ImagesOption = None,
     data: DataFolder = None,
     synth_target: Annotated[
         str | None,

@@ -9,7 +9,7 @@ import typer
 
 from accel import files
 from accel.cli.application import app, examples
-from accel.cli.options import ConfigOption, QuietOption, say_notes
+from accel.cli.options import ConfigOption, QuietOption
 from accel.cli.outputs import ForceOption, check
 from accel.console import console, say, working
 from accel.errors import AccelError
@@ -59,8 +59,8 @@ def fit(
     Memories, accumulators and layer descriptors become as small as they can be; what else there is
     comes from --config.
     """
+    from accel.cli.loading import network_of
     from accel.exploration import fit as fitting
-    from accel.fashion_mnist.evaluate import network_of
     from accel.hardware.config import load_config
 
     if out.suffix != ".toml":
@@ -77,8 +77,6 @@ def fit(
         wanted: list[Path | None] = list(network) if network else [None]
         with working("reading the networks"):
             networks = [network_of(path) for path in wanted]
-        for read in networks:
-            say_notes(read)
         with working("compiling"):
             found = fitting.candidates(networks, base, cols or [base.num_cols])
         fits = [candidate for candidate in found if candidate.cfg is not None]

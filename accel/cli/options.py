@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from accel.console import error_console, set_quiet
+from accel.console import set_quiet
 from accel.errors import AccelError
-
-if TYPE_CHECKING:
-    from accel.network.graph import Network
 
 DataFolder = Annotated[
     Path | None,
@@ -23,7 +20,29 @@ DataFolder = Annotated[
         "dataset-fashion-mnist if installed, else a download.",
     ),
 ]
-
+IMAGES = "FILE.npy|FILE.npz|DIR|random:N"
+ImagesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar=f"N|all|{IMAGES}",
+        help="The first N test images of Fashion-MNIST, or all; an array of images, with labels if "
+        "it is an .npz that has some; a folder of pictures, or of folders of them, one a class; or "
+        "N random ones.",
+    ),
+]
+ImageOption = Annotated[
+    int, typer.Option("--image", min=0, metavar="N", help="The image to run; the first is 0.")
+]
+BeforeOption = Annotated[
+    int,
+    typer.Option(
+        "--before",
+        min=0,
+        metavar="N",
+        help="Run so many images before it, so that they overlap.",
+    ),
+]
 
 QuietOption = Annotated[
     bool,
@@ -81,12 +100,6 @@ NetworkOption = Annotated[
 ]
 
 
-def say_notes(network: Network) -> None:
-    """What a user should know of how the network was read, on the standard error."""
-    for note in network.notes:
-        error_console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
-
-
 def num_seeds(pnr: bool, seeds: int | None) -> int:
     """Runs of place and route that these two options ask for.
 
@@ -97,11 +110,14 @@ def num_seeds(pnr: bool, seeds: int | None) -> int:
     return (seeds or 1) if pnr else 0
 
 
-def same(network: Path | None, config: str, data: Path | None) -> str:
+def same(network: Path | None, config: str, data: Path | None, images: str | None = None) -> str:
     """The options that name these, for a command that is to look at what another one saw."""
+    # A number, or all, says how many of those that every command has.
+    others = images is not None and not (images == "all" or images.isdecimal())
     options = [
         *(("--network", str(network)) if network is not None else ()),
         *(("--config", config) if config != "base" else ()),
         *(("--data", str(data)) if data is not None else ()),
+        *(("--images", str(images)) if others else ()),
     ]
     return "".join(f" {shlex.quote(option)}" for option in options)

@@ -12,12 +12,12 @@ from accel.cli.application import app, examples
 from accel.cli.options import (
     ConfigOption,
     DataFolder,
+    ImagesOption,
     JsonOption,
     PnrOption,
     QuietOption,
     SeedsOption,
     num_seeds,
-    say_notes,
 )
 from accel.cli.outputs import ForceOption, check, check_json, forced
 from accel.console import console, say, working, write_json
@@ -43,10 +43,7 @@ def translate(
             "with AXI ports, driver, testbench, images and logits.",
         ),
     ] = None,
-    images: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Images for the testbench, with --network; else 2."),
-    ] = None,
+    images: ImagesOption = None,
     data: DataFolder = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -58,14 +55,14 @@ def translate(
 
     cfg = load_config(config)
     if network is not None:
-        from accel.frontends.load import load
+        from accel.cli.loading import network_of
+        from accel.images import find
         from accel.verilog import handoff
 
-        quantized = load(network)
-        say_notes(quantized)
-        found, source = handoff.images_for(quantized, images or 2, data)
+        quantized = network_of(network)
+        found = find(images, quantized, count=2, data=data)
         with working("translating"):
-            handoff.write(cfg, quantized, found, source, out, force=forced())
+            handoff.write(cfg, quantized, found.values, found.source, out, force=forced())
         say(f"accelerator with {quantized.name} written to {out}")
         return
     if images is not None or data is not None:

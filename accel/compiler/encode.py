@@ -57,7 +57,7 @@ def describe(
         signed=int(layer.source.signed),
         channel_mode=int(m.channel_mode),
         reload=int(m.steps_per_sum > cfg.spad_depth),
-        frees_input=int(i == _last_reader_of_image(placement)),
+        frees_input=int(i == placement.image_freed_by),
         tap_row=(m.source.channel_stride if m.channel_mode else m.source.row_stride) // TAPS,
         weight_base=placement.weight_bases[i],
         last_rows=(kernel_h - 1) % WINDOW + 1,
@@ -128,11 +128,6 @@ def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str,
         "sum_lo": lo,
         "sum_hi": hi,
     }
-
-
-def _last_reader_of_image(placement: Placement) -> int:
-    (image,) = (p for p in placement.tensors.values() if p.written_by is None)
-    return image.last_read_by
 
 
 def _read_loops(m: Mapping) -> tuple[Loop, ...]:

@@ -33,7 +33,7 @@ class ProgramLayer:
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
     """Where a tensor lies in the activation memory, from the layer that writes it until the last
-    one that reads it has ended. The image, which no layer writes, is there all the time."""
+    one that reads it has ended."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,7 +41,9 @@ class StoredTensor:
     num_rows: int
     written_by: int | None
     """Number of the layer; None for the image."""
-    last_read_by: int
+    kept: tuple[tuple[int, int], ...]
+    """While which layers: each time the first of them, and the one after the last. Where an image
+    lies the next one comes while this one is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from accel.network.tensor import short
 
 READERS = {
     ".safetensors": "network.file",
+    ".onnx": "frontends.onnx",
     ".tflite": "frontends.litert",
 }
 """By suffix, the module in which ``load(path)`` reads such a file."""

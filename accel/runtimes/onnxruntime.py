@@ -17,7 +17,6 @@ from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
 from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
-from accel.operations.window import Windowed
 from accel.runtimes.rounding import ONNXRUNTIME
 
 BATCH_SIZE = 256
@@ -35,23 +34,28 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
     operation int8 (signed) or uint8 (N, *operation.output.shape); the last are the logits.
 
     Raises :class:`AccelError` for images of another shape or range, for a network that rounds like
-    another runtime, and for an operation that ONNX Runtime has in no integer form.
+    another runtime, for an operation that ONNX Runtime has in no integer form, and if it is not
+    installed.
     """
-    import onnxruntime
-
     images = network.checked(images)
     if network.rounding.name != ONNXRUNTIME.name:
         raise AccelError(
             f"network '{network.name}' rounds like {network.rounding.name}, which ONNX Runtime "
             f"does not: compare with network.integers(images)"
         )
+    try:
+        import onnxruntime
+
+        built = model(network).SerializeToString()
+    except ImportError as e:
+        raise AccelError(
+            "ONNX Runtime needs the packages onnxruntime and onnx: pip install 'accel-cnn[onnx]'"
+        ) from e
     options = onnxruntime.SessionOptions()
     # What is built are the operators whose outputs are wanted: nothing is to be put in their place.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(built, options, providers=["CPUExecutionProvider"])
     outputs: list[NDArray[np.integer]] = [
         np.empty((len(images), *op.output.shape), _dtype(op.output)) for op in network.operations
     ]
@@ -145,7 +149,8 @@ def _(operation: Conv2d, built: _Builder) -> None:
         built.constant(operation.bias_q),
     ]
     unclipped = f"{operation.output.name}\t"
-    built.node("QLinearConv", inputs, unclipped, group=operation.groups, **_window(operation))
+    window = {"strides": list(operation.stride), "pads": list(operation.padding)}
+    built.node("QLinearConv", inputs, unclipped, group=operation.groups, **window)
     built.clipped(operation, unclipped)
 
 
@@ -167,14 +172,17 @@ def _(operation: Linear, built: _Builder) -> None:
 
 @_add.register
 def _(operation: MaxPool2d, built: _Builder) -> None:
-    window = _window(operation)
-    built.node(
-        "MaxPool",
-        [operation.input.name],
-        operation.output.name,
-        kernel_shape=list(operation.size),
-        **window,
-    )
+    source, tensor = operation.input.name, operation.input
+    if any(operation.padding):
+        # By itself, since the operator takes no padding that is as large as its windows.
+        above, left, below, right = operation.padding
+        sides = built.constant(np.array([0, 0, above, left, 0, 0, below, right], np.int64))
+        least = built.constant(np.array(tensor.limits[0], _dtype(tensor)))
+        padded = f"{operation.output.name}\tpadded"
+        built.node("Pad", [source, sides, least], padded)
+        source = padded
+    window = {"kernel_shape": list(operation.size), "strides": list(operation.stride)}
+    built.node("MaxPool", [source], operation.output.name, **window)
 
 
 @_add.register
@@ -190,10 +198,6 @@ def _(operation: AvgPool2d, built: _Builder) -> None:
         *built.quantization(operation.output),
     ]
     built.node("QLinearGlobalAveragePool", inputs, operation.output.name, domain="com.microsoft")
-
-
-def _window(operation: Windowed) -> dict[str, Any]:
-    return {"strides": list(operation.stride), "pads": list(operation.padding)}
 
 
 def _dtype(tensor: Tensor) -> type[np.int8] | type[np.uint8]:

@@ -93,27 +93,6 @@ def _foreign(out: Path) -> list[str]:
     ]
 
 
-def images_for(network: Network, count: int, folder: Path | None) -> tuple[NDArray[Any], str]:
-    """Images for a network, and where they are from: Fashion-MNIST's if it takes such images, else
-    random ones, the same every time."""
-    from accel.fashion_mnist.data import test_images
-    from accel.fashion_mnist.training import to_input
-
-    if network.input.shape == (1, 28, 28):
-        found = test_images(count, folder)
-        images = network.order.outward(to_input(found.pixels).numpy())
-        return images, "Fashion-MNIST, the first of the test set"
-    if folder is not None:
-        raise AccelError(
-            f"--data has images of 28x28 pixels, but the network takes {network.input.shape}: "
-            f"leave it out for random images"
-        )
-    lo, hi = network.input.limits
-    shape = network.order.shape(network.input.shape)
-    values = np.random.default_rng(0).integers(lo, hi + 1, (count, *shape))
-    return values, "random values, seed 0"
-
-
 def _contents(
     cfg: AccelConfig, network: Network, program: Program, images: NDArray[np.int64], source: str
 ) -> dict[str, str]:

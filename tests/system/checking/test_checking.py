@@ -654,7 +654,8 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "p.last_read_by >= i]", "p.last_read_by > i]",
     ),
     "tensors lie over the image": (
-        "placement", "lowest = found[image].end_row", "lowest = found[image].first_row",
+        "placement", "not last_reader[image] < i < until <= image_freed_by",
+        "last_reader[image] >= i",
     ),
     "layers share weights": (
         "placement", "weight_bases[-1] + m.weight_words", "weight_bases[-1] + m.weight_words - 1",
@@ -680,8 +681,8 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "encode", "m.steps_per_sum > cfg.spad_depth", "m.steps_per_sum > 9 * cfg.spad_depth",
     ),
     "the image is freed by the last layer too": (
-        "encode", "int(i == _last_reader_of_image(placement))",
-        "int(i == _last_reader_of_image(placement) or is_last)",
+        "encode", "int(i == placement.image_freed_by)",
+        "int(i == placement.image_freed_by or is_last)",
     ),
     "the last window lacks a column": (
         "encode", "(kernel_w - 1) % WINDOW + 1", "(kernel_w - 1) % WINDOW",
