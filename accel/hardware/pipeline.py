@@ -139,6 +139,11 @@ REQUANTIZER_LATENCY = len(stages("requantizer", Holds.BEAT))
 ADDER_LATENCY = len(ADDER_STAGES)
 """The same of the adder."""
 
+OPERANDS = 16
+"""Vectors that wait to be added. As many are between the step that reads one and the beats that it
+is added to where a vector has the fewest steps, two, and nothing stalls; if it is full, steps
+wait."""
+
 
 def diagram() -> str:
     """The pipeline as a table in Markdown."""
