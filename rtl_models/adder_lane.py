@@ -27,7 +27,7 @@ class AdderLane(Component):
     3 products  exact; the second one with the constant
     4 sum       exact
     5 rounded   plus half of what the shift drops; less one where a tie of a negative
-                sum goes away from zero
+                sum goes away from zero; without the bits that every shift drops
     6 integer   shifted
     7 value     plus zero point
     8 y         clamped: the low 8 bits
@@ -64,12 +64,13 @@ class AdderLane(Component):
         s.a_high2, s.b_high2 = Wire(high_nbits), Wire(high_nbits)
         s.a3, s.b3 = Wire(SUM_NBITS), Wire(SUM_NBITS)
         s.sum4 = Wire(SUM_NBITS)
-        s.rounded5 = Wire(SUM_NBITS)
+        s.rounded5 = Wire(INTEGER_NBITS)
         s.integer6 = Wire(INTEGER_NBITS)
         s.value7 = Wire(value_nbits)
 
         # Wires
-        s.up = Wire()
+        s.up, s.with_half, s.kept = Wire(), Wire(SUM_NBITS), Wire(INTEGER_NBITS)
+        s.kept //= s.with_half[IDENTITY_SHIFT:SUM_NBITS]
         s.shifted = Wire(wide_nbits)
         s.ordered, s.ordered_lo, s.ordered_hi = (Wire(value_nbits) for _ in range(3))
 
@@ -77,12 +78,11 @@ class AdderLane(Component):
         @update
         def up_round5():
             s.up @= ~(s.ties_away & s.sum4[sign_at])
+            s.with_half @= s.sum4 + zext(s.below_half, SUM_NBITS) + zext(s.up, SUM_NBITS)
 
         @update
         def up_shift6():
-            s.shifted @= sext(s.rounded5[IDENTITY_SHIFT:SUM_NBITS], wide_nbits) >> zext(
-                s.shift, wide_nbits
-            )
+            s.shifted @= sext(s.rounded5, wide_nbits) >> zext(s.shift, wide_nbits)
 
         @update
         def up_clamp8():
@@ -118,7 +118,7 @@ class AdderLane(Component):
         def up_sum():
             if s.en:
                 s.sum4 <<= s.a3 + s.b3
-                s.rounded5 <<= s.sum4 + zext(s.below_half, SUM_NBITS) + zext(s.up, SUM_NBITS)
+                s.rounded5 <<= s.kept
                 s.integer6 <<= s.shifted[0:INTEGER_NBITS]
                 s.value7 <<= sext(s.integer6, value_nbits) + sext(s.zero_point, value_nbits)
 
