@@ -225,5 +225,5 @@ def test_steps_of_sums() -> None:
     vectors = 64 * 16 // 8
     # The last sum is fused with nothing: what is before it adds already.
     assert [layer.steps for layer in program.layers] == [2 * vectors, 3 * vectors, 2 * vectors]
-    with pytest.raises(DoesNotFitError, match="'second' adds a tensor.*; adder = true would do"):
+    with pytest.raises(DoesNotFitError, match=r"'second' adds a tensor.*; adder = true would do"):
         compile(network, base)
