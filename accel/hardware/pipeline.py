@@ -139,11 +139,16 @@ REQUANTIZER_LATENCY = len(stages("requantizer", Holds.BEAT))
 ADDER_LATENCY = len(ADDER_STAGES)
 """The same of the adder."""
 
+OPERANDS = 16
+"""Vectors that wait to be added. As many are between the step that reads one and the beats that it
+is added to where a vector has the fewest steps, two, and nothing stalls; if it is full, steps
+wait."""
 
-def diagram() -> str:
-    """The pipeline as a table in Markdown."""
+
+def diagram(stages: tuple[Stage, ...] = STAGES) -> str:
+    """The pipeline, or a part of it, as a table in Markdown."""
     lines = ["| cycle | unit | register | holds | then |", "|---|---|---|---|---|"]
-    for cycle, stage in enumerate(STAGES, 1):
+    for cycle, stage in enumerate(stages, 1):
         then = [stage.does] if stage.does else []
         if stage.stream:
             after = f", after the last {stage.only_last}" if stage.only_last else ""
