@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
+from accel.network.order import Order
 from accel.network.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Images:
     """Images for a network."""
 
     values: NDArray[Any]
-    """(N, *shape of the network's input): real numbers, or integers that are the network's own."""
+    """(N, *shape of the network's input), in its order: real numbers, or integers that are the
+    network's own."""
     labels: NDArray[np.int64] | None = None
     """(N,): the index of each image's class, if it is known."""
     classes: Sequence[str] = ()
@@ -68,7 +70,12 @@ def find(what: str | None, network: Network, *, count: int, data: Path | None = 
     Raises :class:`AccelError` for a form that there is not, for images that are not there or cannot
     be read, and for such as the network does not take.
     """
-    what = str(count) if what is None else what
+    found = _find(str(count) if what is None else what, network, data)
+    return replace(found, values=network.order.outward(found.values))
+
+
+def _find(what: str, network: Network, data: Path | None) -> Images:
+    """The same, with channels first."""
     takes_fashion_mnist = network.input.shape == FASHION_MNIST_SHAPE
     is_number = what.lstrip("+-").isdecimal()
     if takes_fashion_mnist and (is_number or what == "all"):
@@ -93,7 +100,7 @@ def find(what: str | None, network: Network, *, count: int, data: Path | None = 
     if path.is_dir():
         return _pictures(path, network.input)
     if path.suffix in _READERS:
-        return _arrays(path, network.input)
+        return _arrays(path, network.input, network.order)
     raise AccelError(f"--images must be all, {FORMS}, not '{what}'")
 
 
@@ -118,7 +125,7 @@ def pictures(images: NDArray[Any], tensor: Tensor) -> NDArray[np.uint8]:
     value that the tensor holds in black. Of channels other than three the first is shown, and
     vectors as squares; large ones are thinned out.
 
-    images: as :class:`Images` has them.
+    images: as :class:`Images` has them, but with channels first.
     """
     if images.dtype.kind == "f":
         images = numerics.quantize(images, tensor.scale, tensor.zero_point, tensor.signed)
@@ -170,7 +177,7 @@ def _random(tensor: Tensor, count: int) -> Images:
     return Images(values=np.stack(images), source="random values, seed 0")
 
 
-def _arrays(path: Path, tensor: Tensor) -> Images:
+def _arrays(path: Path, tensor: Tensor, order: Order) -> Images:
     arrays = _read(path, _READERS[path.suffix])
     images, labels = _named(arrays, IMAGE_NAMES), _named(arrays, LABEL_NAMES)
     if images is None:
@@ -181,7 +188,7 @@ def _arrays(path: Path, tensor: Tensor) -> Images:
                 f"it has {', '.join(map(repr, arrays)) or 'none'}"
             )
         images = only[0]
-    values = _shaped(images, tensor, path)
+    values = _shaped(images, tensor, order, path)
     if labels is not None:
         labels = _checked_labels(labels, len(values), path)
     return Images(values=values, labels=labels, source=str(path))
@@ -224,16 +231,17 @@ def _named(arrays: dict[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any
     return next((array for name, array in arrays.items() if name.lower() in names), None)
 
 
-def _shaped(images: NDArray[Any], tensor: Tensor, path: Path) -> NDArray[Any]:
-    """The array as the network takes it: with its channels first, and one channel where it has none
-    of its own."""
+def _shaped(images: NDArray[Any], tensor: Tensor, order: Order, path: Path) -> NDArray[Any]:
+    """The array with its channels first, and one channel where it has none of its own. Where its
+    shape does not tell, it is in that order."""
     expected = tensor.shape
     if images.dtype.kind not in "iuf":
         raise AccelError(f"{path} must hold numbers, not {images.dtype}")
     if images.ndim == len(expected) and images.shape[1:] == expected[1:] and expected[0] == 1:
         images = images[:, None]
     channels_last = (*expected[1:], expected[0])
-    if images.shape[1:] != expected and images.shape[1:] == channels_last:
+    is_expected = images.shape[1:] == expected and order is Order.CHANNELS_FIRST
+    if images.shape[1:] == channels_last and not is_expected:
         images = np.moveaxis(images, -1, 1)
     if images.shape[1:] != expected or not len(images):
         also = "" if len(expected) == 1 else f" or (N, {', '.join(map(str, channels_last))})"

@@ -4,7 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, up
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.hardware.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
-from accel.hardware.messages import mk_step
+from accel.hardware.messages import mk_operand, mk_step
 from rtl_models.activation_memory import ActivationMemoryRTL
 from rtl_models.address_generator import mk_command
 from rtl_models.wide_memory import WideMemoryRTL
@@ -21,7 +21,8 @@ class OperandFetchRTL(Component):
     The command comes from a register. Each pixel group reads from an activation memory of its own;
     all of them hold the same. While the step stream stalls, ``go`` is low and all of it holds. A
     tap outside the feature map is the layer's pad value, one outside the kernel or beyond the last
-    channel is zero. Weights are read only for steps that load them.
+    channel is zero. Weights are read only for steps that load them. With an adder, what is read by
+    a step that is no sum's is offered to that.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -51,8 +52,6 @@ class OperandFetchRTL(Component):
         s.weight_ren, s.read_loads = Wire(), Wire()
         s.read_mask = Wire(num_taps)
 
-        s.go //= s.step.rdy
-        s.step.val //= s.step_val
         s.activations = [ActivationMemoryRTL(cfg) for _ in range(groups)]
         for g, memory in enumerate(s.activations):
             low, high = g * TAPS, (g + 1) * TAPS
@@ -93,6 +92,24 @@ class OperandFetchRTL(Component):
         s.step.msg.pool_last //= s.at_step.pool_last
         s.layer //= s.at_step.layer
         s.reads //= s.at_step.reads
+
+        if cfg.adder:
+            s.operand = SendIfcRTL(mk_operand(cfg))
+            for g in range(groups):
+                for i in range(cfg.group_cols):
+                    low = (g * cfg.group_cols + i) * ACT_NBITS
+                    s.operand.msg.x[low : low + ACT_NBITS] //= s.x[g * TAPS + i]
+
+            @update
+            def up_offer():
+                # Both move together, so that a step that reads says as much of what is before it.
+                s.step.val @= s.step_val & ~s.at_step.operand
+                s.operand.val @= s.step_val & s.at_step.operand & s.step.rdy
+                s.go @= s.step.rdy & (s.operand.rdy | ~(s.step_val & s.at_step.operand))
+
+        else:
+            s.go //= s.step.rdy
+            s.step.val //= s.step_val
 
         @update
         def up_read():

@@ -74,7 +74,16 @@ class TrafficCountersRTL(Component):
             counter.wen //= s.wen if i < 3 else s.out_wen
             counter.wdata //= s.wdata[i]
 
-        if cfg.zero_gating:
+        if cfg.zero_gating and cfg.adder:
+            # What is added is multiplied elsewhere.
+            s.operand = InPort()
+
+            @update
+            def up_look_at_sums():
+                for t in range(num_taps):
+                    s.is_zero[t] @= (s.tap[t] == 0) & ~s.operand
+
+        elif cfg.zero_gating:
 
             @update
             def up_look():

@@ -56,11 +56,12 @@ def bisect(
     """Name the first unit and signal in which RTL and cycle-level model differ.
 
     Both run side by side, the RTL in PyMTL3's simulator. Where they agree in every cycle, the
-    outputs are held to PyTorch's.
+    outputs are held to those of the network's own runtime.
 
     Exit status 1 if anything differs.
     """
     from accel.cli.loading import prepare
+    from accel.runtimes.reference import reference
     from accel.simulation import bisect as bisecting
     from accel.simulation.difference import first_difference
     from accel.simulation.trace import images_before
@@ -88,11 +89,12 @@ def bisect(
         f"the RTL and level cl agree in every one of {found.cycles:,} cycles, from reset to the "
         f"last result"
     )
-    with working("comparing with PyTorch's kernels"):
+    expected_by = reference(subject).name
+    with working(f"comparing with {expected_by}"):
         wrong = first_difference(subject, program, values, image, "cl")
         functional = first_difference(subject, program, values, image, "fl")
     if wrong is None:
-        say(f"and what image {image} yields is what PyTorch's quantized kernels yield")
+        say(f"and what image {image} yields equals the outputs of {expected_by}")
         write_json(json_file, record)
         return
     say(str(wrong))

@@ -54,7 +54,9 @@ def explore(
     network: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="Of accel quantize; once for each. Without it: the bundled one."
+            metavar="FILE",
+            help="Of accel quantize, or a quantized .onnx; once for each. Without it: the "
+            "bundled one.",
         ),
     ] = None,
     images: ImagesOption = None,

@@ -27,7 +27,8 @@ def fit(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Of accel quantize; once for each that is to fit. Without it: the bundled one.",
+            help="Of accel quantize, or a quantized .onnx; once for each that is to fit. Without "
+            "it: the bundled one.",
         ),
     ] = None,
     cols: Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accel.console import error_console
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -13,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def network_of(file: Path | None) -> Network:
-    """The network in that file, or the bundled one.
+    """The network in that file, of any kind that :func:`accel.load` reads, or the bundled one. What
+    a user should know of how it was read goes to the standard error.
 
     Raises :class:`AccelError` if there is none in it.
     """
     from accel.fashion_mnist.data import bundled_network
-    from accel.network.graph import Network
+    from accel.frontends.load import load
 
-    return bundled_network() if file is None else Network.load(file)
+    if file is None:
+        return bundled_network()
+    network = load(file)
+    for note in network.notes:
+        error_console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
+    return network
 
 
 def prepare(

@@ -93,7 +93,9 @@ SeedsOption = Annotated[
 NetworkOption = Annotated[
     Path | None,
     typer.Option(
-        "--network", metavar="FILE", help="Of accel quantize. Without it: the bundled one."
+        "--network",
+        metavar="FILE",
+        help="Of accel quantize, or a quantized .onnx or .tflite. Without it: the bundled one.",
     ),
 ]
 

@@ -78,7 +78,8 @@ def run(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run images through the accelerator, and compare every output with PyTorch's.
+    """Run images through the accelerator, and compare every output with that of the network's own
+    runtime: PyTorch's, or ONNX Runtime's of an ONNX file.
 
     Without --images 1,000 of them; 100 at level cl, 3 at level rtl. Exit status 1 if any differs.
     """

@@ -39,8 +39,8 @@ def translate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Of accel quantize. With it: a folder that stands alone, with AXI ports, driver, "
-            "testbench, images and logits.",
+            help="Of accel quantize, or a quantized .onnx. With it: a folder that stands alone, "
+            "with AXI ports, driver, testbench, images and logits.",
         ),
     ] = None,
     images: ImagesOption = None,

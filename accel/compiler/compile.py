@@ -62,9 +62,13 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
         cfg=cfg,
         words=tuple(encode.words(mappings, descriptors, placement, cfg)),
         layers=tuple(_report(m, cfg) for m in mappings),
+        rounding=network.rounding,
+        order=network.order,
         input=network.input,
         output=network.output,
-        output_bytes=encode.output_bytes(mappings[-1], cfg),
+        output_bytes=network.order.outward(
+            encode.output_bytes(mappings[-1], cfg).reshape(1, *network.output.shape)
+        ).ravel(),
         act_rows=placement.act_rows,
         weight_words=placement.weight_words,
         param_words=placement.param_words,

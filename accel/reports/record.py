@@ -27,7 +27,7 @@ from accel.hardware.status import TRAFFIC
 RECORD: Final = "accel run"
 VERSION: Final = 3
 """What a file says that it is. Files of the first version said nothing, and had no images; those of
-the second knew only Fashion-MNIST's."""
+the second knew only Fashion-MNIST's, and no reference."""
 
 MAX_FILE_BYTES = 1 << 26
 
@@ -98,6 +98,10 @@ class Record(_Model):
     versions: dict[str, str]
     """Of Python, accel and the packages that computed."""
     network: str
+    notes: list[str]
+    """What a user should know of how the network was read."""
+    reference: str
+    """With what outputs were compared: see :class:`accel.runtimes.reference.Reference`."""
     level: str
     config: str
     """The configuration's short name."""
@@ -110,7 +114,7 @@ class Record(_Model):
     """Null, as accuracy and confusion, where nobody knows their classes."""
     accuracy: _Amount | None
     mismatched_outputs: _Count
-    """Logits and classes that differ from those of PyTorch's quantized kernels."""
+    """Logits and classes that differ from those of ``reference``."""
     outputs: _Positive
     """Logits and classes that were compared."""
     classes: list[str]

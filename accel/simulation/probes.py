@@ -257,7 +257,7 @@ def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
         return lambda c: c.plan.flags[c.step][i] if c.plan.flags[c.step][1] else None
 
     def load(c: Any) -> bool:
-        return bool(c.step < c.plan.loads)
+        return bool(c.plan.loads[c.step])
 
     def keep(c: Any) -> bool:
         return load(c) and not c.descriptor.reload
@@ -265,13 +265,14 @@ def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
     def weight_address(c: Any) -> Value:
         if not load(c):
             return None
-        steps = c.plan.steps_per_output
-        return int(c.descriptor.weight_base + c.group * steps + c.step % steps)
+        return int(
+            c.descriptor.weight_base + c.group * c.plan.steps_per_output + c.plan.place[c.step]
+        )
 
     def index(c: Any) -> Value:
         if load(c) and not keep(c):
             return None
-        return int(c.step % c.plan.steps_per_output % cfg.spad_depth)
+        return int(c.plan.place[c.step] % cfg.spad_depth)
 
     def command(name: str, value: Callable[[Any], Value]) -> Probe:
         return Probe(

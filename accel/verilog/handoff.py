@@ -21,7 +21,7 @@ from accel.errors import AccelError
 from accel.hardware import registers
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
-from accel.runtimes.qnnpack import run_network
+from accel.runtimes.reference import reference
 from accel.verilog.translation import AXI_TOP, translate_axi
 
 ICARUS = "iverilog -g2012 -o sim.vvp testbench.sv accelerator.sv && vvp -n sim.vvp"
@@ -97,7 +97,8 @@ def _contents(
     cfg: AccelConfig, network: Network, program: Program, images: NDArray[np.int64], source: str
 ) -> dict[str, str]:
     verilog = translate_axi(cfg)
-    logits = run_network(network, images)[-1].reshape(len(images), -1).astype(np.int64)
+    expected = reference(network).run(network, images)[-1]
+    logits = expected.reshape(len(images), -1).astype(np.int64)
     words = program.pack_images(images)
     csrc = Path(__file__).parent / "csrc"
     return {

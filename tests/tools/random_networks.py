@@ -50,6 +50,10 @@ CONFIGS = {
         num_cols=1, num_lanes=1, spad_depth=1, act_depth=256, weight_depth=1000, param_depth=60,
         max_layers=5,
     ),
+    "adder": AccelConfig(
+        num_cols=12, pixel_groups=2, num_lanes=2, acc_nbits=28, spad_depth=8, act_depth=256,
+        weight_depth=160, param_depth=80, max_layers=8, adder=True,
+    ),
 }  # fmt: skip
 """Small, so that what fills their memories is soon drawn; each field has several values."""
 

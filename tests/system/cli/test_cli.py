@@ -288,9 +288,9 @@ def test_control_c_in_a_real_run(tmp_path):
 # Running
 
 RECORD = (
-    "record", "version", "made", "command", "versions", "network", "level", "config",
-    "configuration", "images", "images_source", "correct", "accuracy", "mismatched_outputs",
-    "outputs", "classes",
+    "record", "version", "made", "command", "versions", "network", "notes", "reference", "level",
+    "config", "configuration", "images", "images_source", "correct", "accuracy",
+    "mismatched_outputs", "outputs", "classes",
     "confusion", "cycles_per_image", "latency_cycles", "macs_per_image", "multipliers",
     "memory_bytes_per_cycle", "utilization", "seconds", "build_seconds", "cycles_per_second",
     "layers", "memory_rows", "memory_rows_used", "tensors", "logit_scale", "logit_zero_point",
@@ -348,7 +348,8 @@ def test_run_finds_what_differs(tmp_path, monkeypatch, what):
 
 def test_run_compares_with_the_kernels(monkeypatch):
     """The other side of the comparison is PyTorch's."""
-    monkeypatch.setattr(comparison, "run_network", lambda n, x: [qnnpack.run_network(n, x)[-1] ^ 1])
+    kernels = qnnpack.run_network
+    monkeypatch.setattr(qnnpack, "run_network", lambda n, x: [kernels(n, x)[-1] ^ 1])
     assert run("run", "--level", "fl", "--images", 2).exit_code == 1
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,16 @@ from accel.verilog.translation import AXI_TOP, translate_axi
 from accel.verilog.unused_bits import name_unused
 from tests import ROOT
 
+CONFIGS = PRESETS | {
+    "adder": replace(PRESETS["base"], adder=True),
+    "adder, wide": replace(PRESETS["wide"], adder=True),
+}
 
-@pytest.fixture(scope="module", params=PRESETS)
+
+@pytest.fixture(scope="module", params=CONFIGS)
 def verilog(request, tmp_path_factory) -> tuple[Path, str]:
     """A file and its top module: the accelerator is in the one with AXI ports."""
-    cfg = PRESETS[request.param]
+    cfg = CONFIGS[request.param]
     file = tmp_path_factory.mktemp("verilog") / "accelerator.sv"
     file.write_text(translate_axi(cfg))
     return file, AXI_TOP
