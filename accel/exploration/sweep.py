@@ -28,7 +28,7 @@ from accel import files
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.exploration.fit import DEPTHS, needs
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import SWITCHES, TAPS, AccelConfig
 from accel.network.graph import Network
 from accel.parallel import run_tasks, versions
 from accel.reports.energy import accesses
@@ -128,7 +128,7 @@ def parse_sweep(options: Sequence[str]) -> dict[str, tuple[int | bool, ...]]:
     """``num_cols=2,4,8`` and its like: the values of each field.
 
     Raises :class:`AccelError` for an unknown field, one that is named twice, or something else than
-    whole numbers (``true`` and ``false`` for zero_gating).
+    whole numbers (``true`` and ``false`` for what there is or is not).
     """
     sweep: dict[str, tuple[int | bool, ...]] = {}
     for option in options:
@@ -140,7 +140,7 @@ def parse_sweep(options: Sequence[str]) -> dict[str, tuple[int | bool, ...]]:
             )
         if name in sweep:
             raise AccelError(f"--sweep names {name} twice: give all its values at once")
-        known = {"true": True, "false": False} if name == "zero_gating" else {}
+        known = {"true": True, "false": False} if name in SWITCHES else {}
         texts = [text.strip() for text in values.split(",")]
         for text in texts:
             if text not in known and (known or not text.isdecimal() or len(text) > 9):
@@ -368,7 +368,7 @@ def _parse(cells: list[str]) -> Row:
     for name, text in zip(COLUMNS, cells, strict=True):
         if name in TEXT:
             row[name] = text or None
-        elif name == "zero_gating":
+        elif name in SWITCHES:
             row[name] = {"True": True, "False": False}[text]
         else:
             row[name] = _number(text) if text else None

@@ -41,6 +41,8 @@ LIMITS = {
     "max_layers": (1, 64),
 }
 """The least and the largest value of each number in a configuration."""
+SWITCHES = ("zero_gating", "adder")
+"""Its fields that are true or false."""
 
 
 def largest(name: str) -> int:
@@ -94,7 +96,7 @@ class AccelConfig:
             value = getattr(self, name)
             if value & (value - 1):
                 raise AccelError(f"configuration: {name} must be a power of two, not {value}")
-        for name in ("zero_gating", "adder"):
+        for name in SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise AccelError(f"configuration: {name} must be true or false, not {value!r}")
