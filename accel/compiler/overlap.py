@@ -43,6 +43,8 @@ from accel.hardware.walk import (
     reads,
     steps_per_group,
     steps_per_window,
+    total_steps,
+    window_ends,
     writes,
 )
 
@@ -56,6 +58,10 @@ def vectors_in_flight(d: LayerDescriptor, step: NDArray[np.int64]) -> NDArray[np
     reads: int64, same shape."""
     steps = np.maximum(places(Holds.STEP) - 1 - TAKEN_OVER - step, 0)
     in_front: NDArray[np.int64] = -(-steps // steps_per_window(d))
+    if d.column_windows:
+        # Not every step has a vector: so many of the last ones, 0 of the last none
+        last_ones = np.cumsum(np.append(False, window_ends(d)[::-1]))
+        in_front = last_ones[np.minimum(steps, last_ones.size - 1)]
     # The last group's vectors have the fewest beats.
     return in_front + places(Holds.VECTOR) + -(-places(Holds.BEAT) // d.param_last_beats)
 
@@ -64,7 +70,7 @@ def safe_steps(before: LayerDescriptor, after: LayerDescriptor, cfg: AccelConfig
     """Steps of ``after`` before the first that reads what ``before`` may still have in flight; one
     less than it has where there is none, so that it always waits for ``before`` in the end."""
     per_group = steps_per_group(after)
-    most = min(num_groups(after) * per_group - 1, FIELDS["safe_steps"].maximum)
+    most = min(total_steps(after) - 1, FIELDS["safe_steps"].maximum)
     size = TAPS * cfg.act_depth
     outputs = writes(before, cfg.num_lanes)
     # For each byte, how many vectors from the last one on it is written: 1 for the last.

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import LayerDescriptor
 from accel.hardware.walk import (
+    OUT_X,
+    WINDOW_END,
     iterations,
     num_groups,
     pixels_per_vector,
-    steps_per_group,
     steps_per_sum,
-    steps_per_window,
+    total_steps,
+    used_windows,
+    vectors_per_group,
 )
 
 MAX_OFFSET = 1000
@@ -32,7 +35,7 @@ def contradictions(d: LayerDescriptor, cfg: AccelConfig) -> list[str]:
 
 def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
     groups, pixels, lanes = num_groups(d), pixels_per_vector(d), cfg.num_lanes
-    vectors = steps_per_group(d) // steps_per_window(d)
+    vectors = vectors_per_group(d)
     written = iterations(d.write_loops[:-1])
     yield (
         not groups == d.param_groups == d.write_loops[-1].count,
@@ -95,8 +98,30 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         reach = sum((loop.count - 1) * getattr(loop, attribute) for loop in d.read_loops)
         reach += sum(getattr(offset, attribute) for offset in d.pixel_offsets)
         yield reach > MAX_OFFSET, f"a tap lies {reach} {what}s further, more than {MAX_OFFSET}"
-    total = groups * steps_per_group(d)
+    if d.column_windows:
+        yield from _windows(d, cfg)
+    total = total_steps(d)
     yield (
         d.safe_steps >= total,
         f"safe_steps = {d.safe_steps} leaves none of its {total} steps to wait in",
     )
+
+
+def _windows(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
+    width = d.read_loops[OUT_X].count
+    yield (
+        not 2 <= width <= cfg.line_width,
+        f"column windows over rows of {width} need a line_width from 2 to that, not "
+        f"{cfg.line_width}",
+    )
+    yield iterations(d.read_loops[:WINDOW_END]) > 1, "a pixel of its raster has several steps"
+    yield not d.channel_mode, "the pixels of its raster are read in windows"
+    yield (
+        d.last_channels != cfg.group_cols,
+        f"a pixel group reads {d.last_channels} channels for its {cfg.group_cols} columns",
+    )
+    yield (
+        d.window_columns > cfg.num_cols,
+        f"{d.window_columns} columns have a window, more than num_cols = {cfg.num_cols}",
+    )
+    yield not used_windows(d).any(), "none of its windows is used"
