@@ -52,7 +52,7 @@ def test_impossible_values_are_named(field: str, value: object, message: str) ->
 
 def test_a_column_of_windows_has_a_channel_of_its_own() -> None:
     """No more than nine are read of a pixel at once."""
-    with pytest.raises(AccelError, match="at most 9 columns, .* num_cols / pixel_groups is 16"):
+    with pytest.raises(AccelError, match=r"at most 9 columns, .* num_cols / pixel_groups is 16"):
         dataclasses.replace(base, num_cols=16, line_width=8)
     cfg = dataclasses.replace(base, num_cols=16, pixel_groups=2, line_width=8)
     assert (cfg.operand_sets, cfg.operand_cols) == (16, 1)
