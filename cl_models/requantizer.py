@@ -21,6 +21,7 @@ class RequantizerCoreCL:
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.num_lanes, self.acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        self.passes_vectors_on = cfg.passes_vectors_on
         self.no_columns = np.zeros(cfg.num_lanes, dtype=np.int64)
         self.reset()
 
@@ -56,7 +57,11 @@ class RequantizerCoreCL:
             self.held = None
         if self.held is None:
             self.held, self.next = self.next, None
-        if pooled is not None:
+        if pooled is None:
+            return
+        if self.held is None and self.passes_vectors_on:
+            self.held = pooled.acc
+        else:
             self.next = pooled.acc
 
     def _next_out(self) -> Out:
