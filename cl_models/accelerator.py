@@ -13,7 +13,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 from accel.errors import AccelError
 from accel.hardware.config import BUS_NBITS, CLASS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
-from accel.hardware.messages import Out, Param, Step
+from accel.hardware.messages import Out, Param, Pixel, Step
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
 from accel.hardware.status import (
@@ -30,10 +30,15 @@ from accel.hardware.walk import (
     num_groups,
     offsets,
     reads,
+    steps_behind,
     steps_per_sum,
+    total_steps,
+    used_windows,
+    window_edges,
     write_pixels,
     writes,
 )
+from cl_models.column_windows import ColumnWindowsCoreCL
 from cl_models.pe_array import PEArrayCoreCL
 from cl_models.pooling_unit import PoolingUnitCoreCL
 from cl_models.requantizer import RequantizerCoreCL
@@ -42,7 +47,7 @@ IDLE, SETUP, RUN = 0, 1, 2
 
 
 class _Plan(NamedTuple):
-    """The steps of a layer for one group of output channels."""
+    """The steps of a layer that read for one group of output channels, or those behind them."""
 
     address: NDArray[np.int64]
     """(steps, pixel_groups, 9); for a tap that reads nothing, the place of its value."""
@@ -53,6 +58,24 @@ class _Plan(NamedTuple):
     steps_per_output: int
     loads: int
     """So many first steps of a group load their weights; the others find them in the PEs."""
+
+
+class _Windows(NamedTuple):
+    """What the steps of a layer with column windows complete, in a group of output channels."""
+
+    used: list[bool]
+    first: int
+    """The first one that is."""
+    edges: list[int]
+    """As :class:`Pixel` has them."""
+    row: int
+    """Pixels of a row."""
+
+    @classmethod
+    def of(cls, d: LayerDescriptor) -> _Windows:
+        used, edges = used_windows(d), window_edges(d)
+        bits = (edges << np.arange(edges.shape[-1])).sum(axis=-1)
+        return cls(used.ravel().tolist(), int(used.argmax()), bits.ravel().tolist(), used.shape[1])
 
 
 class ProgramLoader(ProgramMemory):
@@ -122,13 +145,21 @@ class _Address(NamedTuple):
     group: int
     done: bool
     """The last one that reads the image."""
+    load: bool
+    keep: bool
+    index: int
+    """Of its weights in the scratchpads."""
+    weight_address: int
+    windows: tuple[int, int, int, int]
+    """windows, row_end, used, edges as :class:`Pixel` has them."""
 
 
 class _Fetched(NamedTuple):
     """A step on its way to the PE array."""
 
     layer: int
-    step: Step
+    step: Step | Pixel | None
+    """None of a window that is not used."""
     num_inside: int
 
 
@@ -147,6 +178,7 @@ class StepSequencer:
         # Moves of the pipeline since the layer before issued its last step.
         self.since = 0
         self.plans: dict[tuple[int, int], _Plan] = {}
+        self.windows: dict[int, _Windows] = {}
         self.written: dict[int, NDArray[np.int64]] = {}
 
     def setup(self) -> None:
@@ -154,7 +186,7 @@ class StepSequencer:
         d = self.descriptor = self.program.layers[self.layer]
         self.step = self.group = self.issued = 0
         self.plan = self._plan_of(d, 0)
-        self.total = num_groups(d) * len(self.plan.flags)
+        self.total = total_steps(d)
 
     def outputs(self) -> NDArray[np.int64]:
         """The bytes of memory that the layer writes, in its order."""
@@ -165,13 +197,17 @@ class StepSequencer:
         return self.written[self.layer]
 
     def _plan_of(self, d: LayerDescriptor, group: int) -> _Plan:
-        key = self.layer, 0 if groups_read_alike(d) else group
+        key = self.layer, 0 if groups_read_alike(d) and not d.column_windows else group
         if key not in self.plans:
             self.plans[key] = self._plan(d, key[1])
         return self.plans[key]
 
     def _plan(self, d: LayerDescriptor, group: int) -> _Plan:
         size = TAPS * self.program.cfg.act_depth
+        if d.column_windows and group == num_groups(d):
+            nothing = np.full((steps_behind(d), self.program.cfg.pixel_groups, TAPS), size + 1)
+            flags = nest_flags(d)[:1] * len(nothing)
+            return _Plan(nothing, [0] * len(nothing), flags, 1, 0)
         taps = reads(d, self.program.cfg.pixel_groups, group)
         no_read = np.where(taps.padding, size, size + 1)
         steps, flags = steps_per_sum(d), nest_flags(d)
@@ -182,6 +218,31 @@ class StepSequencer:
             steps_per_output=steps,
             loads=len(flags) if d.reload else steps,
         )
+
+    def address(self) -> _Address:
+        """The step that is issued in this cycle."""
+        d, plan = self.descriptor, self.plan
+        done = self.issued == self.total - 1 and bool(d.frees_input)
+        step = (self.layer, self.serial, d, plan, self.step, self.group, done)
+        if d.column_windows and self.program.cfg.line_width:
+            load, group, windows = self._window()
+            return _Address(*step, load, load and not d.reload, 0, d.weight_base + group, windows)
+        k, load = self.step % plan.steps_per_output, self.step < plan.loads
+        word = d.weight_base + self.group * plan.steps_per_output + k
+        index = k % self.program.cfg.spad_depth
+        return _Address(*step, load, load and not d.reload, index, word, (0, 0, 1, 0))
+
+    def _window(self) -> tuple[bool, int, tuple[int, int, int, int]]:
+        """Whether the window that this step completes needs weights, and of which group."""
+        d = self.descriptor
+        if self.layer not in self.windows:
+            self.windows[self.layer] = _Windows.of(d)
+        found = self.windows[self.layer]
+        row_end = self.issued % found.row == found.row - 1 or self.issued == self.total - 1
+        group, at = divmod(self.issued - steps_behind(d), len(found.used))
+        used = group >= 0 and found.used[at]
+        load = bool(d.reload) or (used and at == found.first)
+        return load, max(group, 0), (1, int(row_end), int(used), found.edges[at] if used else 0)
 
     def advance(self) -> None:
         """The step of this cycle was issued."""
@@ -554,6 +615,7 @@ class AcceleratorCoreCL:
         self.params = ParamSequencer(self.program)
         self.writes = WriteSequencer(self.program, self.port)
         self.images = ImageLoader(self.program, self.port)
+        self.windows = ColumnWindowsCoreCL(cfg) if cfg.line_width else None
         self.array = PEArrayCoreCL(cfg)
         self.pooling = PoolingUnitCoreCL(cfg)
         self.requantizer = RequantizerCoreCL(cfg)
@@ -574,12 +636,21 @@ class AcceleratorCoreCL:
             self.watchdog,
         ):
             part.reset()
+        if self.windows is not None:
+            self.windows.reset()
         # A step's registers: address, command, bytes read, the same again, and operands.
         self.at: _Address | None = None
         self.command: _Address | None = None
         self.at_read: _Fetched | None = None
         self.at_data: _Fetched | None = None
         self.at_step: _Fetched | None = None
+
+    @property
+    def offered(self) -> Step | None:
+        """What the ``step`` stream offers in this cycle, or None."""
+        step = self.at_step.step if self.at_step is not None else None
+        assert not isinstance(step, Pixel)
+        return step
 
     @property
     def result(self) -> int | None:
@@ -589,7 +660,7 @@ class AcceleratorCoreCL:
     def streams(self) -> int:
         """val and rdy of the streams between the units, in the order of ``STREAMS``."""
         vals = (
-            self.at_step,
+            self.offered,
             self.array.out,
             self.pooling.out,
             self.params.out,
@@ -654,7 +725,7 @@ class AcceleratorCoreCL:
         """The clock edge. ``prog_val``: the program stream offers a word. ``prog``, ``image``: the
         words taken in this cycle, or None."""
         steps, requantizer = self.steps, self.requantizer
-        step, acc, pooled = self.at_step, self.array.out, self.pooling.out
+        acc, pooled = self.array.out, self.pooling.out
         out, param = requantizer.out, self.params.out
         go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
 
@@ -663,7 +734,7 @@ class AcceleratorCoreCL:
         streams = self.streams
         self.watchdog.tick(waits, bool(streams & streams >> 1 & 0x155))
 
-        self.array.tick(step.step if step is not None and go else None, acc_rdy)
+        self.array.tick(self.offered if go else None, acc_rdy)
         self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
         requantizer.tick(
             pooled if pooled_rdy else None, param if self.param_rdy else None, self.out_rdy
@@ -672,20 +743,16 @@ class AcceleratorCoreCL:
 
         done = False
         if go:
-            if step is not None:
-                self._count(step)
+            if self.at_step is not None:
+                self._count(self.at_step)
             steps.since += 1
-            self.at_step, self.at_data = self.at_data, self.at_read
+            self.at_step, self.at_data = self._operands(), self.at_read
             self.at_read = self._read(self.command) if self.command is not None else None
             self.command, self.at = self.at, None
         if self.issue:
-            plan = steps.plan
-            last = steps.issued == steps.total - 1
-            done = last and bool(steps.descriptor.frees_input)
-            self.at = _Address(
-                steps.layer, steps.serial, steps.descriptor, plan, steps.step, steps.group, done
-            )
-            if last:
+            self.at = steps.address()
+            done = self.at.done
+            if steps.issued == steps.total - 1:
                 self._expect_writes(done)
             steps.advance()
         elif steps.state == SETUP and go:
@@ -716,20 +783,27 @@ class AcceleratorCoreCL:
             self.port.outstanding.check(at, plan.address[i])
         self.memory[-2] = d.pad_value & 0xFF
         x = (self.signed_memory if d.signed else self.memory)[plan.address[i]]
-        k = i % plan.steps_per_output
-        w, load = self.no_weights, i < plan.loads
-        if load:
-            w = self.program.weights[d.weight_base + at.group * plan.steps_per_output + k]
-        keep = load and not d.reload
-        step = Step(x, w, k % self.cfg.spad_depth, load, keep, *plan.flags[i])
+        w = self.program.weights[at.weight_address] if at.load else self.no_weights
+        step: Step | Pixel = Step(x, w, at.index, at.load, at.keep, *plan.flags[i])
+        if self.windows is not None:
+            step = Pixel(*step, *at.windows, d.pad_value)
         return _Fetched(at.layer, step, plan.num_inside[i])
 
+    def _operands(self) -> _Fetched | None:
+        """What is in the register for data, as it comes to the PE array."""
+        if self.windows is None or self.at_data is None:
+            return self.at_data
+        assert isinstance(self.at_data.step, Pixel)
+        self.windows.tick(self.at_data.step, send_rdy=True)
+        return self.at_data._replace(step=self.windows.out)
+
     def _count(self, fetched: _Fetched) -> None:
-        """The PE array takes a step."""
-        x = fetched.step.x
-        gated = x.size - np.count_nonzero(x) if self.cfg.zero_gating else 0
+        """A step leaves the fetch, for the PE array unless its window is not used."""
+        step, gated = self.offered, 0
+        if step is not None and self.cfg.zero_gating:
+            gated = step.x.size - np.count_nonzero(step.x)
         counted = {
-            "weight_words": fetched.step.load,
+            "weight_words": step is not None and step.load,
             "activation_bytes": fetched.num_inside,
             "gated_taps": gated,
         }

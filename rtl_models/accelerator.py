@@ -132,7 +132,6 @@ class AcceleratorRTL(Component):
         traffic.clear //= loader.layer_wen
         traffic.clear_layer //= loader.address[0 : cfg.layer_nbits]
         traffic.step_layer //= fetch.layer
-        traffic.load //= fetch.step.msg.load
         traffic.reads //= fetch.reads
         traffic.x //= fetch.step.msg.x
         traffic.out_layer //= s.write_sequencer.taken_layer
@@ -169,6 +168,22 @@ class AcceleratorRTL(Component):
                 s.write_bank <<= s.image_loader.write_bank
                 s.write_data <<= s.image_loader.write_data
 
+        if cfg.line_width:
+            # A step whose window is not used has been read for, but the array does not see it.
+            traffic.used //= fetch.step.val
+
+            @update
+            def up_count():
+                s.traffic.step @= s.operand_fetch.fetched & s.operand_fetch.go
+                s.traffic.load @= s.operand_fetch.step.val & s.operand_fetch.step.msg.load
+
+        else:
+            traffic.load //= fetch.step.msg.load
+
+            @update
+            def up_count():
+                s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
+
         @update
         def up_hold_image():
             s.image_loader.hold @= (
@@ -195,7 +210,6 @@ class AcceleratorRTL(Component):
                 | (s.param_sequencer.param.val & s.param_sequencer.param.rdy)
                 | (s.requantizer.out.val & s.requantizer.out.rdy)
             )
-            s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
             s.step_sequencer.out_waits @= s.requantizer.out.val & ~s.write_sequencer.out.rdy
 
     def line_trace(s):

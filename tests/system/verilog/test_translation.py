@@ -1,5 +1,6 @@
 """The Verilog: other tools take it as it is."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -9,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from accel.hardware.config import PRESETS
+from accel.hardware.config import PRESETS, base
 from accel.simulation.toolchain import find_toolchain
 from accel.verilog.translation import AXI_TOP, translate_axi
 from accel.verilog.unused_bits import name_unused
 from tests import ROOT
 
+WINDOWS = {"windows": dataclasses.replace(base, num_lanes=8, line_width=64)}
 
-@pytest.fixture(scope="module", params=PRESETS)
+
+@pytest.fixture(scope="module", params=[*PRESETS, *WINDOWS])
 def verilog(request, tmp_path_factory) -> tuple[Path, str]:
     """A file and its top module: the accelerator is in the one with AXI ports."""
-    cfg = PRESETS[request.param]
+    cfg = (PRESETS | WINDOWS)[request.param]
     file = tmp_path_factory.mktemp("verilog") / "accelerator.sv"
     file.write_text(translate_axi(cfg))
     return file, AXI_TOP
