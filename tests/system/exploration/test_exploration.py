@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from accel import cli, compile, simulate
+from accel.compiler.refusal import DoesNotFitError, Refusal
 from accel.errors import AccelError
 from accel.exploration import fit, pareto
 from accel.exploration import sweep as exploration
 from accel.exploration.sweep import COLUMNS, KEY, Results
-from accel.hardware.config import AccelConfig, base
+from accel.hardware.config import AccelConfig, base, would_do
 from accel.verilog import translation
 from accel.verilog.synthesis import Synthesis, find_target
 from tests.networks import Conv, Linear, random_network
@@ -133,7 +134,16 @@ def test_fit_rounds_activation_memory_up_to_a_power_of_two(networks, monkeypatch
     found = SimpleNamespace(
         act_rows=rows, weight_words=rows, param_words=rows, max_accumulator=1, layers=()
     )
-    monkeypatch.setattr(fit, "compile", lambda network, cfg: found)
+
+    def compiled(network, cfg):
+        if cfg.act_depth < rows:
+            raise DoesNotFitError([
+                Refusal(layer="c", limit="act_depth", needed=rows, room=cfg.act_depth,
+                        sentence="too much", would_do=would_do("act_depth", rows))
+            ])  # fmt: skip
+        return found
+
+    monkeypatch.setattr(fit, "compile", compiled)
     (design,) = exploration.plan(base, {"num_cols": (2,)}, subjects, fit=True)
     assert design.fields["act_depth"] == depth
     assert design.fields["weight_depth"] == design.fields["param_depth"] == max(rows, 16)
