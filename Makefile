@@ -7,9 +7,9 @@ NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
-test test-all daily fuzz mutate bisection coverage: export OMP_NUM_THREADS := 1
+test test-all daily fuzz runtimes mutate bisection coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all daily fuzz exhaustive stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
+.PHONY: help demo test test-all daily fuzz exhaustive runtimes stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -18,6 +18,8 @@ help:
 	@echo "make daily     the property tests with the examples of this day: the suite has the same ones"
 	@echo "               every time; DAY=20261231 has those of that day again"
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
+	@echo "make runtimes  a million outputs beside ties of each of ONNX Runtime's integer operators,"
+	@echo "               damaged and changed ONNX files"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
 	@echo "make mutate    plant faults in RTL, arithmetic and compiler, see that the tests find them"
 	@echo "make bisection plant faults in the RTL, see what accel bisect names: docs/bisection.md"
@@ -82,6 +84,10 @@ endif
 exhaustive: $(STAMP)
 	@echo "== every accumulator through the Verilated requantizer, and through PyTorch's kernels"
 	$(BIN)/python -m tests.tools.exhaustive
+
+runtimes: $(STAMP)
+	@echo "== outputs beside ties, damaged and changed files, against other runtimes"
+	$(BIN)/python -m tests.tools.runtimes
 
 stress: $(STAMP)
 	@echo "== Verilated accelerators: resets in every cycle, random states, long streams"
@@ -153,6 +159,9 @@ pythons:
 
 # The stamp's name changes with what is to be installed, and an interrupted set-up leaves none.
 $(STAMP):
+	@case "$$PWD" in *\$$*) \
+	  echo "error: setuptools cannot install from a folder with a dollar sign in its path, as $$PWD" \
+	    "has: move the checkout" >&2; exit 2; esac
 	@set -e; \
 	for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	  if $$python -c '$(SUPPORTED)' 2>/dev/null; then break; fi; python=; \

@@ -1,6 +1,6 @@
 """Generator of int8 CNN accelerators: PyTorch in, verified hardware out.
 
-network = accel.quantize(model, calibration_images)
+network = accel.quantize(model, calibration_images)  # or accel.load("model.onnx")
 program = accel.compile(network, accel.load_config("base"))
 run = accel.simulate(program, images, level="verilator")
 """
@@ -13,10 +13,11 @@ from accel.hardware.newer_python import mend_pymtl3
 if TYPE_CHECKING:
     from accel.api import compile, translate
     from accel.errors import AccelError
+    from accel.frontends.load import load
     from accel.frontends.pytorch import quantize
     from accel.hardware.config import AccelConfig, load_config
     from accel.network.graph import Network
-    from accel.runtimes.qnnpack import run_network
+    from accel.runtimes.reference import run_network
     from accel.simulation.runner import simulate
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "AccelError",
     "Network",
     "compile",
+    "load",
     "load_config",
     "quantize",
     "run_network",
@@ -36,9 +38,10 @@ _MODULES = {
     "AccelError": "errors",
     "Network": "network.graph",
     "compile": "api",
+    "load": "frontends.load",
     "load_config": "hardware.config",
     "quantize": "frontends.pytorch",
-    "run_network": "runtimes.qnnpack",
+    "run_network": "runtimes.reference",
     "simulate": "simulation.runner",
     "translate": "api",
 }

@@ -21,7 +21,7 @@ def compile(network: Network, config: Configuration = "base") -> Program:
     """
     if not isinstance(network, Network):
         raise AccelError(
-            f"accel.compile takes a quantized network, as accel.quantize or accel.Network.load "
+            f"accel.compile takes a quantized network, as accel.quantize or accel.load "
             f"yields it, not {_kind(network)}"
         )
     return compiler.compile(network, load_config(config))

@@ -118,6 +118,8 @@ _INSTEAD = {
 """Programs on ``PATH`` that serve where a package is not installed."""
 _EXTRAS = {
     "cluster": "--cluster",
+    "litert": "networks from .tflite files, and the runtime that their outputs are compared with",
+    "onnx": "networks from ONNX files, and the runtime that their outputs are compared with",
     "synth": "accel synth",
     "docs": "the documentation",
     "dev": "the tests",

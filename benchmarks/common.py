@@ -22,10 +22,12 @@ from rich.progress import Progress
 
 from accel import files
 from accel.errors import AccelError
-from accel.fashion_mnist import data, evaluate
+from accel.fashion_mnist import data
 from accel.fashion_mnist.data import Images
 from accel.hardware.config import AccelConfig, base
+from accel.images import of_fashion_mnist
 from accel.network.graph import Network
+from accel.reports.evaluation import evaluate
 from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain
 
@@ -62,9 +64,8 @@ def run(
     cluster: str | None = None,
 ) -> Run:
     """``count`` images through the bundled network. Raises :class:`AccelError` as :func:`check`."""
-    evaluation = evaluate.evaluate(
-        network(), cfg, images(count), level=level, jobs=jobs, cluster=cluster
-    )
+    found = of_fashion_mnist(images(count))
+    evaluation = evaluate(network(), cfg, found, level=level, jobs=jobs, cluster=cluster)
     check(evaluation.mismatched_outputs, f"level {level}, configuration {cfg}")
     return evaluation.run
 

@@ -13,7 +13,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 from accel.errors import AccelError
 from accel.hardware.config import BUS_NBITS, CLASS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
-from accel.hardware.messages import Out, Param, Pixel, Step
+from accel.hardware.messages import Operand, Out, Param, Pixel, Step, Terms
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
 from accel.hardware.status import (
@@ -29,15 +29,18 @@ from accel.hardware.walk import (
     nest_flags,
     num_groups,
     offsets,
+    operand_reads,
     reads,
     steps_behind,
     steps_per_sum,
+    steps_per_window,
     total_steps,
     used_windows,
     window_edges,
     write_pixels,
     writes,
 )
+from cl_models.adder import AdderCoreCL
 from cl_models.column_windows import ColumnWindowsCoreCL
 from cl_models.pe_array import PEArrayCoreCL
 from cl_models.pooling_unit import PoolingUnitCoreCL
@@ -45,19 +48,26 @@ from cl_models.requantizer import RequantizerCoreCL
 
 IDLE, SETUP, RUN = 0, 1, 2
 
+OPERAND = -1
+"""Instead of a step's place in its sum."""
+
 
 class _Plan(NamedTuple):
     """The steps of a layer that read for one group of output channels, or those behind them."""
 
     address: NDArray[np.int64]
     """(steps, pixel_groups, 9); for a tap that reads nothing, the place of its value."""
+    needed: NDArray[np.int64]
+    """The same, without what is read and dropped."""
     num_inside: list[int]
     """Taps of each step that lie inside."""
     flags: list[tuple[int, int, int, int]]
     """first, last, pool_first, pool_last of each step."""
+    place: list[int]
+    """Of each step in its sum; OPERAND of one that reads what is added to a vector."""
+    loads: list[bool]
+    """Whether a step loads its weights; the others find them in the PEs."""
     steps_per_output: int
-    loads: int
-    """So many first steps of a group load their weights; the others find them in the PEs."""
 
 
 class _Windows(NamedTuple):
@@ -161,6 +171,8 @@ class _Fetched(NamedTuple):
     step: Step | Pixel | None
     """None of a window that is not used."""
     num_inside: int
+    operand: Operand | None = None
+    """In the place of a step: what is added to a vector."""
 
 
 class StepSequencer:
@@ -197,7 +209,8 @@ class StepSequencer:
         return self.written[self.layer]
 
     def _plan_of(self, d: LayerDescriptor, group: int) -> _Plan:
-        key = self.layer, 0 if groups_read_alike(d) and not d.column_windows else group
+        alike = groups_read_alike(d) and not d.adds and not d.column_windows
+        key = self.layer, 0 if alike else group
         if key not in self.plans:
             self.plans[key] = self._plan(d, key[1])
         return self.plans[key]
@@ -207,16 +220,51 @@ class StepSequencer:
         if d.column_windows and group == num_groups(d):
             nothing = np.full((steps_behind(d), self.program.cfg.pixel_groups, TAPS), size + 1)
             flags = nest_flags(d)[:1] * len(nothing)
-            return _Plan(nothing, [0] * len(nothing), flags, 1, 0)
+            zeros = [0] * len(nothing)
+            return _Plan(nothing, nothing, zeros, flags, zeros, [False] * len(nothing), 1)
         taps = reads(d, self.program.cfg.pixel_groups, group)
         no_read = np.where(taps.padding, size, size + 1)
         steps, flags = steps_per_sum(d), nest_flags(d)
-        return _Plan(
-            address=np.where(taps.inside, taps.address % size, no_read),
+        at = np.arange(len(flags))
+        plan = _Plan(
+            address=(address := np.where(taps.inside, taps.address % size, no_read)),
+            needed=address,
             num_inside=taps.inside.sum(axis=(1, 2)).tolist(),
             flags=flags,
+            place=(at % steps).tolist(),
+            loads=(bool(d.reload) | (at < steps)).tolist(),
             steps_per_output=steps,
-            loads=len(flags) if d.reload else steps,
+        )
+        return self._with_operands(d, plan, group) if d.adds else plan
+
+    def _with_operands(self, d: LayerDescriptor, plan: _Plan, group: int) -> _Plan:
+        """The steps of sums, and before each vector's first the one that reads what is added."""
+        cfg = self.program.cfg
+        size, nothing = TAPS * cfg.act_depth, TAPS * cfg.act_depth + 1
+        operands = operand_reads(d, cfg, group)
+        shape = len(operands.address), cfg.pixel_groups, cfg.group_cols
+        unread = (0, 0), (0, 0), (0, TAPS - cfg.group_cols)
+        at = (operands.address % size).reshape(shape)
+        needed = np.where(operands.used.reshape(shape), at, nothing)
+        before = np.arange(shape[0]) * steps_per_window(d)
+
+        def between(steps: list[Any], operand: Any) -> list[Any]:
+            found = np.empty(len(steps), object)
+            found[:] = steps
+            added = np.empty(1, object)
+            added[0] = operand
+            return np.insert(found, before, np.repeat(added, len(before))).tolist()
+
+        return _Plan(
+            address=np.insert(plan.address, before, np.pad(at, unread, constant_values=nothing), 0),
+            needed=np.insert(
+                plan.needed, before, np.pad(needed, unread, constant_values=nothing), 0
+            ),
+            num_inside=between(plan.num_inside, cfg.num_cols),
+            flags=between(plan.flags, (0, 0, 0, 0)),
+            place=between(plan.place, OPERAND),
+            loads=between(plan.loads, False),
+            steps_per_output=plan.steps_per_output,
         )
 
     def address(self) -> _Address:
@@ -227,7 +275,7 @@ class StepSequencer:
         if d.column_windows and self.program.cfg.line_width:
             load, group, windows = self._window()
             return _Address(*step, load, load and not d.reload, 0, d.weight_base + group, windows)
-        k, load = self.step % plan.steps_per_output, self.step < plan.loads
+        k, load = plan.place[self.step], plan.loads[self.step]
         word = d.weight_base + self.group * plan.steps_per_output + k
         index = k % self.program.cfg.spad_depth
         return _Address(*step, load, load and not d.reload, index, word, (0, 0, 1, 0))
@@ -303,6 +351,9 @@ class ParamSequencer:
         last = self.beat == (d.param_last_beats if last_group else d.param_beats) - 1
         multiplier, bias = self.program.multipliers[at], self.program.biases[at]
         self.data = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
+        if self.program.cfg.adder:
+            ends = last and last_group and self.vector == d.param_vectors - 1
+            self.data = self.data._replace(ties_away=d.ties_away, ends_layer=int(ends))
         self.beat += 1
         if not last:
             return
@@ -315,6 +366,27 @@ class ParamSequencer:
             if last_group:
                 self.state = SETUP
                 self.layer = self.program.layer_after(self.layer)
+
+
+class TermSequencer:
+    """Offers the adder a layer's terms after another's."""
+
+    def __init__(self, program: ProgramMemory) -> None:
+        self.program = program
+        self.reset()
+
+    def reset(self) -> None:
+        self.layer = 0
+        self.out: Terms | None = None
+
+    def tick(self, taken: bool) -> None:
+        if not self.program.running:
+            self.reset()
+            return
+        if taken:
+            self.layer = self.program.layer_after(self.layer)
+        if taken or self.out is None:
+            self.out = Terms.of(self.program.layers[self.layer])
 
 
 class ResultPacker:
@@ -591,8 +663,8 @@ class AcceleratorCoreCL:
 
     The order of evaluation is that of the wires, against the stream of the data::
 
-        evaluate:  result_rdy -> write sequencer -> requantizer -> pooling unit -> PE array -> go
-                   -> what the issue stage does
+        evaluate:  result_rdy -> write sequencer -> adder -> requantizer -> pooling unit
+                   -> PE array -> go -> what the issue stage does
         tick:      all registers at once, each from what was before the edge: so the PE array moves
                    before the pooling unit's register is looked at again, and memory is read before
                    it is written
@@ -619,6 +691,8 @@ class AcceleratorCoreCL:
         self.array = PEArrayCoreCL(cfg)
         self.pooling = PoolingUnitCoreCL(cfg)
         self.requantizer = RequantizerCoreCL(cfg)
+        self.terms = TermSequencer(self.program)
+        self.adder = AdderCoreCL(cfg) if cfg.adder else None
         self.watchdog = Watchdog()
         self.reset()
 
@@ -633,11 +707,14 @@ class AcceleratorCoreCL:
             self.array,
             self.pooling,
             self.requantizer,
+            self.terms,
             self.watchdog,
         ):
             part.reset()
         if self.windows is not None:
             self.windows.reset()
+        if self.adder is not None:
+            self.adder.reset()
         # A step's registers: address, command, bytes read, the same again, and operands.
         self.at: _Address | None = None
         self.command: _Address | None = None
@@ -657,6 +734,16 @@ class AcceleratorCoreCL:
         return self.writes.packer.out
 
     @property
+    def out(self) -> Any:
+        """What the write sequencer is offered, or None."""
+        return self.requantizer.out if self.adder is None else self.adder.out
+
+    @property
+    def operand(self) -> Operand | None:
+        """What the adder is offered."""
+        return None if self.at_step is None else self.at_step.operand
+
+    @property
     def streams(self) -> int:
         """val and rdy of the streams between the units, in the order of ``STREAMS``."""
         vals = (
@@ -664,9 +751,9 @@ class AcceleratorCoreCL:
             self.array.out,
             self.pooling.out,
             self.params.out,
-            self.requantizer.out,
+            self.out,
         )
-        rdys = (self.go, self.acc_rdy, self.pooled_rdy, self.param_rdy, self.out_rdy)
+        rdys = (self.step_rdy, self.acc_rdy, self.pooled_rdy, self.param_rdy, self.out_rdy)
         word = 0
         for i, (val, rdy) in enumerate(zip(vals, rdys, strict=True)):
             word |= (val is not None) << 2 * i | rdy << 2 * i + 1
@@ -675,11 +762,16 @@ class AcceleratorCoreCL:
     def evaluate(self, result_rdy: bool) -> None:
         """Settle this cycle's combinational signals."""
         steps, writes, images = self.steps, self.writes, self.images
-        self.out_rdy = writes.ready
-        self.param_rdy = self.requantizer.ready_param(self.out_rdy)
+        self.out_rdy = self.beat_rdy = writes.ready
+        if self.adder is not None:
+            self.adder.settle(self.terms.out, self.out_rdy)
+            self.beat_rdy = self.adder.ready_beat
+        self.param_rdy = self.requantizer.ready_param(self.beat_rdy)
         self.pooled_rdy = self.requantizer.ready_pooled
         self.acc_rdy = self.pooling.ready(self.pooled_rdy)
-        self.go = self.array.ready(self.acc_rdy)
+        self.step_rdy = self.go = self.array.ready(self.acc_rdy)
+        if self.adder is not None and self.operand is not None:
+            self.go = self.step_rdy and self.adder.ready_operand
         writing = writes.takes(result_rdy) and not writes.to_result
         still_to_read = self.at is not None and self.at.done
         reading = self.command is not None and self.command.done and not self.go
@@ -702,7 +794,7 @@ class AcceleratorCoreCL:
             else:
                 self.activity = Activity.REQUANTIZER
         elif not self.go:
-            blocked = self.requantizer.out is not None and not self.out_rdy
+            blocked = self.out is not None and not self.out_rdy
             self.activity = Activity.OUTPUT if blocked else Activity.REQUANTIZER
         elif steps.state == SETUP:
             self.activity = Activity.HANDOVER
@@ -726,8 +818,9 @@ class AcceleratorCoreCL:
         words taken in this cycle, or None."""
         steps, requantizer = self.steps, self.requantizer
         acc, pooled = self.array.out, self.pooling.out
-        out, param = requantizer.out, self.params.out
+        out, beat, param = self.out, requantizer.out, self.params.out
         go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
+        operand = self.operand if go else None
 
         waits = self.program.running and not self.at_rest and self.result is None
         stuck = self.watchdog.stuck
@@ -737,9 +830,13 @@ class AcceleratorCoreCL:
         self.array.tick(self.offered if go else None, acc_rdy)
         self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
         requantizer.tick(
-            pooled if pooled_rdy else None, param if self.param_rdy else None, self.out_rdy
+            pooled if pooled_rdy else None, param if self.param_rdy else None, self.beat_rdy
         )
         self.params.tick(self.param_rdy)
+        if self.adder is not None:
+            taken = self.terms.out if self.adder.ready_terms else None
+            self.adder.tick(taken, operand, beat if self.beat_rdy else None, self.out_rdy)
+            self.terms.tick(taken is not None)
 
         done = False
         if go:
@@ -780,7 +877,11 @@ class AcceleratorCoreCL:
     def _read(self, at: _Address) -> _Fetched:
         d, plan, i = at.descriptor, at.plan, at.step
         if self.port.outstanding.count:
-            self.port.outstanding.check(at, plan.address[i])
+            self.port.outstanding.check(at, plan.needed[i])
+        if plan.place[i] == OPERAND:
+            x = (self.signed_memory if d.operand_signed else self.memory)[plan.address[i]]
+            operand = Operand(x[:, : self.cfg.group_cols].ravel())
+            return _Fetched(at.layer, None, plan.num_inside[i], operand)
         self.memory[-2] = d.pad_value & 0xFF
         x = (self.signed_memory if d.signed else self.memory)[plan.address[i]]
         w = self.program.weights[at.weight_address] if at.load else self.no_weights
@@ -793,20 +894,19 @@ class AcceleratorCoreCL:
         """What is in the register for data, as it comes to the PE array."""
         if self.windows is None or self.at_data is None:
             return self.at_data
-        assert isinstance(self.at_data.step, Pixel)
-        self.windows.tick(self.at_data.step, send_rdy=True)
+        pixel = self.at_data.step
+        assert not isinstance(pixel, Step)
+        self.windows.tick(pixel, send_rdy=True)
         return self.at_data._replace(step=self.windows.out)
 
     def _count(self, fetched: _Fetched) -> None:
-        """A step leaves the fetch, for the PE array unless its window is not used."""
-        step, gated = self.offered, 0
-        if step is not None and self.cfg.zero_gating:
-            gated = step.x.size - np.count_nonzero(step.x)
-        counted = {
-            "weight_words": step is not None and step.load,
-            "activation_bytes": fetched.num_inside,
-            "gated_taps": gated,
-        }
+        """A step leaves the fetch: for the PE array unless its window is not used, or, with what is
+        added, for the adder."""
+        counted = {"activation_bytes": fetched.num_inside}
+        if (step := self.offered) is not None:
+            counted["weight_words"] = step.load
+            if self.cfg.zero_gating:
+                counted["gated_taps"] = step.x.size - np.count_nonzero(step.x)
         counters = self.program.traffic[fetched.layer]
         for name, count in counted.items():
             counters[TRAFFIC.index(name)] += count

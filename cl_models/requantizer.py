@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 
 from accel.hardware.config import AccelConfig
-from accel.hardware.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.hardware.messages import (
+    Beat,
+    Ints,
+    Out,
+    Param,
+    Pooled,
+    mk_beat,
+    mk_out,
+    mk_param,
+    mk_pooled,
+)
 from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from cl_models.unit import UnitCL
 from fl_models.requantizer import requantize_beats
@@ -20,7 +30,7 @@ class RequantizerCoreCL:
     """
 
     def __init__(self, cfg: AccelConfig) -> None:
-        self.num_lanes, self.acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        self.cfg, self.num_lanes = cfg, cfg.num_lanes
         self.passes_vectors_on = cfg.passes_vectors_on
         self.no_columns = np.zeros(cfg.num_lanes, dtype=np.int64)
         self.reset()
@@ -34,8 +44,8 @@ class RequantizerCoreCL:
         self.stages = deque([False] * (REQUANTIZER_LATENCY - 1))
         # These beats, the oldest first: not yet computed, and computed
         self.pending: list[tuple[Ints, Param]] = []
-        self.computed: deque[Out] = deque()
-        self.out: Out | None = None
+        self.computed: deque[Out | Beat] = deque()
+        self.out: Out | Beat | None = None
 
     @property
     def ready_pooled(self) -> bool:
@@ -64,10 +74,10 @@ class RequantizerCoreCL:
         else:
             self.next = pooled.acc
 
-    def _next_out(self) -> Out:
+    def _next_out(self) -> Out | Beat:
         if not self.computed:
             columns, params = zip(*self.pending, strict=True)
-            self.computed.extend(requantize_beats(np.stack(columns), params, self.acc_nbits))
+            self.computed.extend(requantize_beats(np.stack(columns), params, self.cfg))
             self.pending = []
         return self.computed.popleft()
 
@@ -80,4 +90,5 @@ class RequantizerCL(UnitCL):
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
-        s.add_core(cfg, RequantizerCoreCL(cfg), recv_types, "out", mk_out(cfg))
+        out_type = mk_beat(cfg) if cfg.adder else mk_out(cfg)
+        s.add_core(cfg, RequantizerCoreCL(cfg), recv_types, "out", out_type)

@@ -73,6 +73,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "command line": _command_line,
     "registers": registers.markdown,
     "pipeline": pipeline.diagram,
+    "adder pipeline": lambda: pipeline.diagram(pipeline.ADDER_STAGES),
     "packet header": lambda: fields.markdown(packets.HEADER),
     "parameter beat": lambda: fields.markdown(packets.PARAM),
     "kinds of operations": _kinds,

@@ -13,6 +13,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
+from accel.hardware.messages import Terms
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.status import TRAFFIC
 from accel.hardware.walk import (
@@ -20,15 +21,18 @@ from accel.hardware.walk import (
     groups_read_alike,
     num_groups,
     offsets,
+    operand_reads,
     output_channels,
     pixels_per_vector,
     reads,
     steps_per_sum,
     steps_per_window,
     used_windows,
+    vectors_per_group,
     write_pixels,
 )
 from accel.numerics import requantize, wrap
+from fl_models.adder import add_terms
 
 
 class AcceleratorCoreFL:
@@ -84,6 +88,7 @@ class AcceleratorCoreFL:
         d = self.program.layers[i]
         pooled = self._pool(d, self._sums(memory, i))
         channels = output_channels(d, self.cfg.num_lanes)
+        operands = [self._added(d, memory, g) for g in range(len(channels))]
         results = []
         channel_stride = TAPS * d.lane_row + 1
         offset, inside = write_pixels(d)
@@ -96,7 +101,11 @@ class AcceleratorCoreFL:
             bits = self.program.multipliers[at : at + beats].ravel()
             multiplier = bits.astype(np.uint32).view(np.float32)
             acc = wrap(pooled[:, :, g, :cols] + bias, self.cfg.acc_nbits)
-            y = self._pixels(d, requantize(acc, multiplier, d.zero_point, d.lo, d.hi))
+            away = bool(d.ties_away)
+            y = requantize(acc, multiplier, d.zero_point, d.lo, d.hi, away)
+            if self.cfg.adder:
+                y = add_terms(y, operands[g][..., :cols], Terms.of(d))
+            y = self._pixels(d, y)
             if d.to_result:
                 y[:, :, valid:] = 0
                 filled = -(-valid // self.cfg.num_lanes) * self.cfg.num_lanes
@@ -106,6 +115,16 @@ class AcceleratorCoreFL:
             address = start + pixel[:, None] + np.arange(valid) * channel_stride
             memory[:, address % memory.shape[1]] = y[:, :, :valid] & 0xFF
         return self._result_words(d, np.concatenate(results, 1), channels) if d.to_result else None
+
+    def _added(
+        self, d: LayerDescriptor, memory: NDArray[np.uint8], group: int
+    ) -> NDArray[np.int64]:
+        """What is added to the vectors of a group of output channels, (N, vectors, num_cols)."""
+        if not d.adds:
+            return np.zeros((1, 1, self.cfg.num_cols), np.int64)
+        at = operand_reads(d, self.cfg, group).address % memory.shape[1]
+        values = memory[:, at]
+        return (values.view(np.int8) if d.operand_signed else values).astype(np.int64)
 
     def _pixels(self, d: LayerDescriptor, y: NDArray[np.int64]) -> NDArray[np.int64]:
         """Vectors (N, vectors, columns) as pixels (N, outputs, channels) in the order in which they
@@ -128,7 +147,12 @@ class AcceleratorCoreFL:
             self._count(i, operands, taps, len(part))
             sums.append(self._accumulate(d, operands, part))
         pixels, channels = write_pixels(d)[1].sum(), sum(output_channels(d, self.cfg.num_lanes))
-        self._add(i, result_bytes=len(memory) * int(pixels) * channels)
+        added = d.adds * num_groups(d) * vectors_per_group(d) * self.cfg.num_cols
+        self._add(
+            i,
+            result_bytes=len(memory) * int(pixels) * channels,
+            activation_bytes=len(memory) * added,
+        )
         return np.concatenate(sums, axis=2)
 
     def _operands(

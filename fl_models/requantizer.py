@@ -5,7 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from accel.hardware.config import AccelConfig
-from accel.hardware.messages import Ints, Out, Param, Pooled, mk_out, mk_param, mk_pooled
+from accel.hardware.messages import (
+    Beat,
+    Ints,
+    Out,
+    Param,
+    Pooled,
+    mk_beat,
+    mk_out,
+    mk_param,
+    mk_pooled,
+)
 from accel.numerics import requantize, wrap
 from fl_models.unit import UnitFL
 
@@ -17,7 +27,7 @@ class RequantizerCoreFL:
     """
 
     def __init__(self, cfg: AccelConfig) -> None:
-        self.num_lanes, self.acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        self.cfg, self.num_lanes = cfg, cfg.num_lanes
         self.reset()
 
     def reset(self) -> None:
@@ -27,7 +37,7 @@ class RequantizerCoreFL:
     def wants(self, port: str) -> bool:
         return (self.held is None) == (port == "pooled")
 
-    def take(self, port: str, message: Pooled | Param) -> list[Out]:
+    def take(self, port: str, message: Pooled | Param) -> list[Out] | list[Beat]:
         if isinstance(message, Pooled):
             self.held = message.acc
             return []
@@ -38,18 +48,27 @@ class RequantizerCoreFL:
         acc = np.zeros((len(self.params), self.num_lanes), dtype=np.int64)
         count = min(acc.size, len(self.held))
         acc.flat[:count] = self.held[:count]
-        outs = requantize_beats(acc, self.params, self.acc_nbits)
+        outs = requantize_beats(acc, self.params, self.cfg)
         self.reset()
         return outs
 
 
-def requantize_beats(acc: Ints, params: Sequence[Param], acc_nbits: int) -> list[Out]:
-    """What beats yield. acc: int (beats, num_lanes), params: one for each beat."""
+def requantize_beats(
+    acc: Ints, params: Sequence[Param], cfg: AccelConfig
+) -> list[Out] | list[Beat]:
+    """What beats yield: for an adder behind, with what it has to know of them. acc: int (beats,
+    num_lanes), params: one for each beat."""
     bias, bits = (np.stack([getattr(p, name) for p in params]) for name in ("bias", "multiplier"))
     zero_point, lo, hi = np.array([(p.zero_point, p.lo, p.hi) for p in params]).T[..., None]
     multiplier = bits.astype(np.uint32).view(np.float32)
-    y = requantize(wrap(acc + bias, acc_nbits), multiplier, zero_point, lo, hi)
-    return [Out(beat) for beat in y & 0xFF]
+    acc = wrap(acc + bias, cfg.acc_nbits)
+    y = requantize(acc, multiplier, zero_point, lo, hi)
+    if not cfg.adder:
+        return [Out(beat) for beat in y & 0xFF]
+    away = np.array([[p.ties_away] for p in params])
+    if away.any():
+        y = np.where(away, requantize(acc, multiplier, zero_point, lo, hi, True), y)
+    return [Beat(beat, p.last, p.ends_layer) for beat, p in zip(y, params, strict=True)]
 
 
 class RequantizerFL(UnitFL):
@@ -57,4 +76,5 @@ class RequantizerFL(UnitFL):
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
-        s.add_core(cfg, RequantizerCoreFL(cfg), recv_types, "out", mk_out(cfg))
+        out_type = mk_beat(cfg) if cfg.adder else mk_out(cfg)
+        s.add_core(cfg, RequantizerCoreFL(cfg), recv_types, "out", out_type)

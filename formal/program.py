@@ -31,7 +31,7 @@ def assumptions(cfg: AccelConfig) -> dict[str, str]:
     for module, numbers in READERS.items():
         facts_of[module] = []
         for i in numbers:
-            nbits = min(BUS_NBITS, word_nbits(i))
+            nbits = min(BUS_NBITS, word_nbits(i, cfg))
             values = [f"{nbits}'d{layer[i] & ((1 << nbits) - 1)}" for layer in (first, second)]
             chosen = f"layer == 0 ? {values[0]} : {values[1]}"
             facts_of[module].append(f"descriptor__word{i} == ({chosen})")

@@ -6,6 +6,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.status import STREAMS, TRAFFIC, TRAFFIC_NBITS
+from rtl_models.adder import AdderRTL
 from rtl_models.image_loader import ImageLoaderRTL
 from rtl_models.operand_fetch import OperandFetchRTL
 from rtl_models.param_sequencer import ParamSequencerRTL
@@ -14,6 +15,7 @@ from rtl_models.pooling_unit import PoolingUnitRTL
 from rtl_models.program_loader import ProgramLoaderRTL
 from rtl_models.requantizer import RequantizerRTL
 from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.term_sequencer import TermSequencerRTL
 from rtl_models.traffic_counters import TrafficCountersRTL
 from rtl_models.watchdog import WatchdogRTL
 from rtl_models.write_sequencer import WriteSequencerRTL
@@ -78,12 +80,22 @@ class AcceleratorRTL(Component):
         s.write_sequencer.result //= s.result
         s.write_sequencer.result_last //= s.result_last
 
+        sequencers = [s.step_sequencer, s.param_sequencer, s.write_sequencer]
+        outputs = s.requantizer.out
+        if cfg.adder:
+            s.adder = AdderRTL(cfg)
+            s.term_sequencer = TermSequencerRTL(cfg)
+            s.term_sequencer.terms //= s.adder.terms
+            s.operand_fetch.operand //= s.adder.operand
+            s.requantizer.out //= s.adder.beat
+            sequencers.append(s.term_sequencer)
+            outputs = s.adder.out
         streams = (
             (s.operand_fetch.step, s.pe_array.step),
             (s.pe_array.acc, s.pooling_unit.acc),
             (s.pooling_unit.pooled, s.requantizer.pooled),
             (s.param_sequencer.param, s.requantizer.param),
-            (s.requantizer.out, s.write_sequencer.out),
+            (outputs, s.write_sequencer.out),
         )
         for i, (send, recv) in enumerate(streams):
             connect(send, recv)
@@ -92,7 +104,7 @@ class AcceleratorRTL(Component):
 
         # Loading
         loader = s.program_loader
-        for sequencer in (s.step_sequencer, s.param_sequencer, s.write_sequencer):
+        for sequencer in sequencers:
             sequencer.bus.running //= loader.running
             sequencer.bus.last_layer //= loader.last_layer
             sequencer.bus.wen //= loader.layer_wen
@@ -173,15 +185,26 @@ class AcceleratorRTL(Component):
             traffic.used //= fetch.step.val
 
             @update
-            def up_count():
+            def up_count_pixels():
                 s.traffic.step @= s.operand_fetch.fetched & s.operand_fetch.go
                 s.traffic.load @= s.operand_fetch.step.val & s.operand_fetch.step.msg.load
+
+        elif cfg.adder:
+            traffic.load //= fetch.step.msg.load
+            if cfg.zero_gating:
+                traffic.operand //= fetch.operand.val
+
+            @update
+            def up_count_steps_and_operands():
+                s.traffic.step @= s.operand_fetch.go & (
+                    s.operand_fetch.step.val | s.operand_fetch.operand.val
+                )
 
         else:
             traffic.load //= fetch.step.msg.load
 
             @update
-            def up_count():
+            def up_count_steps():
                 s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
 
         @update
@@ -208,9 +231,9 @@ class AcceleratorRTL(Component):
                 | (s.pe_array.acc.val & s.pe_array.acc.rdy)
                 | (s.pooling_unit.pooled.val & s.pooling_unit.pooled.rdy)
                 | (s.param_sequencer.param.val & s.param_sequencer.param.rdy)
-                | (s.requantizer.out.val & s.requantizer.out.rdy)
+                | (s.write_sequencer.out.val & s.write_sequencer.out.rdy)
             )
-            s.step_sequencer.out_waits @= s.requantizer.out.val & ~s.write_sequencer.out.rdy
+            s.step_sequencer.out_waits @= s.write_sequencer.out.val & ~s.write_sequencer.out.rdy
 
     def line_trace(s):
         parts = (s.step_sequencer, s.pe_array, s.pooling_unit, s.requantizer, s.write_sequencer)

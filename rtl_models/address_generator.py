@@ -13,7 +13,9 @@ from pymtl3 import (
 )
 
 from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
-from accel.hardware.descriptors import DX
+from accel.hardware.descriptors import DX, OPERAND_STRIDES
+from rtl_models.operand_address import NUM_LOOPS as VECTOR_LOOPS
+from rtl_models.operand_address import OperandAddressRTL
 from rtl_models.pixel_offset import PixelOffsetRTL
 from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS, TapAddressRTL
 
@@ -22,20 +24,26 @@ def step_fields(cfg: AccelConfig):
     """What goes with a step from its issue to the PE array."""
     b1 = mk_bits(1)
     windows = {"windows": b1, "row_end": b1, "window_used": b1, "edges": mk_bits(4)}
-    return {
-        "layer": mk_bits(cfg.layer_nbits),
-        "pad_value": mk_bits(ACT_NBITS),
-        "is_signed": b1,
-        "weight_address": mk_bits(cfg.weight_addr_nbits),
-        "load": b1,
-        "keep": b1,
-        "idx": mk_bits(cfg.spad_idx_nbits),
-        "first": b1,
-        "last": b1,
-        "pool_first": b1,
-        "pool_last": b1,
-        "frees_input": b1,
-    } | (windows if cfg.line_width else {})
+    # A step that reads what is added to a vector
+    operand = {"operand": b1} if cfg.adder else {}
+    return (
+        operand
+        | {
+            "layer": mk_bits(cfg.layer_nbits),
+            "pad_value": mk_bits(ACT_NBITS),
+            "is_signed": b1,
+            "weight_address": mk_bits(cfg.weight_addr_nbits),
+            "load": b1,
+            "keep": b1,
+            "idx": mk_bits(cfg.spad_idx_nbits),
+            "first": b1,
+            "last": b1,
+            "pool_first": b1,
+            "pool_last": b1,
+            "frees_input": b1,
+        }
+        | (windows if cfg.line_width else {})
+    )
 
 
 def mk_issued(cfg: AccelConfig):
@@ -49,6 +57,9 @@ def mk_issued(cfg: AccelConfig):
         "height": size,
         "width": size,
     }
+    if cfg.adder:
+        # The loops outside of a vector that are in their last iterations
+        fields["vector_last"] = mk_bits(VECTOR_LOOPS)
     return mk_bitstruct(f"Issued_{cfg}", fields | step_fields(cfg))
 
 
@@ -108,7 +119,7 @@ class AddressGeneratorRTL(Component):
             setattr(s, f"pixel_x{i}", InPort(Step))
 
         s.at, s.at_val = Wire(Issued), Wire()
-        s.leave = Wire()
+        s.issue, s.leave = Wire(), Wire()
         s.origin_y, s.origin_x = Wire(Offset), Wire(Offset)
 
         # Rows from tap 0 to tap t: multiples of tap_row, worked out once a layer.
@@ -117,9 +128,11 @@ class AddressGeneratorRTL(Component):
 
         s.groups = [TapAddressRTL(cfg) for _ in range(groups)]
         s.next_command = Wire(Command)
+        s.rows, s.bank = Wire(mk_bits(groups * TAPS * row_nbits)), Wire(mk_bits(groups * 4))
+        s.reads, s.pads = Wire(mk_bits(groups * TAPS)), Wire(mk_bits(groups * TAPS))
         for g, group in enumerate(s.groups):
             group.start //= s.start
-            group.issue //= s.issued_val
+            group.issue //= s.issue
             group.leave //= s.leave
             group.select //= s.select
             group.restart //= s.at.restart
@@ -134,10 +147,10 @@ class AddressGeneratorRTL(Component):
             for t in range(TAPS):
                 group.reach[t * row_nbits : (t + 1) * row_nbits] //= s.reach[t]
             low, high = g * TAPS, (g + 1) * TAPS
-            s.next_command.rows[low * row_nbits : high * row_nbits] //= group.rows
-            s.next_command.bank[g * 4 : (g + 1) * 4] //= group.bank
-            s.next_command.reads[low:high] //= group.reads
-            s.next_command.pads[low:high] //= group.pads
+            s.rows[low * row_nbits : high * row_nbits] //= group.rows
+            s.bank[g * 4 : (g + 1) * 4] //= group.bank
+            s.reads[low:high] //= group.reads
+            s.pads[low:high] //= group.pads
         for name in step_fields(cfg):
             connected = getattr(s.next_command, name)
             connected //= getattr(s.at, name)
@@ -161,9 +174,59 @@ class AddressGeneratorRTL(Component):
             for port, wire in zip(ports, start, strict=True):
                 port //= wire
 
+        if cfg.adder:
+            num_strides = len(OPERAND_STRIDES)
+            s.operand_row, s.operand_bank = InPort(Row), InPort(4)
+            s.operand_lane_row = InPort(Row)
+            s.operand_strides_row = InPort(mk_bits(num_strides * row_nbits))
+            s.operand_strides_bank = InPort(mk_bits(num_strides * 4))
+            s.operand_issue, s.operand_leave = Wire(), Wire()
+            s.operands = OperandAddressRTL(cfg)
+            s.operands.start //= s.start
+            s.operands.start_row //= s.operand_row
+            s.operands.start_bank //= s.operand_bank
+            s.operands.lane_row //= s.operand_lane_row
+            s.operands.issue //= s.operand_issue
+            s.operands.leave //= s.operand_leave
+            s.operands.last //= s.issued.vector_last
+            s.operands.strides_row //= s.operand_strides_row
+            s.operands.strides_bank //= s.operand_strides_bank
+            # Bytes for all columns of a pixel group
+            read_by_columns = sum(((1 << cfg.group_cols) - 1) << TAPS * g for g in range(groups))
+            columns = mk_bits(groups * TAPS)(read_by_columns)
+
+            @update
+            def up_kind():
+                s.issue @= s.issued_val & ~s.issued.operand
+                s.leave @= s.at_val & s.go & ~s.at.operand
+                s.operand_issue @= s.issued_val & s.issued.operand
+                s.operand_leave @= s.at_val & s.go & s.at.operand
+
+            @update
+            def up_select():
+                s.next_command.rows @= s.rows
+                s.next_command.bank @= s.bank
+                s.next_command.reads @= s.reads
+                s.next_command.pads @= s.pads
+                if s.at.operand:
+                    s.next_command.rows @= s.operands.rows
+                    s.next_command.bank @= s.operands.bank
+                    s.next_command.reads @= columns
+                    s.next_command.pads @= 0
+
+        else:
+            s.next_command.rows //= s.rows
+            s.next_command.bank //= s.bank
+            s.next_command.reads //= s.reads
+            s.next_command.pads //= s.pads
+            s.issue //= s.issued_val
+
+            @update
+            def up_leave():
+                s.leave @= s.at_val & s.go
+
         @update
         def up_move():
-            s.leave @= s.at_val & s.go
             # The image's last bytes are still to be read.
             s.reading_input @= s.at_val & s.at.frees_input
 

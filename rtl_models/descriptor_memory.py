@@ -27,7 +27,7 @@ class DescriptorMemoryRTL(Component):
         s.next_layer = Wire(Layer)
         s.wen_word = [Wire() for _ in range(count)]
         for i in range(count):
-            nbits = word_nbits(first + i)
+            nbits = word_nbits(first + i, cfg)
             # Attributes, not a list: PyMTL3 translates only lists of equal components.
             memory, register = MemoryRTL(nbits, cfg.max_layers), RegisterRTL(nbits)
             word = OutPort(nbits)
@@ -69,6 +69,7 @@ class DescriptorMemoryRTL(Component):
         return f"{s.layer}"
 
 
-def word_nbits(word: int) -> int:
-    """Bits in use of a descriptor's word."""
-    return max(f.end for f in FIELDS.values() if f.word == word)
+def word_nbits(word: int, cfg: AccelConfig) -> int:
+    """Bits of a descriptor's word that this configuration looks at."""
+    fields = (f for f in FIELDS.values() if not f.only or getattr(cfg, f.only))
+    return max(f.end for f in fields if f.word == word)

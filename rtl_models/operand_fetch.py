@@ -1,10 +1,10 @@
 """Reads the operands of each step: activations and weights."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, concat, connect, mk_bits, update, update_ff
+from pymtl3 import Component, InPort, OutPort, Wire, concat, mk_bits, update, update_ff
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.hardware.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
-from accel.hardware.messages import mk_step
+from accel.hardware.messages import mk_operand, mk_step
 from rtl_models.activation_memory import ActivationMemoryRTL
 from rtl_models.address_generator import mk_command
 from rtl_models.column_windows import ColumnWindowsRTL
@@ -23,7 +23,8 @@ class OperandFetchRTL(Component):
     all of them hold the same. While the step stream stalls, ``go`` is low and all of it holds. A
     tap outside the feature map is the layer's pad value, one outside the kernel or beyond the last
     channel is zero. Weights are read only for steps that load them. Where there are column windows,
-    these are the registers for operands and weights.
+    these are the registers for operands and weights. With an adder, what is read by a step that is
+    no sum's is offered to that.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -56,7 +57,6 @@ class OperandFetchRTL(Component):
         s.weight_ren, s.read_loads = Wire(), Wire()
         s.read_mask = Wire(num_taps)
 
-        s.go //= s.step.rdy
         s.activations = [ActivationMemoryRTL(cfg) for _ in range(groups)]
         for g, memory in enumerate(s.activations):
             low, high = g * TAPS, (g + 1) * TAPS
@@ -88,7 +88,10 @@ class OperandFetchRTL(Component):
         if cfg.line_width:
             s.fetched //= s.step_val
             s.column_windows = ColumnWindowsRTL(cfg)
-            connect(s.column_windows.step, s.step)
+            # They move with all of it.
+            s.column_windows.step.rdy //= s.go
+            s.step.msg //= s.column_windows.step.msg
+            offered = s.column_windows.step.val
             pixel = s.column_windows.pixel.msg
             pixel.w //= s.weights.rdata
             pixel.windows //= s.at_data.windows
@@ -100,7 +103,7 @@ class OperandFetchRTL(Component):
         else:
             s.w = Wire(cfg.weight_word_nbits)
             s.step.msg.w //= s.w
-            s.step.val //= s.step_val
+            offered = s.step_val
             message, source = s.step.msg, s.at_step
         for t in range(num_taps):
             message.x[t * ACT_NBITS : (t + 1) * ACT_NBITS] //= s.x[t]
@@ -113,6 +116,34 @@ class OperandFetchRTL(Component):
         message.pool_last //= source.pool_last
         s.layer //= s.at_step.layer
         s.reads //= s.at_step.reads
+
+        if cfg.adder:
+            s.operand = SendIfcRTL(mk_operand(cfg))
+            s.offered = Wire()
+            s.offered //= offered
+            for g in range(groups):
+                for i in range(cfg.group_cols):
+                    c = g * cfg.group_cols
+                    low, high = (c + i) * ACT_NBITS, (c + i + 1) * ACT_NBITS
+                    if cfg.line_width:
+                        # All columns of a group have what it has read.
+                        at = (c * TAPS + i) * ACT_NBITS
+                        s.operand.msg.x[low:high] //= s.column_windows.step.msg.x[
+                            at : at + ACT_NBITS
+                        ]
+                    else:
+                        s.operand.msg.x[low:high] //= s.x[g * TAPS + i]
+
+            @update
+            def up_offer():
+                # Both move together, so that a step that reads says as much of what is before it.
+                s.step.val @= s.offered & ~s.at_step.operand
+                s.operand.val @= s.offered & s.at_step.operand & s.step.rdy
+                s.go @= s.step.rdy & (s.operand.rdy | ~(s.offered & s.at_step.operand))
+
+        else:
+            s.go //= s.step.rdy
+            s.step.val //= offered
 
         @update
         def up_read():

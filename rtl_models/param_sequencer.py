@@ -26,7 +26,7 @@ class ParamSequencerRTL(Component):
 
     def construct(s, cfg: AccelConfig):
         lanes, p_nbits = cfg.num_lanes, cfg.param_addr_nbits
-        settings_nbits = 3 * ACT_NBITS + 1
+        settings_nbits = 3 * ACT_NBITS + 1 + 2 * cfg.adder
         Layer, Addr = mk_bits(cfg.layer_nbits), mk_bits(p_nbits)
         s.bus = DescriptorBusIfc(cfg.layer_nbits)
         s.param_wen = InPort()
@@ -136,10 +136,32 @@ class ParamSequencerRTL(Component):
                             if s.at_last_group:
                                 s.state <<= SETUP
 
+        if cfg.adder:
+            s.param.msg.ties_away //= s.settings[28]
+            s.param.msg.ends_layer //= s.settings[29]
+            s.ties_away, s.ends_layer = Wire(), Wire()
+            s.ties_away //= field("ties_away")
+
+            @update
+            def up_ends():
+                s.ends_layer @= s.at_last_beat & s.at_last_vector & s.at_last_group
+
+            @update_ff
+            def up_settings_and_ends():
+                if s.read:
+                    s.read_settings <<= concat(
+                        s.ends_layer, s.ties_away, s.zero_point, s.lo, s.hi, s.at_last_beat
+                    )
+
+        else:
+
+            @update_ff
+            def up_settings():
+                if s.read:
+                    s.read_settings <<= concat(s.zero_point, s.lo, s.hi, s.at_last_beat)
+
         @update_ff
         def up_message():
-            if s.read:
-                s.read_settings <<= concat(s.zero_point, s.lo, s.hi, s.at_last_beat)
             if s.offer & s.read_val:
                 s.settings <<= s.read_settings
                 s.words <<= s.memory.rdata

@@ -5,12 +5,11 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
 from accel.hardware.config import ACT_NBITS, AccelConfig
-from accel.hardware.messages import mk_out, mk_param, mk_pooled
+from accel.hardware.messages import mk_beat, mk_out, mk_param, mk_pooled
 from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from rtl_models.requantizer_lane import RequantizerLane
 
 NUM_STAGES = REQUANTIZER_LATENCY
-SETTINGS_NBITS = 3 * ACT_NBITS
 
 
 class RequantizerRTL(Component):
@@ -38,16 +37,19 @@ class RequantizerRTL(Component):
     def construct(s, cfg: AccelConfig):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"Requantizer_{cfg}")
         num_lanes, acc_nbits = cfg.num_lanes, cfg.acc_nbits
+        y_nbits = ACT_NBITS if cfg.adder else 8
         out_stage = NUM_STAGES - 1
-        older_settings_nbits = (NUM_STAGES - 2) * SETTINGS_NBITS
+        # Of an adder's configuration also which ties go away, and whether vector and layer end
+        settings_nbits = 3 * ACT_NBITS + 3 * cfg.adder
+        older_settings_nbits = (NUM_STAGES - 2) * settings_nbits
         beat_nbits = num_lanes * acc_nbits
         # A lane wants its zero point when the beat has reached stage 9, and its limits in stage 10.
-        stage9_at, stage10_at = 8 * SETTINGS_NBITS, 9 * SETTINGS_NBITS
+        stage9_at, stage10_at = 8 * settings_nbits, 9 * settings_nbits
 
         # Interface
         s.pooled = RecvIfcRTL(mk_pooled(cfg))
         s.param = RecvIfcRTL(mk_param(cfg))
-        s.out = SendIfcRTL(mk_out(cfg))
+        s.out = SendIfcRTL(mk_beat(cfg) if cfg.adder else mk_out(cfg))
 
         # Wires
         s.advance = Wire()
@@ -59,7 +61,7 @@ class RequantizerRTL(Component):
         s.next_vector = Wire(cfg.num_cols * acc_nbits)
         s.held = Wire(cfg.num_cols * acc_nbits)
         s.valid = Wire(NUM_STAGES)  # bit i belongs to stage i+1
-        s.settings = Wire((NUM_STAGES - 1) * SETTINGS_NBITS)  # of stage 1 in the lowest bits
+        s.settings = Wire((NUM_STAGES - 1) * settings_nbits)  # of stage 1 in the lowest bits
 
         # Structure
         s.lanes = [RequantizerLane(cfg) for _ in range(num_lanes)]
@@ -71,7 +73,9 @@ class RequantizerRTL(Component):
             lane.zero_point //= s.settings[stage9_at + 18 : stage9_at + 27]
             lane.lo //= s.settings[stage10_at + 9 : stage10_at + 18]
             lane.hi //= s.settings[stage10_at : stage10_at + 9]
-            s.out.msg.y[8 * i : 8 * i + 8] //= lane.y
+            s.out.msg.y[y_nbits * i : y_nbits * (i + 1)] //= lane.y
+            if cfg.adder:
+                lane.ties_away //= s.settings[stage9_at + 27]
         s.out.val //= s.valid[out_stage]
 
         # Combinational
@@ -88,7 +92,7 @@ class RequantizerRTL(Component):
         if cfg.passes_vectors_on:
 
             @update_ff
-            def up_control():
+            def up_control_of_queue():
                 if s.reset:
                     s.next_val <<= 0
                     s.held_val <<= 0
@@ -140,15 +144,38 @@ class RequantizerRTL(Component):
                 elif s.beat:
                     s.held <<= s.held >> beat_nbits
 
-        @update_ff
-        def up_settings():
-            if s.lanes_en:
-                s.settings <<= concat(
-                    s.settings[0:older_settings_nbits],
-                    s.param.msg.zero_point,
-                    s.param.msg.lo,
-                    s.param.msg.hi,
-                )
+        if cfg.adder:
+            s.out_last, s.out_ends_layer = Wire(), Wire()
+            s.out.msg.last //= s.out_last
+            s.out.msg.ends_layer //= s.out_ends_layer
+            last_at = stage10_at + 28
+
+            @update_ff
+            def up_settings_and_ends():
+                if s.lanes_en:
+                    s.settings <<= concat(
+                        s.settings[0:older_settings_nbits],
+                        s.param.msg.ends_layer,
+                        s.param.msg.last,
+                        s.param.msg.ties_away,
+                        s.param.msg.zero_point,
+                        s.param.msg.lo,
+                        s.param.msg.hi,
+                    )
+                    s.out_last <<= s.settings[last_at]
+                    s.out_ends_layer <<= s.settings[last_at + 1]
+
+        else:
+
+            @update_ff
+            def up_settings():
+                if s.lanes_en:
+                    s.settings <<= concat(
+                        s.settings[0:older_settings_nbits],
+                        s.param.msg.zero_point,
+                        s.param.msg.lo,
+                        s.param.msg.hi,
+                    )
 
     def line_trace(s):
         width = (s.pooled.msg.acc.nbits + 3) // 4

@@ -39,6 +39,9 @@ class RequantizerLane(Component):
     11 y      clamped: the low 8 bits
     ========  ========================================================================
 
+    For an adder ``y`` has 9 bits, the sign included, and with ``ties_away`` stage 10 rounds ties
+    away from zero.
+
     Next to the significand travels ``shift``. With W the width that stage 4 normalises to, z the
     leading zeros found, c and k the carries out of stage 5's rounding and stage 8's normalisation,
     and E the multiplier's biased exponent, stage 8's number times 2**-(15 + shift) is the product:
@@ -54,6 +57,7 @@ class RequantizerLane(Component):
         acc_nbits, sign_at = cfg.acc_nbits, cfg.acc_nbits - 1
         # At least 26, so that there always is a bit below the guard bit; see stage 5.
         norm_nbits = max(acc_nbits, 26)
+        y_nbits = ACT_NBITS if cfg.adder else 8
         value_nbits = 11  # 513 plus or minus a zero point, signed
         shift_nbits = 9  # -152 to 141
         shift_base = mk_bits(shift_nbits)(136 - norm_nbits)
@@ -69,7 +73,9 @@ class RequantizerLane(Component):
         s.zero_point = InPort(ACT_NBITS)
         s.lo = InPort(ACT_NBITS)
         s.hi = InPort(ACT_NBITS)
-        s.y = OutPort(8)
+        s.y = OutPort(y_nbits)
+        if cfg.adder:
+            s.ties_away = InPort()
 
         # Registers, by stage
         s.sum1 = Wire(acc_nbits)
@@ -169,10 +175,19 @@ class RequantizerLane(Component):
         def up_shift9():
             s.shifted9 @= concat(s.rounded8, Bits10(0)) >> zext(s.shift8[0:4], 35)
 
-        @update
-        def up_value10():
-            s.magnitude10 @= zext(s.integer9, value_nbits)
-            s.carry10 @= s.negative[7] ^ (s.guard9 & (s.sticky9 | s.integer9[0]))
+        if cfg.adder:
+
+            @update
+            def up_value10_with_ties():
+                s.magnitude10 @= zext(s.integer9, value_nbits)
+                s.carry10 @= s.negative[7] ^ (s.guard9 & (s.sticky9 | s.integer9[0] | s.ties_away))
+
+        else:
+
+            @update
+            def up_value10():
+                s.magnitude10 @= zext(s.integer9, value_nbits)
+                s.carry10 @= s.negative[7] ^ (s.guard9 & (s.sticky9 | s.integer9[0]))
 
         @update
         def up_clamp11():
@@ -250,11 +265,11 @@ class RequantizerLane(Component):
                 )
 
                 if s.ordered > s.ordered_hi:
-                    s.y <<= s.hi[0:8]
+                    s.y <<= s.hi[0:y_nbits]
                 elif s.ordered < s.ordered_lo:
-                    s.y <<= s.lo[0:8]
+                    s.y <<= s.lo[0:y_nbits]
                 else:
-                    s.y <<= s.value10[0:8]
+                    s.y <<= s.value10[0:y_nbits]
 
     def line_trace(s):
         return f"{s.sum1} {s.significand5} {s.rounded8}>>{s.shift8} {s.value10} {s.y}"

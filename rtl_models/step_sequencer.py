@@ -8,6 +8,7 @@ from accel.hardware.descriptors import (
     COUNT,
     DY,
     FIELDS,
+    OPERAND_STRIDES,
     PIXEL_OFFSETS,
     READ_LOOPS,
     STEP_WORDS,
@@ -40,6 +41,9 @@ class StepSequencerRTL(Component):
         phase           ______/~~~~~~~~~~~~\__________     changes with a layer's last step
         written         ___________/~~~~~~~~~~~~~\____     and when its last output is written
         waits                  ----              --        steps beyond the safe ones
+
+    With an adder, in layers that add, each vector begins with a step that reads what is added to
+    it; then its sums' steps follow, over which the loops go.
 
     ``activity`` says for every cycle what is issued, or what is in the way. The command of a step
     comes two moves of the pipeline after its issue. Reset state: IDLE.
@@ -84,6 +88,9 @@ class StepSequencerRTL(Component):
         s.is_safe = Wire()
         s.safe_left, s.any_safe_left = Wire(16), Wire()
         s.since = Wire(4)
+        # Whether the step that is next reads what is added to a vector, and whether one of a sum is
+        # issued
+        s.operand, s.issue_of_sum = Wire(), Wire()
         s.step = Wire(16)
         s.group_base = Wire(16)
         s.weight_at = Wire(16)
@@ -121,13 +128,24 @@ class StepSequencerRTL(Component):
         s.vectors_first //= s.loops.first[SUM_END:VECTORS_END]
         s.vectors_last //= s.loops.last[SUM_END:VECTORS_END]
         s.loops.start //= s.start
-        s.loops.advance //= s.issue
+        s.loops.advance //= s.issue_of_sum
         for i, loop in enumerate(READ_LOOPS):
             s.loops.counts[i * COUNT.nbits : (i + 1) * COUNT.nbits] //= field(f"{loop}.count")
 
         s.issued = Wire(mk_issued(cfg))
         s.issued.pad_value //= field("pad_value")
-        s.issued.is_signed //= field("signed")
+        s.is_signed, s.operand_signed, s.adds = Wire(), Wire(), Wire()
+        s.issued.is_signed //= s.is_signed
+        s.input_signed = Wire()
+        s.input_signed //= field("signed")
+        if cfg.adder:
+            s.adds //= field("adds")
+            s.operand_signed //= field("operand_signed")
+            s.issued.operand //= s.operand
+            s.issued.vector_last //= s.loops.last[WINDOW_END:NUM_LOOPS]
+        else:
+            s.adds //= 0
+            s.operand_signed //= 0
         s.issued.channel_mode //= s.channel_mode
         size_nbits = FIELDS["height"].nbits
         s.issued.height[0:size_nbits] //= field("height")
@@ -158,7 +176,7 @@ class StepSequencerRTL(Component):
             s.ends_group //= s.window_steps.ends_group
             s.ends //= s.window_steps.ends
             s.window_steps.start //= s.start
-            s.window_steps.issue //= s.issue
+            s.window_steps.issue //= s.issue_of_sum
             s.window_steps.row_first //= s.loops.first[OUT_X]
             s.window_steps.row_last //= s.loops.last[OUT_X]
             s.window_steps.group_last //= s.loops.last[NUM_LOOPS - 1]
@@ -209,14 +227,25 @@ class StepSequencerRTL(Component):
                 port = getattr(s.addresses, f"pixel_{name}{i}")
                 port //= field(f"{offset}.{part}", row_nbits if part == "row" else None)
 
+        if cfg.adder:
+            s.addresses.operand_row //= field("operand_row", row_nbits)
+            s.addresses.operand_bank //= field("operand_bank")
+            s.addresses.operand_lane_row //= field("operand_lane_row", row_nbits)
+            for i, name in enumerate(OPERAND_STRIDES):
+                low, high = i * row_nbits, (i + 1) * row_nbits
+                s.addresses.operand_strides_row[low:high] //= field(f"{name}.row", row_nbits)
+                low, high = i * BANK.nbits, (i + 1) * BANK.nbits
+                s.addresses.operand_strides_bank[low:high] //= field(f"{name}.bank")
+
         @update
         def up_decide():
             s.start @= (s.state == SETUP) & s.go
             s.has_image @= s.image_full | ~s.first_layer
             s.is_safe @= s.any_safe_left | (s.written == s.phase)
             s.issue @= (s.state == RUN) & s.go & s.has_image & s.is_safe
-            s.take_up @= (s.issue & s.ends) | ((s.state == IDLE) & s.bus.running)
-            s.image_done @= s.issue & s.ends & s.frees_input
+            s.issue_of_sum @= s.issue & ~s.operand
+            s.take_up @= (s.issue_of_sum & s.ends) | ((s.state == IDLE) & s.bus.running)
+            s.image_done @= s.issue_of_sum & s.ends & s.frees_input
             s.at_rest @= (s.state == RUN) & ~s.has_image & (s.written == s.phase)
 
         @update
@@ -256,22 +285,23 @@ class StepSequencerRTL(Component):
             if s.channel_mode:
                 for t in range(TAPS):
                     s.used[t] @= ~s.loops.last[2] | (s.last_channels > t)
+            s.is_signed @= s.operand_signed if s.operand else s.input_signed
 
         @update
         def up_flags():
             s.weight_at @= s.group_base + s.step
-            s.load @= s.first_output | s.reload
-            s.keep @= s.first_output & ~s.reload
+            s.load @= (s.first_output | s.reload) & ~s.operand
+            s.keep @= s.first_output & ~s.reload & ~s.operand
             s.first @= reduce_and(s.sum_first)
             s.last @= reduce_and(s.sum_last)
             s.pool_first @= reduce_and(s.window_first)
             s.pool_last @= reduce_and(s.window_last)
-            s.frees @= s.ends & s.frees_input
+            s.frees @= s.ends & s.frees_input & ~s.operand
 
         @update_ff
         def up_since():
             # Moves of the pipeline since the layer before issued its last step.
-            if s.issue & s.ends:
+            if s.issue_of_sum & s.ends:
                 s.since <<= 0
             elif s.go & (s.since < array_cycles):
                 s.since <<= s.since + 1
@@ -294,17 +324,30 @@ class StepSequencerRTL(Component):
                 if s.any_safe_left:
                     s.safe_left <<= s.safe_left - 1
                     s.any_safe_left <<= s.safe_left != 1
-                if s.last:
-                    s.step <<= 0
-                    # The next group's weights follow this group's.
-                    if s.ends_group:
-                        s.group_base <<= s.weight_at + 1
-                else:
-                    s.step <<= s.step + 1
-                if s.ends:
-                    s.state <<= SETUP
-                    s.phase <<= ~s.phase
-                    s.first_layer <<= s.layer == s.bus.last_layer
+                if s.issue_of_sum:
+                    if s.last:
+                        s.step <<= 0
+                        # The next group's weights follow this group's.
+                        if s.ends_group:
+                            s.group_base <<= s.weight_at + 1
+                    else:
+                        s.step <<= s.step + 1
+                    if s.ends:
+                        s.state <<= SETUP
+                        s.phase <<= ~s.phase
+                        s.first_layer <<= s.layer == s.bus.last_layer
+
+        if cfg.adder:
+
+            @update_ff
+            def up_operand():
+                if s.start:
+                    s.operand <<= s.adds
+                elif s.issue:
+                    s.operand <<= s.issue_of_sum & s.last & s.pool_last & s.adds
+
+        else:
+            s.operand //= 0
 
     def line_trace(s):
         what = ">" if s.issue else str(s.activity)

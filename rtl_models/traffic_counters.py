@@ -82,9 +82,18 @@ class TrafficCountersRTL(Component):
         if cfg.zero_gating and cfg.line_width:
 
             @update
-            def up_look():
+            def up_look_at_used():
                 for t in range(num_operands):
                     s.is_zero[t] @= s.used & (s.tap[t] == 0)
+
+        elif cfg.zero_gating and cfg.adder:
+            # What is added is multiplied elsewhere.
+            s.operand = InPort()
+
+            @update
+            def up_look_at_sums():
+                for t in range(num_operands):
+                    s.is_zero[t] @= (s.tap[t] == 0) & ~s.operand
 
         elif cfg.zero_gating:
 
@@ -96,43 +105,23 @@ class TrafficCountersRTL(Component):
         else:
             s.is_zero //= 0
 
-        if cfg.line_width:
+        @update
+        def up_add_groups():
+            s.sum_reads @= 0
+            s.sum_zeros @= 0
+            for g in range(groups):
+                s.sum_reads @= s.sum_reads + zext(s.group_reads[g], TRAFFIC_NBITS)
+            for g in range(sets):
+                s.sum_zeros @= s.sum_zeros + zext(s.group_zeros[g], TRAFFIC_NBITS)
 
-            @update
-            def up_add_groups():
-                s.sum_reads @= 0
-                s.sum_zeros @= 0
-                for g in range(groups):
-                    s.sum_reads @= s.sum_reads + zext(s.group_reads[g], TRAFFIC_NBITS)
-                for g in range(sets):
-                    s.sum_zeros @= s.sum_zeros + zext(s.group_zeros[g], TRAFFIC_NBITS)
-
-            @update_ff
-            def up_add_taps():
-                s.read <<= s.reads
-                s.zero <<= s.is_zero
-                for g in range(groups):
-                    s.group_reads[g] <<= s.count_reads[g].out
-                for g in range(sets):
-                    s.group_zeros[g] <<= s.count_zeros[g].out
-
-        else:
-
-            @update
-            def up_add_groups():
-                s.sum_reads @= 0
-                s.sum_zeros @= 0
-                for g in range(groups):
-                    s.sum_reads @= s.sum_reads + zext(s.group_reads[g], TRAFFIC_NBITS)
-                    s.sum_zeros @= s.sum_zeros + zext(s.group_zeros[g], TRAFFIC_NBITS)
-
-            @update_ff
-            def up_add_taps():
-                s.read <<= s.reads
-                s.zero <<= s.is_zero
-                for g in range(groups):
-                    s.group_reads[g] <<= s.count_reads[g].out
-                    s.group_zeros[g] <<= s.count_zeros[g].out
+        @update_ff
+        def up_add_taps():
+            s.read <<= s.reads
+            s.zero <<= s.is_zero
+            for g in range(groups):
+                s.group_reads[g] <<= s.count_reads[g].out
+            for g in range(sets):
+                s.group_zeros[g] <<= s.count_zeros[g].out
 
         @update
         def up_address():

@@ -13,9 +13,10 @@ from accel.compiler.refusal import DoesNotFitError
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Conv2d, MaxPool2d, Operation
+from accel.operations import Add, Conv2d, MaxPool2d, Operation
 from accel.operations import Linear as LinearOperation
 from accel.operations.conv2d import conv2d_shape
+from accel.runtimes.registry import RUNTIMES
 from accel.runtimes.rounding import QNNPACK, Rounding
 
 
@@ -101,13 +102,41 @@ def random_network(
         if isinstance(spec, Conv) and spec.pool:
             x = pooled(output, f"{name}.pool")
             operations.append(MaxPool2d(name=x.name, input=output, output=x))
-    return Network(name="random", operations=tuple(operations))
+    origin = next(name for name, runtime in RUNTIMES.items() if runtime.rounding == rounding)
+    return Network(name="random", operations=tuple(operations), origin=origin)
 
 
 def pooled(tensor: Tensor, name: str) -> Tensor:
     """What a maximum over windows of 2x2 makes of a tensor."""
     channels, height, width = tensor.shape
     return dataclasses.replace(tensor, name=name, shape=(channels, height // 2, width // 2))
+
+
+def added(rng: np.random.Generator, name: str, a: Tensor, b: Tensor, **options: Any) -> Add:
+    """The sum of two tensors, whose values spread over the range of its output."""
+    output = dataclasses.replace(
+        a,
+        name=name,
+        scale=float(np.float32(np.hypot(a.scale, b.scale) * 2 ** rng.uniform(-1, 1))),
+        zero_point=int(rng.integers(40, 200)) - 128 * a.signed,
+    )
+    return Add(name=name, input=a, other=b, output=output, **{"relu": False} | options)
+
+
+def residual_network(
+    rng: np.random.Generator, signed: bool = False, size: tuple[int, int] = (5, 7)
+) -> Network:
+    """Blocks whose skip is their own input, and a tensor that is added to itself; the last sum
+    reads what the first layer wrote. On eight columns a layer has groups of eight channels and one
+    of four, and with two or four pixels a vector some are dropped."""
+    specs: list[Conv | Linear] = [Conv(20, (3, 3), padding=1)] * 3
+    first, second, third = random_network(rng, (2, *size), specs, signed=signed).layers
+    block = added(rng, "block", second.output, first.output, relu=True)
+    third = dataclasses.replace(third, input=block.output)
+    largest = third.output.limits[1] - 40
+    twice = added(rng, "twice", third.output, third.output, largest=largest)
+    last = added(rng, "last", twice.output, first.output)
+    return Network(name="residual", operations=(first, second, block, third, twice, last))
 
 
 def layer_output_shape(

@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accel.hardware.config import TAPS, AccelConfig
-from accel.hardware.descriptors import DX, Loop
-from accel.hardware.messages import Acc, Ints, Param, Pooled, Step
+from accel.hardware.descriptors import DX, IDENTITY_SHIFT, Loop
+from accel.hardware.legality import MAX_SHIFT
+from accel.hardware.messages import Acc, Beat, Ints, Operand, Param, Pooled, Step, Terms
 from accel.network.graph import Network
 from accel.numerics import wrap
 from tests.networks import Conv, Linear, layer_output_shape, random_network
@@ -165,6 +166,47 @@ def requantizations(
         columns = np.append(acc, np.zeros(cfg.num_lanes, dtype=np.int64)).reshape(-1, cfg.num_lanes)
         beats += [draw(params(cfg, columns[i], i == count - 1)) for i in range(count)]
     return vectors, beats
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> Terms:
+    """Of a layer: those of scales that runtimes have, where sums are often at ties, or any."""
+    low = draw(st.sampled_from([0, -128]))
+    zero_point = draw(ends_and_between(low, low + 255))
+    lo, hi = low, low + 255
+    if draw(st.booleans()):
+        lo, hi = sorted([draw(ends_and_between(low, low + 255)) for _ in range(2)])
+    shift = draw(ends_and_between(IDENTITY_SHIFT, MAX_SHIFT))
+    most = (1 << 23) - 1
+    if draw(st.booleans()):
+        # Few bits: sums are at ties often.
+        ma, mb = ((1 << shift - 2) * draw(st.integers(0, 7)) for _ in range(2))
+        multipliers = min(ma, most), min(mb, most)
+        constant = -sum(m * draw(st.integers(low, low + 255)) for m in multipliers)
+    else:
+        multipliers = draw(ends_and_between(0, most)), draw(ends_and_between(0, most))
+        constant = draw(ends_and_between(-(1 << 31), (1 << 31) - 1, 0))
+    constant = int(np.clip(constant, -(1 << 31), (1 << 31) - 1))
+    flags = draw(st.integers(0, 1)), draw(st.integers(0, 1))
+    return Terms(*multipliers, shift, *flags, constant, zero_point, lo, hi)
+
+
+@st.composite
+def sums(
+    draw: st.DrawFn, cfg: AccelConfig, max_vectors: int = 4
+) -> tuple[list[Terms], list[Operand], list[Beat]]:
+    """Layers for the adder, and what is added in those that add: vectors of all columns or
+    fewer."""
+    layers, operands, beats = draw(st.lists(terms(), min_size=1, max_size=3)), [], []
+    for layer in layers:
+        count = draw(st.integers(1, cfg.num_beats))
+        for _ in range(draw(st.integers(1, max_vectors // len(layers) or 1))):
+            if layer.pops:
+                operands.append(Operand(draw(activations(cfg.num_cols))))
+            y = draw(activations(count, cfg.num_lanes))
+            beats += [Beat(beat, int(i == count - 1), 0) for i, beat in enumerate(y)]
+        beats[-1] = beats[-1]._replace(ends_layer=1)
+    return layers, operands, beats
 
 
 @st.composite

@@ -10,6 +10,8 @@ Sums
 Outputs
     Each is the maximum of the accumulators of its window, gets its channel's bias, multiplier, zero
     point and limits, and is written once: to a byte of its own, or to its place in the results.
+    To it the element of the other tensor of a sum is added that has its place, with the numbers
+    that the network defines, and where it defines none, nothing.
 Memory
     No step reads a byte that does not hold an element of its layer's input by then, whatever
     stalls: none on its way to memory, of another tensor, or of the next image.
@@ -116,9 +118,10 @@ def _replay(network: Network, program: Program, memories: Memories, contents: Co
         layer.shape()
         layer.room()
         layer.sums()
+        layer.summands()
         layer.parameters()
         if i == num_layers - 1:
-            layer.results(program.output_bytes)
+            layer.results(program.output_bytes, program.order)
             continue
         written = layer.writes()
         # From the last step of its last reader on, the next image may come at any time.

@@ -14,7 +14,7 @@ from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Mean, Operation
 from accel.operations.pool import Pool
 from accel.operations.weighted import Weighted
 
@@ -23,9 +23,25 @@ Sums = Callable[[Ints, Ints, int], Ints]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Summand:
+    """What is added to each requantized output, and the numbers of :func:`accel.numerics.add`."""
+
+    tensor: Tensor
+    """What is added, element by element."""
+    own_multiplier: int
+    multiplier: int
+    constant: int
+    shift: int
+    ties_away: bool
+    zero_point: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Definition:
-    """Sums of products over windows of a feature map, the maximum of some neighbouring ones, and
-    what requantizes it.
+    """Sums of products over windows of a feature map, the maximum of some neighbouring ones, what
+    requantizes it, and what is added then.
 
     A linear layer is one window, the whole map. A vector is a map of one pixel. A pool is a layer
     with weights of one.
@@ -50,8 +66,13 @@ class Definition:
     """(outputs,), with what the input's zero point adds to the sums taken out."""
     multiplier: NDArray[np.float32]
     """(outputs,)"""
+    ties_away: bool = False
+    """Of the last rounding, to an integer."""
+    zero_point: int
+    """What is added to the scaled and rounded sums."""
     lo: int
     hi: int
+    summand: Summand | None = None
     sums: Sums
     """The operation's own arithmetic for one of its groups: of channels of a feature map, weights
     (sets of weights, channels, kernel rows, kernel columns) and the value of padding, the sums
@@ -93,6 +114,11 @@ def definitions(network: Network) -> list[Definition]:
                 pool=operation.size,
                 pool_stride=operation.stride,
             )
+        elif before and isinstance(operation, Add) and _adds_to(operation, before, network):
+            # The same holds of outputs that are only summands.
+            found[-1] = replace(
+                before, target=operation.output, summand=_summand(operation, before.target)
+            )
         else:
             found.append(define(operation))
     return found
@@ -116,6 +142,37 @@ def _is_of(operation: MaxPool2d, before: Definition, network: Network) -> bool:
         and network.readers[operation.input.name] == (operation,)
         and operation.size == operation.stride
         and operation.padding == (0, 0, 0, 0)
+        and before.summand is None
+    )
+
+
+def _adds_to(operation: Add, before: Definition, network: Network) -> bool:
+    """The sum is made by the layer before: of each of its outputs and one of another tensor."""
+    return (
+        [tensor == before.target for tensor in operation.inputs].count(True) == 1
+        and before.groups == 1
+        and before.summand is None
+        and network.readers[before.target.name] == (operation,)
+    )
+
+
+def _summand(operation: Add, own: Tensor) -> Summand:
+    """own: which of the two tensors the layer has made itself."""
+    a, b = operation.inputs
+    nbits = operation.how.nbits
+    ma, mb, shift = numerics.add_multipliers(a.scale, b.scale, operation.output.scale, nbits)
+    (own_multiplier, multiplier), other = ((ma, mb), b) if own == a else ((mb, ma), a)
+    lo, hi = operation.output_range
+    return Summand(
+        tensor=other,
+        own_multiplier=own_multiplier,
+        multiplier=multiplier,
+        constant=-a.zero_point * ma - b.zero_point * mb,
+        shift=shift,
+        ties_away=operation.how.ties_away,
+        zero_point=operation.output.zero_point,
+        lo=lo,
+        hi=hi,
     )
 
 
@@ -134,8 +191,12 @@ def _(operation: Linear) -> Definition:
     return weighted(
         operation,
         operation.weight.reshape(-1, *map_shape(operation.input)),
-        lambda x, w, pad: numerics.linear(x.reshape(1, -1), w.reshape(len(w), -1)).T[:, :, None],
+        _whole_map,
     )
+
+
+def _whole_map(x: Ints, w: Ints, pad: int) -> Ints:
+    return numerics.linear(x.reshape(1, -1), w.reshape(len(w), -1)).T[:, :, None]
 
 
 def _windows(operation: Conv2d | AvgPool2d) -> Sums:
@@ -155,7 +216,8 @@ def weighted(operation: Weighted, weight: NDArray[np.int8], sums: Sums) -> Defin
         pad_value=source.zero_point,
         bias=operation.bias_q - _of_zero_point(source, weight),
         multiplier=operation.multiplier,
-        lo=lo,
+        zero_point=target.zero_point,
+        lo=max(lo, operation.smallest),
         hi=min(hi, operation.largest),
         sums=sums,
     )
@@ -169,12 +231,20 @@ def _of_zero_point(source: Tensor, weight: NDArray[np.int8]) -> Ints:
 
 @define.register
 def _(operation: AvgPool2d) -> Definition:
-    return replace(
-        _pool(operation, operation.size, _windows(operation)),
+    after, channels = operation.output, operation.input.shape[0]
+    of_windows = replace(
+        _copy(operation, operation.size, _windows(operation)),
         stride=operation.stride,
         padding=operation.padding[:2],
-        multiplier=np.full(operation.input.shape[0], operation.multiplier, np.float32),
+        multiplier=np.full(channels, operation.multiplier, np.float32),
+        zero_point=after.zero_point,
+        lo=after.limits[0],
+        hi=after.limits[1],
     )
+    if not operation.rounding.exact_averages:
+        return of_windows
+    # Of the bytes as they are
+    return replace(of_windows, bias=np.zeros(channels, np.int64), zero_point=0)
 
 
 @define.register
@@ -182,7 +252,7 @@ def _(operation: MaxPool2d) -> Definition:
     """The maximum of sums of one element each. Padding is less than nothing."""
     padding = operation.padding
     return replace(
-        _pool(
+        _copy(
             operation,
             (1, 1),
             lambda x, w, pad: numerics.conv2d(x[None], w, (1, 1), padding, pad)[0],
@@ -194,7 +264,27 @@ def _(operation: MaxPool2d) -> Definition:
     )
 
 
-def _pool(operation: Pool, size: tuple[int, int], sums: Sums) -> Definition:
+@define.register
+def _(operation: Mean) -> Definition:
+    """The sum of a whole map, and the integers that make its mean of it."""
+    bias, multiplier, added = operation.scaling
+    channels, height, width = operation.input.shape
+    return replace(
+        _copy(operation, (height, width), _whole_map),
+        bias=np.full(channels, bias, np.int64),
+        multiplier=np.full(channels, multiplier, np.float32),
+        zero_point=added,
+    )
+
+
+@define.register
+def _(operation: Add) -> Definition:
+    """To a tensor as it is the other one is added."""
+    copy = _copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0])
+    return replace(copy, summand=_summand(operation, operation.input))
+
+
+def _copy(operation: Pool | Add | Mean, size: tuple[int, int], sums: Sums) -> Definition:
     """Sums of so many elements, with weights of one; they are requantized to what they are."""
     source, channels = operation.input, operation.input.shape[0]
     weight = np.ones((channels, 1, *size), np.int8)
@@ -208,6 +298,7 @@ def _pool(operation: Pool, size: tuple[int, int], sums: Sums) -> Definition:
         pad_value=source.zero_point,
         bias=-_of_zero_point(source, weight),
         multiplier=np.ones(channels, np.float32),
+        zero_point=source.zero_point,
         lo=lo,
         hi=hi,
         sums=sums,

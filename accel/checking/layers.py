@@ -25,7 +25,8 @@ from accel.checking.replay import (
     weight_words,
 )
 from accel.checking.sums import PADDED, Exactly, Part, WithResidues, code
-from accel.hardware.pipeline import STAGES
+from accel.hardware.pipeline import stages_of
+from accel.network.order import Order
 
 CHUNK = 1 << 20
 """Taps that are looked at together: more would only take more memory."""
@@ -114,6 +115,10 @@ class LayerCheck:
                 f"of a vector in group {group} of output channels",
             )
         self.require(
+            bool(d.adds) == (self.want.summand is not None),
+            f"it reads {'what is' if d.adds else 'nothing'} to be added",
+        )
+        self.require(
             d.safe_steps < layer.total_steps, "it ends without having waited for the layer before"
         )
 
@@ -187,7 +192,7 @@ class LayerCheck:
                     at, inside = reads.taps(layer, sums, further)
                     at = np.where(inside, at, 0)
                     found = codes.take(at, mode="clip")
-                    number = (groups[0] * len(reads) + sums[:, None]) * layer.steps + reads.step
+                    number = layer.step_number(groups[0] * len(reads) + sums[:, None], reads.step)
                     self._are_there(number, at, inside, found)
                     found[~inside] = PADDED
                     limbs = contents.limbs[:, at]
@@ -250,7 +255,7 @@ class LayerCheck:
     def _count_reads(self, number: Ints, groups: int, pixel_groups: int) -> None:
         """So many reads, in steps of these numbers, and in those of the groups that follow."""
         left = self.layer.d.safe_steps - number
-        early = -(-left // (len(self.reads) * self.layer.steps))
+        early = -(-left // (self.layer.vectors * self.layer.vector_steps))
         self.count.early_reads += int(early.clip(0, groups).sum()) * pixel_groups
         self.count.reads += number.size * groups * pixel_groups
 
@@ -338,11 +343,18 @@ class LayerCheck:
         """Each output is requantized with the numbers of its channel."""
         d, want = self.layer.d, self.want
         for what, number, meant in (
-            ("zero point", d.zero_point, want.target.zero_point),
+            ("zero point", d.zero_point, want.zero_point),
             ("least output", d.lo, want.lo),
             ("largest output", d.hi, want.hi),
+            ("rounding of ties away from zero", d.ties_away, int(want.ties_away)),
         ):
             self.require(number == meant, f"its {what} is {number}, not {meant}")
+        self.require(
+            self.layer.cfg.adder or (not want.ties_away and want.summand is None),
+            "it needs an adder, which the configuration has not",
+        )
+        if self.layer.cfg.adder:
+            self._terms()
         multiplier, bias = parameters(self.memories.params[self.outputs.param_words(self.layer)])
         patterns = want.multiplier.astype(np.float32).view(np.uint32).astype(np.int64)
         for what, found, wanted in (
@@ -358,12 +370,74 @@ class LayerCheck:
                 )
         self.count.outputs += want.target.size
 
+    def _terms(self) -> None:
+        """The adder computes the sum that the network defines, or changes nothing."""
+        d, summand = self.layer.d, self.want.summand
+        if summand is None:
+            self.require(
+                not d.pops
+                and (d.own_multiplier, d.sum_constant, d.sum_zero_point) == (1 << d.sum_shift, 0, 0)
+                and d.sum_lo <= d.lo
+                and d.sum_hi >= d.hi,
+                "its adder changes its outputs, to which nothing is added",
+            )
+            return
+        for what, number, meant in (
+            ("taking of what is added", d.pops, 1),
+            ("multiplier of outputs", d.own_multiplier, summand.own_multiplier),
+            ("multiplier of what is added", d.operand_multiplier, summand.multiplier),
+            ("constant", d.sum_constant, summand.constant),
+            ("shift", d.sum_shift, summand.shift),
+            ("rounding of ties away from zero", d.sum_ties_away, int(summand.ties_away)),
+            ("zero point", d.sum_zero_point, summand.zero_point),
+            ("least sum", d.sum_lo, summand.lo),
+            ("largest sum", d.sum_hi, summand.hi),
+        ):
+            self.require(number == meant, f"its adder's {what} is {number}, not {meant}")
+
+    def summands(self) -> None:
+        """To each output the element of its own place is added, which is there by then."""
+        d, summand, outputs, contents = self.layer.d, self.want.summand, self.outputs, self.contents
+        if summand is None:
+            return
+        tensor = summand.tensor
+        self.require(
+            d.operand_signed == tensor.signed,
+            f"what it adds is {'signed' if tensor.signed else 'unsigned'}, but read otherwise",
+        )
+        at, number = outputs.summands(self.layer)
+        within = (at >= 0) & (at < contents.size)
+        held = np.where(within, np.where(contents.holds(tensor), contents.element, NOTHING).take(
+            at, mode="clip"), NOTHING)  # fmt: skip
+        wrong = held != np.arange(held.size).reshape(held.shape)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            found = "no element" if held.flat[i] == NOTHING else f"element {held.flat[i]}"
+            self._fail(
+                f"to output {place(wrong)} it adds byte {at.flat[i]} of the activation memory, "
+                f"which holds {found} of '{tensor.name}' then"
+            )
+        number = np.broadcast_to(number, at.shape)
+        early = number < d.safe_steps
+        wrong = early & (number < contents.readable[at])
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            self._fail(
+                f"step {number.flat[i]} reads {byte(at.flat[i])}, which may be on its way from "
+                f"the layer before, but only steps from {d.safe_steps} on wait for it"
+            )
+        self.count.reads += at.size
+        self.count.early_reads += int(early.sum())
+
     def writes(self) -> Ints:
         """Outputs go to memory. Returns their bytes."""
         contents, outputs = self.contents, self.outputs
         self.require(not self.layer.d.to_result, "its outputs go to the results")
         at = outputs.channel_at[:, None, None] + outputs.pixel_at
-        over = contents.holds(self.want.source).take(at, mode="clip")
+        over = contents.holds(self.want.source)
+        if self.want.summand is not None:
+            over |= contents.holds(self.want.summand.tensor)
+        over = over.take(at, mode="clip")
         if over.any():
             self._fail(
                 f"output {place(over)} is written to {byte(at.flat[np.argmax(over)])}, which holds "
@@ -380,12 +454,13 @@ class LayerCheck:
         beats = self.outputs.beats(self.layer)
         readable = np.full(beats.shape, NEVER)
         # From the last of these steps on, all that comes before it is the next layer's.
-        for step in reversed(range(len(STAGES))):
+        for step in reversed(range(len(stages_of(self.layer.cfg)))):
             readable[beats < self.layer.oldest_beat_in_flight(step)] = step
         return readable
 
-    def results(self, output_bytes: Ints) -> None:
-        """Outputs go to the results. output_bytes: (outputs,), where the program says they are."""
+    def results(self, output_bytes: Ints, order: Order) -> None:
+        """Outputs go to the results. output_bytes: (outputs,), where the program says they are, in
+        that order."""
         d, target = self.layer.d, self.want.target
         self.require(bool(d.to_result), "its outputs go to memory")
         self.require(
@@ -397,11 +472,13 @@ class LayerCheck:
             wanted.size == found.size,
             f"{found.size} outputs come, but the program places {wanted.size}",
         )
-        wrong = found != wanted.reshape(found.shape)
+        wanted = order.inward(wanted.reshape(1, *order.shape(found.shape)))[0]
+        wrong = found != wanted
         if wrong.any():
             i = int(np.argmax(wrong))
             self._fail(
-                f"output {place(wrong)} is byte {found.flat[i]} of the results, not {wanted[i]}"
+                f"output {place(wrong)} is byte {found.flat[i]} of the results, not "
+                f"{wanted.flat[i]}"
             )
 
     def _fail(self, what: str) -> None:

@@ -28,7 +28,7 @@ from accel.hardware.descriptors import (
     Offset,
 )
 from accel.hardware.packets import BIAS, MULTIPLIER, Packet, packets, payload_words
-from accel.hardware.pipeline import STAGES, Holds, Stage
+from accel.hardware.pipeline import Holds, Stage, stages_of
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -150,7 +150,7 @@ def _banks(values: dict[str, int], where: str) -> None:
 def _layer(payload: list[int], where: str, cfg: AccelConfig) -> LayerDescriptor:
     """A descriptor of a meaning that all levels of the hardware share."""
     _banks(fields.decode(FIELDS.values(), payload), where)
-    d = LayerDescriptor.decode(payload)
+    d = LayerDescriptor.decode(payload).seen_by(cfg)
     is_alone = d.write_loops[-1].count == 1
     for name, lanes in (("last_lanes", d.last_lanes), ("group_lanes", d.group_lanes)):
         require(
@@ -268,8 +268,19 @@ class Layer:
         return self.d.read_loops[7].count
 
     @property
+    def vector_steps(self) -> int:
+        """Of a vector, the one that reads what is added to it included."""
+        return self.d.adds + self.window * self.steps
+
+    @property
     def total_steps(self) -> int:
-        return self.groups * self.positions * self.window * self.steps + self.behind
+        sums = self.groups * self.positions * self.window
+        return sums * self.steps + self.d.adds * self.groups * self.vectors + self.behind
+
+    def step_number(self, number: Ints, step: Ints) -> Ints:
+        """Among all of the layer's steps, that of a step of sum number ``number``."""
+        before = self.d.adds * (number // self.window + 1)
+        return before + number * self.steps + step
 
     def window_columns(self, group: int) -> int:
         """With column windows: the columns that have a channel in this group of channels."""
@@ -278,7 +289,7 @@ class Layer:
     def _vectors_before(self, step: int) -> int:
         """Vectors of which the last step comes before this one."""
         if not self.d.column_windows:
-            return step // (self.window * self.steps)
+            return step // self.vector_steps
         group, position = divmod(max(0, step - self.behind), self.positions)
         return group * self.vectors + int(np.count_nonzero(self.centres < position))
 
@@ -312,7 +323,7 @@ class Layer:
         beats = np.repeat(self.pixel_beats * prod(self.tile), self.vectors)
         return np.concatenate([[0], np.cumsum(beats)])
 
-    def oldest_beat_in_flight(self, step: int, stages: Sequence[Stage] = STAGES) -> int:
+    def oldest_beat_in_flight(self, step: int, stages: Sequence[Stage] | None = None) -> int:
         """The first beat that may not be in memory when the next layer's step number ``step``
         reads.
 
@@ -322,6 +333,7 @@ class Layer:
         when a layer is handed over. And the pipeline moves when a step reads, so that the
         accumulators and the registers for vectors after them are not all full at once.
         """
+        stages = stages_of(self.cfg) if stages is None else stages
         (reads,) = (i for i, stage in enumerate(stages) if READING in stage.does)
         oldest, holds, first_beats = self.total_steps, Holds.STEP, self.first_beats
         free = step + 2
@@ -483,6 +495,22 @@ class Outputs:
         """The column of its vector that each output comes from, (pixels of a vector, channels)."""
         pixel = np.arange(prod(layer.tile))[:, None]
         return pixel * layer.pixel_beats[self.group] * layer.cfg.num_lanes + self.number
+
+    def summands(self, layer: Layer) -> tuple[Ints, Ints]:
+        """The byte that is added to each output, and the number of the step that reads it,
+        (channels, rows, columns): the pixel group of an output's column reads nine bytes, of which
+        the first are added to its columns."""
+        d, cfg = layer.d, layer.cfg
+        column = self.columns(layer)[self.pixel]  # (rows, columns, channels)
+        pixel_group, tap = np.divmod(np.moveaxis(column, 2, 0), cfg.group_cols)
+        along, down, further, *bits = d.operand_strides
+        y, x = np.divmod(self.vector, d.read_loops[5].count)
+        first = TAPS * d.operand_row + d.operand_bank
+        at = first + x * along + y * down + (self.group * further)[:, None, None]
+        at = at + tap * (TAPS * d.operand_lane_row + 1)
+        at += (pixel_group & 1) * bits[0] + (pixel_group >> 1 & 1) * bits[1]
+        vector = self.group[:, None, None] * layer.vectors + self.vector
+        return at, vector * layer.vector_steps
 
     def beats(self, layer: Layer) -> Ints:
         """The number of the beat that each output comes with, (channels, rows, columns)."""

@@ -9,8 +9,11 @@ import typer
 
 from accel.cli.application import app, examples
 from accel.cli.options import (
+    BeforeOption,
     ConfigOption,
     DataFolder,
+    ImageOption,
+    ImagesOption,
     JsonOption,
     NetworkOption,
     QuietOption,
@@ -36,15 +39,9 @@ BEFORE = 20
 def bisect(
     network: NetworkOption = None,
     config: ConfigOption = "base",
-    image: Annotated[
-        int, typer.Option(min=0, metavar="N", help="The test image to run; the first is 0.")
-    ] = 0,
-    before: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="Run so many test images before it, so that they overlap."
-        ),
-    ] = 0,
+    image: ImageOption = 0,
+    before: BeforeOption = 0,
+    images: ImagesOption = None,
     pauses: Annotated[
         int,
         typer.Option(
@@ -59,27 +56,26 @@ def bisect(
     """Name the first unit and signal in which RTL and cycle-level model differ.
 
     Both run side by side, the RTL in PyMTL3's simulator. Where they agree in every cycle, the
-    outputs are held to PyTorch's.
+    outputs are held to those of the network's own runtime.
 
     Exit status 1 if anything differs.
     """
-    from accel.fashion_mnist.evaluate import network_of, prepare
-    from accel.hardware.config import load_config
+    from accel.cli.loading import prepare
+    from accel.runtimes.reference import reference
     from accel.simulation import bisect as bisecting
     from accel.simulation.difference import first_difference
     from accel.simulation.trace import images_before
 
     check_json(json_file)
-    program, pixels = prepare(network, load_config(config), image + 1, data)
-    images = images_before(pixels, image, before)
+    subject, program, values = prepare(network, config, image, images, data)
     with working("building the simulation", "cycles") as work:
         found = bisecting.bisect(
             program,
-            images,
+            images_before(values, image, before),
             pauses=pauses,
             progress=lambda done, total: work.show(done, total=total, what="levels rtl and cl"),
         )
-    divergence, options = found.divergence, same(network, config, data)
+    divergence, options = found.divergence, same(network, config, data, images)
     record = {"image": image, "cycles": found.cycles, "divergence": None, "wrong": None}
     if divergence is not None:
         say(str(divergence))
@@ -93,11 +89,12 @@ def bisect(
         f"the RTL and level cl agree in every one of {found.cycles:,} cycles, from reset to the "
         f"last result"
     )
-    with working("comparing with PyTorch's kernels"):
-        wrong = first_difference(network_of(network), program, pixels, image, "cl")
-        functional = first_difference(network_of(network), program, pixels, image, "fl")
+    expected_by = reference(subject).name
+    with working(f"comparing with {expected_by}"):
+        wrong = first_difference(subject, program, values, image, "cl")
+        functional = first_difference(subject, program, values, image, "fl")
     if wrong is None:
-        say(f"and what image {image} yields is what PyTorch's quantized kernels yield")
+        say(f"and what image {image} yields equals the outputs of {expected_by}")
         write_json(json_file, record)
         return
     say(str(wrong))

@@ -35,14 +35,13 @@ def check(
     nothing with the compiler. What is printed counts what was shown.
     """
     from accel.checking.check import check as check_program
+    from accel.cli.loading import network_of
     from accel.compiler.compile import compile
-    from accel.fashion_mnist.data import bundled_network
     from accel.hardware.config import load_config
-    from accel.network.graph import Network
 
     check_json(json_file)
     cfg = load_config(config)
-    quantized = bundled_network() if network is None else Network.load(network)
+    quantized = network_of(network)
     certificate = check_program(quantized, compile(quantized, cfg), seed)
     console.print(certificate.table())
     for line in certificate.notes():

@@ -13,6 +13,7 @@ from accel.cli.options import (
     ClusterOption,
     ConfigOption,
     DataFolder,
+    ImagesOption,
     JsonOption,
     QuietOption,
     SeedsOption,
@@ -53,18 +54,12 @@ def explore(
     network: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="Of accel quantize; once for each. Without it: the bundled one."
+            metavar="FILE",
+            help="Of accel quantize, or a quantized .onnx; once for each. Without it: the "
+            "bundled one.",
         ),
     ] = None,
-    images: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            metavar="N",
-            help="Images for each point. Cycles are the same for all; energy is not, since zeros "
-            "save some.",
-        ),
-    ] = 2,
+    images: ImagesOption = None,
     data: DataFolder = None,
     synth_target: Annotated[
         str | None,

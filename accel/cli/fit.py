@@ -27,7 +27,8 @@ def fit(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Of accel quantize; once for each that is to fit. Without it: the bundled one.",
+            help="Of accel quantize, or a quantized .onnx; once for each that is to fit. Without "
+            "it: the bundled one.",
         ),
     ] = None,
     cols: Annotated[
@@ -58,8 +59,8 @@ def fit(
     Memories, accumulators and layer descriptors become as small as they can be; what else there is
     comes from --config.
     """
+    from accel.cli.loading import network_of
     from accel.exploration import fit as fitting
-    from accel.fashion_mnist.evaluate import network_of
     from accel.hardware.config import load_config
 
     if out.suffix != ".toml":

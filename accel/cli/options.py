@@ -20,7 +20,29 @@ DataFolder = Annotated[
         "dataset-fashion-mnist if installed, else a download.",
     ),
 ]
-
+IMAGES = "FILE.npy|FILE.npz|DIR|random:N"
+ImagesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar=f"N|all|{IMAGES}",
+        help="The first N test images of Fashion-MNIST, or all; an array of images, with labels if "
+        "it is an .npz that has some; a folder of pictures, or of folders of them, one a class; or "
+        "N random ones.",
+    ),
+]
+ImageOption = Annotated[
+    int, typer.Option("--image", min=0, metavar="N", help="The image to run; the first is 0.")
+]
+BeforeOption = Annotated[
+    int,
+    typer.Option(
+        "--before",
+        min=0,
+        metavar="N",
+        help="Run so many images before it, so that they overlap.",
+    ),
+]
 
 QuietOption = Annotated[
     bool,
@@ -71,7 +93,9 @@ SeedsOption = Annotated[
 NetworkOption = Annotated[
     Path | None,
     typer.Option(
-        "--network", metavar="FILE", help="Of accel quantize. Without it: the bundled one."
+        "--network",
+        metavar="FILE",
+        help="Of accel quantize, or a quantized .onnx or .tflite. Without it: the bundled one.",
     ),
 ]
 
@@ -86,11 +110,14 @@ def num_seeds(pnr: bool, seeds: int | None) -> int:
     return (seeds or 1) if pnr else 0
 
 
-def same(network: Path | None, config: str, data: Path | None) -> str:
+def same(network: Path | None, config: str, data: Path | None, images: str | None = None) -> str:
     """The options that name these, for a command that is to look at what another one saw."""
+    # A number, or all, says how many of those that every command has.
+    others = images is not None and not (images == "all" or images.isdecimal())
     options = [
         *(("--network", str(network)) if network is not None else ()),
         *(("--config", config) if config != "base" else ()),
         *(("--data", str(data)) if data is not None else ()),
+        *(("--images", str(images)) if others else ()),
     ]
     return "".join(f" {shlex.quote(option)}" for option in options)

@@ -14,6 +14,7 @@ from accel.cli.options import (
     ClusterOption,
     ConfigOption,
     DataFolder,
+    ImagesOption,
     JobsOption,
     JsonOption,
     LevelOption,
@@ -43,6 +44,7 @@ BEFORE = 40
         "accel run",
         "accel run --level cl --config wide --images 20",
         "accel run --network int8.safetensors --images all --json run.json",
+        "accel run --network int8.safetensors --images mine.npz",
         "accel run --report out",
         "accel run --quiet --images 100 --json - | python3 -m json.tool",
         "accel run --images all --cluster tcp://10.0.0.5:8786",
@@ -53,13 +55,7 @@ def run(
     level: LevelOption = "verilator",
     network: NetworkOption = None,
     config: ConfigOption = "base",
-    images: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|all",
-            help="The first N test images. Without it: 1,000; 100 at level cl; 3 at level rtl.",
-        ),
-    ] = None,
+    images: ImagesOption = None,
     data: DataFolder = None,
     jobs: JobsOption = None,
     cluster: ClusterOption = None,
@@ -82,9 +78,10 @@ def run(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Classify test images on the accelerator, and compare every logit with PyTorch's.
+    """Run images through the accelerator, and compare every output with that of the network's own
+    runtime: PyTorch's, or ONNX Runtime's of an ONNX file.
 
-    Exit status 1 if any differs.
+    Without --images 1,000 of them; 100 at level cl, 3 at level rtl. Exit status 1 if any differs.
     """
     page = None if report_folder is None else report_folder / REPORT
     check_json(json_file)
@@ -172,18 +169,19 @@ def _evaluate(
     cluster: str | None = None,
 ) -> Evaluation:
     """Load what the options name, run it under a progress bar, and print what came out."""
-    from accel.fashion_mnist import data as fashion_mnist
-    from accel.fashion_mnist import evaluate
+    from accel.cli.loading import network_of
     from accel.hardware.config import load_config
+    from accel.images import find
+    from accel.reports.evaluation import evaluate
     from accel.simulation.runner import check_level
 
     check_level(level)
     cfg = load_config(config)
-    quantized = evaluate.network_of(network)
-    found = fashion_mnist.test_images(_image_count(images, MANY_IMAGES[level]), data)
+    quantized = network_of(network)
+    found = find(images, quantized, count=MANY_IMAGES[level], data=data)
     what = "building the simulation" if level == "verilator" else f"level {level}"
     with working(what, "images", len(found)) as work:
-        evaluation = evaluate.evaluate(
+        evaluation = evaluate(
             quantized,
             cfg,
             found,
@@ -198,19 +196,18 @@ def _evaluate(
     for line in evaluation.summary():
         console.print(line, soft_wrap=True, highlight=False)
     if evaluation.comparison.first_wrong is not None:
-        _say_where(evaluation, quantized, vcd, same(network, config, data))
+        _say_where(evaluation, quantized, vcd, same(network, config, data, images))
     return evaluation
 
 
 def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, options: str) -> None:
     """Prints the first difference and the commands that show more, and writes the waveforms around
     it. options: those of the command that name the network and its like."""
-    from accel.fashion_mnist.training import to_input
     from accel.simulation.difference import first_difference, write_waveform
 
     image, run = evaluation.comparison.first_wrong, evaluation.run
     assert image is not None
-    images = to_input(evaluation.pixels).numpy()
+    images = evaluation.images.values
     with working("looking for the first difference"):
         found = first_difference(network, run.program, images, image, run.level)
     if found is None:
@@ -244,13 +241,3 @@ def _next_commands(found: Difference, options: str) -> list[str]:
             f"{found.column} --level {found.level} --image {found.image}{options}"
         )
     return commands
-
-
-def _image_count(text: str | None, default: int) -> int | None:
-    if text is None:
-        return default
-    if text == "all":
-        return None
-    if not text.isdecimal():
-        raise AccelError(f"--images must be a whole number from 1 on, or 'all', not '{text}'")
-    return int(text)

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from accel.cli.application import app, examples
-from accel.cli.options import ConfigOption, DataFolder, JsonOption, NetworkOption, QuietOption
+from accel.cli.options import (
+    BeforeOption,
+    ConfigOption,
+    DataFolder,
+    ImageOption,
+    ImagesOption,
+    JsonOption,
+    NetworkOption,
+    QuietOption,
+)
 from accel.cli.outputs import ForceOption, check, check_json
 from accel.console import console, say, working, write_json
 
@@ -47,15 +56,9 @@ def trace(
     ] = None,
     network: NetworkOption = None,
     config: ConfigOption = "base",
-    image: Annotated[
-        int, typer.Option(min=0, metavar="N", help="The test image to run; the first is 0.")
-    ] = 0,
-    before: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="Run so many test images before it, so that they overlap."
-        ),
-    ] = 0,
+    image: ImageOption = 0,
+    before: BeforeOption = 0,
+    images: ImagesOption = None,
     column: Annotated[
         int,
         typer.Option(
@@ -75,8 +78,7 @@ def trace(
     quiet: QuietOption = False,
 ) -> None:
     """Print what each unit holds, cycle by cycle, and who stalls whom."""
-    from accel.fashion_mnist.evaluate import prepare
-    from accel.hardware.config import load_config
+    from accel.cli.loading import prepare
     from accel.reports import trace_text
     from accel.simulation import trace as tracing
     from accel.simulation.waveform import Waveform, check_name, setup_path
@@ -88,12 +90,11 @@ def trace(
         check_name(vcd)
         check(vcd, setup_path(vcd))
     check_json(json_file)
-    program, pixels = prepare(network, load_config(config), image + 1, data)
-    images = tracing.images_before(pixels, image, before)
+    _, program, values = prepare(network, config, image, images, data)
     waveform = Waveform(column) if vcd is not None else None
     with working(f"level {level}", "cycles") as work:
         traced = tracing.trace_layer(
-            *(program, images, layer, window),
+            *(program, tracing.images_before(values, image, before), layer, window),
             column=column,
             level=level,
             waveform=waveform,

@@ -12,6 +12,7 @@ from accel.cli.application import app, examples
 from accel.cli.options import (
     ConfigOption,
     DataFolder,
+    ImagesOption,
     JsonOption,
     PnrOption,
     QuietOption,
@@ -38,14 +39,11 @@ def translate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Of accel quantize. With it: a folder that stands alone, with AXI ports, driver, "
-            "testbench, images and logits.",
+            help="Of accel quantize, or a quantized .onnx. With it: a folder that stands alone, "
+            "with AXI ports, driver, testbench, images and logits.",
         ),
     ] = None,
-    images: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Images for the testbench, with --network; else 2."),
-    ] = None,
+    images: ImagesOption = None,
     data: DataFolder = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -57,13 +55,14 @@ def translate(
 
     cfg = load_config(config)
     if network is not None:
-        from accel.network.graph import Network
+        from accel.cli.loading import network_of
+        from accel.images import find
         from accel.verilog import handoff
 
-        quantized = Network.load(network)
-        found, source = handoff.images_for(quantized, images or 2, data)
+        quantized = network_of(network)
+        found = find(images, quantized, count=2, data=data)
         with working("translating"):
-            handoff.write(cfg, quantized, found, source, out, force=forced())
+            handoff.write(cfg, quantized, found.values, found.source, out, force=forced())
         say(f"accelerator with {quantized.name} written to {out}")
         return
     if images is not None or data is not None:

@@ -13,6 +13,7 @@ shares nothing with the passes (:mod:`accel.checking.check`).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from accel.compiler.convolution import Convolution
 from accel.compiler.fuse import fuse
 from accel.compiler.mapping import Mapping, map_layer
 from accel.compiler.overlap import safe_steps
-from accel.compiler.placement import IMAGE, Placement, excess, place, would_do
+from accel.compiler.placement import IMAGE, Place, Placement, excess, place, would_do
 from accel.compiler.program import Program, ProgramLayer, StoredTensor
 from accel.compiler.refusal import DoesNotFitError, Refusal
 from accel.hardware.config import CLASS_NBITS, AccelConfig
@@ -52,7 +53,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
             refusals += e.refusals
     # Where a layer lies on no array, what the memories would have to hold is not known.
     if len(mappings) == len(layers):
-        placement = place(mappings)
+        placement = place(mappings, cfg.act_depth)
         refusals += excess(mappings, placement, cfg)
     if refusals:
         raise DoesNotFitError(refusals)
@@ -61,9 +62,13 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
         cfg=cfg,
         words=tuple(encode.words(mappings, descriptors, placement, cfg)),
         layers=tuple(_report(m, cfg) for m in mappings),
+        rounding=network.rounding,
+        order=network.order,
         input=network.input,
         output=network.output,
-        output_bytes=encode.output_bytes(mappings[-1], cfg),
+        output_bytes=network.order.outward(
+            encode.output_bytes(mappings[-1], cfg).reshape(1, *network.output.shape)
+        ).ravel(),
         act_rows=placement.act_rows,
         weight_words=placement.weight_words,
         param_words=placement.param_words,
@@ -74,7 +79,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
                 first_row=p.first_row,
                 num_rows=p.layout.num_rows,
                 written_by=p.written_by,
-                last_read_by=p.last_read_by,
+                kept=tuple(_kept(p, placement, len(layers))),
             )
             for p in placement.tensors.values()
         ),
@@ -82,6 +87,19 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
     )
     check(network, program)
     return program
+
+
+def _kept(place: Place, placement: Placement, num_layers: int) -> Iterator[tuple[int, int]]:
+    """First layer and layer after the last of each time while which a tensor keeps its place. The
+    next image comes while this one is computed."""
+    if place.written_by is not None:
+        yield place.written_by, place.last_read_by + 1
+    elif placement.image_freed_by == place.last_read_by:
+        yield 0, num_layers
+    else:
+        yield 0, place.last_read_by + 1
+        if placement.image_freed_by + 1 < num_layers:
+            yield placement.image_freed_by + 1, num_layers
 
 
 def _describe(

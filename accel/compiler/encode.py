@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ def describe(
         signed=int(layer.source.signed),
         channel_mode=int(m.channel_mode),
         reload=int(m.steps_per_sum > cfg.spad_depth),
-        frees_input=int(i == _last_reader_of_image(placement)),
+        frees_input=int(i == placement.image_freed_by),
         tap_row=(m.source.channel_stride if m.channel_mode else m.source.row_stride) // TAPS,
         weight_base=placement.weight_bases[i],
         last_rows=(kernel_h - 1) % WINDOW + 1,
@@ -71,9 +73,10 @@ def describe(
         param_vectors=m.vectors_per_group,
         param_groups=m.num_groups,
         param_base=placement.param_bases[i],
-        zero_point=layer.target.zero_point,
+        zero_point=layer.zero_point,
         lo=lo,
         hi=hi,
+        ties_away=int(layer.ties_away),
         write_row=write_row,
         write_bank=write_bank,
         lane_row=target.channel_stride // TAPS,
@@ -89,11 +92,12 @@ def describe(
         drop_x=target.width % columns,
         drop_y=target.height % rows,
         drop_beats=0 if one_pixel else m.beats - last_beats,
+        **_sum_fields(m, placement, cfg),
         **(_window_fields(layer, channels_left) if m.column_windows else {}),
     )
 
 
-def _window_fields(layer: Convolution, last_columns: int) -> dict[str, int]:
+def _window_fields(layer: Convolution, last_columns: int) -> dict[str, Any]:
     """Which windows are used: without padding on a side none that reaches beyond it there."""
     above, left, below, right = layer.padding
     return {
@@ -108,9 +112,43 @@ def _window_fields(layer: Convolution, last_columns: int) -> dict[str, int]:
     }
 
 
-def _last_reader_of_image(placement: Placement) -> int:
-    (image,) = (p for p in placement.tensors.values() if p.written_by is None)
-    return image.last_read_by
+def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str, Any]:
+    """What is added, which lies as the outputs do."""
+    addition, target = m.layer.addition, m.target
+    if addition is None:
+        lo, hi = m.layer.target.limits
+        return {"sum_lo": lo, "sum_hi": hi}
+    row, bank = divmod(placement.tensors[addition.operand.name].base, TAPS)
+    loops, offsets = _write_loops(m), [0, 0]
+    next_channels = cfg.group_cols * target.channel_stride
+    match m.tile:
+        case (1, 2):
+            offsets[0] = 1
+        case (2, 1):
+            offsets[0] = target.row_stride
+        case (2, 2):
+            offsets = [1, target.row_stride]
+        case _:
+            # All columns are channels of one pixel.
+            offsets = [next_channels, 2 * next_channels]
+    lo, hi = addition.output_range
+    return {
+        "adds": 1,
+        "pops": 1,
+        "operand_signed": int(addition.operand.signed),
+        "operand_row": row,
+        "operand_bank": bank,
+        "operand_lane_row": target.channel_stride // TAPS,
+        "operand_strides": (*(loop.stride for loop in loops), *offsets),
+        "own_multiplier": addition.multipliers[0],
+        "operand_multiplier": addition.multipliers[1],
+        "sum_shift": addition.shift,
+        "sum_ties_away": int(addition.ties_away),
+        "sum_constant": addition.constant,
+        "sum_zero_point": addition.zero_point,
+        "sum_lo": lo,
+        "sum_hi": hi,
+    }
 
 
 def _read_loops(m: Mapping) -> tuple[Loop, ...]:

@@ -13,7 +13,7 @@ from accel.compiler.layout import Layout
 from accel.compiler.program import image_shape
 from accel.compiler.refusal import DoesNotFitError, Refusal
 from accel.hardware.config import TAPS, AccelConfig
-from accel.hardware.descriptors import BYTES_PER_WORD, COUNT, DX, FIELDS
+from accel.hardware.descriptors import ADDER, BYTES_PER_WORD, COUNT, DX, FIELDS
 
 WINDOW = 3
 """Rows and columns of the window whose taps are read in one step."""
@@ -104,10 +104,10 @@ def map_layer(layer: Convolution, cfg: AccelConfig) -> Mapping:
 
     Raises :class:`DoesNotFitError` naming what the hardware does not count that far.
     """
-    broadcast = _broadcast(layer, cfg)
+    broadcast = _broadcast(_in_blocks(layer, cfg), cfg)
     if not _has_windows(layer, cfg):
         return broadcast
-    windows = _windows(broadcast, cfg)
+    windows = _windows(_broadcast(layer, cfg), cfg)
     beats = windows.array_steps * windows.beats
     # The array or the requantizer takes longer; of the other mapping's vectors each is one beat.
     return windows if max(windows.steps, beats) < broadcast.steps else broadcast
@@ -122,6 +122,7 @@ def _has_windows(layer: Convolution, cfg: AccelConfig) -> bool:
         and max(layer.stride) <= 2
         and max(layer.padding) <= 1
         and layer.pool == (1, 1)
+        and layer.addition is None
         and 2 <= width <= cfg.line_width
     )
 
@@ -146,6 +147,7 @@ def _windows(broadcast: Mapping, cfg: AccelConfig) -> Mapping:
 def _broadcast(layer: Convolution, cfg: AccelConfig) -> Mapping:
     """With the same activations for all columns of a pixel."""
     source, target = Layout(*layer.source_shape), Layout(*layer.target.shape)
+    _check_adder(layer, cfg)
     _check_sizes(layer, source)
     channel_mode, counts = _mode(layer)
     if layer.groups == 1:
@@ -175,6 +177,43 @@ def _broadcast(layer: Convolution, cfg: AccelConfig) -> Mapping:
     )
 
 
+def _in_blocks(layer: Convolution, cfg: AccelConfig) -> Convolution:
+    """A depthwise convolution of several channels at once, nine of which a step reads: with a
+    diagonal of weights, if that takes fewer steps."""
+    channels, inputs, *kernel = layer.weight.shape
+    if not layer.groups == channels == layer.source_shape[0] or inputs != 1:
+        return layer
+    most = min(TAPS, cfg.num_cols)
+    block = max(n for n in range(1, most + 1) if channels % n == 0)
+    if prod(kernel) >= block * prod(_mode(layer)[1]):
+        return layer
+    weight = np.zeros((channels, block, *kernel), np.int8)
+    channel = np.arange(channels)
+    weight[channel, channel % block] = layer.weight[:, 0]
+    return replace(layer, weight=weight, groups=channels // block)
+
+
+def _check_adder(layer: Convolution, cfg: AccelConfig) -> None:
+    needed = {
+        "adds a tensor": layer.addition is not None,
+        "rounds ties away from zero": layer.ties_away,
+    }
+    refusals = [
+        Refusal(
+            layer=layer.name,
+            limit=ADDER,
+            needed=1,
+            room=0,
+            sentence=f"layer '{layer.name}' {what}, and configuration {cfg} has no adder",
+            would_do=True,
+        )
+        for what, is_needed in needed.items()
+        if is_needed and not cfg.adder
+    ]
+    if refusals:
+        raise DoesNotFitError(refusals)
+
+
 def _mode(layer: Convolution) -> tuple[bool, tuple[int, int, int]]:
     """The reduction mode with the fewer steps: whether a step takes nine channels of one pixel and
     not a window of one channel; and iterations over channels (or blocks of nine), kernel rows and
@@ -193,7 +232,8 @@ def _tile(layer: Convolution, target: Layout, cfg: AccelConfig, steps: int) -> t
         """Of a layer, whether the array or the requantizer takes longer."""
         groups = -(-len(layer.weight) // (cfg.num_cols // prod(tile)))
         vectors = -(-target.height // tile[0]) * -(-target.width // tile[1])
-        return groups * vectors * max(steps * prod(layer.pool), cfg.num_beats)
+        of_vector = steps * prod(layer.pool) + (layer.addition is not None)
+        return groups * vectors * max(of_vector, cfg.num_beats)
 
     tiles = [(1, 1)]
     if 2 * max(_steps_apart(layer)) <= DX.maximum:

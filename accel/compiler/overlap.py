@@ -40,9 +40,10 @@ from accel.hardware.pipeline import Holds, places
 from accel.hardware.walk import (
     groups_read_alike,
     num_groups,
+    operand_reads,
     reads,
-    steps_per_group,
-    steps_per_window,
+    step_numbers,
+    steps_per_vector,
     total_steps,
     window_ends,
     writes,
@@ -53,23 +54,25 @@ TAKEN_OVER = 3
 hand-over, and that step's first two registers."""
 
 
-def vectors_in_flight(d: LayerDescriptor, step: NDArray[np.int64]) -> NDArray[np.int64]:
+def vectors_in_flight(
+    d: LayerDescriptor, step: NDArray[np.int64], cfg: AccelConfig
+) -> NDArray[np.int64]:
     """Most vectors of a layer that can be outstanding when step number ``step`` of the next layer
     reads: int64, same shape."""
-    steps = np.maximum(places(Holds.STEP) - 1 - TAKEN_OVER - step, 0)
-    in_front: NDArray[np.int64] = -(-steps // steps_per_window(d))
+    steps = np.maximum(places(Holds.STEP, cfg) - 1 - TAKEN_OVER - step, 0)
+    in_front: NDArray[np.int64] = -(-steps // steps_per_vector(d))
     if d.column_windows:
         # Not every step has a vector: so many of the last ones, 0 of the last none
         last_ones = np.cumsum(np.append(False, window_ends(d)[::-1]))
         in_front = last_ones[np.minimum(steps, last_ones.size - 1)]
     # The last group's vectors have the fewest beats.
-    return in_front + places(Holds.VECTOR) + -(-places(Holds.BEAT) // d.param_last_beats)
+    beats = -(-places(Holds.BEAT, cfg) // d.param_last_beats)
+    return in_front + places(Holds.VECTOR, cfg) + beats
 
 
 def safe_steps(before: LayerDescriptor, after: LayerDescriptor, cfg: AccelConfig) -> int:
     """Steps of ``after`` before the first that reads what ``before`` may still have in flight; one
     less than it has where there is none, so that it always waits for ``before`` in the end."""
-    per_group = steps_per_group(after)
     most = min(total_steps(after) - 1, FIELDS["safe_steps"].maximum)
     size = TAPS * cfg.act_depth
     outputs = writes(before, cfg.num_lanes)
@@ -77,11 +80,16 @@ def safe_steps(before: LayerDescriptor, after: LayerDescriptor, cfg: AccelConfig
     never = np.iinfo(np.int64).max
     age = np.full(size, never)
     age[outputs.address % size] = outputs.vector[-1] + 1 - outputs.vector
-    for group in range(1 if groups_read_alike(after) else num_groups(after)):
+    all_alike = groups_read_alike(after) and not after.adds
+    for group in range(1 if all_alike else num_groups(after)):
         taps = reads(after, cfg.pixel_groups, group)
         youngest = np.where(taps.inside, age[taps.address % size], never).min(axis=(1, 2))
-        step = group * per_group + np.arange(per_group)
-        unsafe = youngest <= vectors_in_flight(before, step)
+        step, operand_step = step_numbers(after, group)
+        if after.adds:
+            added = operand_reads(after, cfg, group)
+            young = np.where(added.used, age[added.address % size], never).min(axis=1)
+            step, youngest = np.append(step, operand_step), np.append(youngest, young)
+        unsafe = youngest <= vectors_in_flight(before, step, cfg)
         if unsafe.any():
-            return min(most, int(step[np.argmax(unsafe)]))
+            return min(most, int(step[unsafe].min()))
     return most

@@ -18,7 +18,7 @@ IMAGE = "image"
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a tensor lies, from the layer that writes it to the last one that reads it. The image,
-    which no layer writes, is there all the time: the next one loads while this one is computed."""
+    which no layer writes, is there when the first layer begins: see :class:`Placement`."""
 
     tensor: Tensor
     layout: Layout
@@ -40,9 +40,11 @@ class Place:
 @dataclass(frozen=True, kw_only=True)
 class Placement:
     """tensors: of each tensor in memory its place, by name; the last layer's output is in none.
-    weight_bases, param_bases: first words of each layer's."""
+    image_freed_by: the layer after which the next image loads. weight_bases, param_bases: first
+    words of each layer's."""
 
     tensors: dict[str, Place]
+    image_freed_by: int
     weight_bases: tuple[int, ...]
     param_bases: tuple[int, ...]
     act_rows: int
@@ -50,27 +52,51 @@ class Placement:
     param_words: int
 
 
-def place(mappings: list[Mapping]) -> Placement:
-    """Places for all there is, whether the memories are that large or not: :func:`excess` says."""
-    tensors = _place_tensors(mappings)
+def place(mappings: list[Mapping], act_depth: int) -> Placement:
+    """Places for all there is, whether the memories are that large or not: :func:`excess` says.
+
+    The next image loads as early as the activation memory allows: after the last layer that reads
+    this one, if there is room for it beside all that the layers write; else after a later one, and
+    what is alive only in between lies where the image was::
+
+        layer       0       1       2       3       4
+        image       ####################################  freed by 0: a place of its own
+        image       ########                    ########  freed by 3
+        in between          xxxxxxxxxxxxxxxxxxxx          written by 1 and 2, read by 3 at last
+    """
+    last_reader = _last_readers(mappings)
+    first = last_reader[mappings[0].layer.source.name]
+    ways = [
+        (freed_by, _place_tensors(mappings, freed_by)) for freed_by in range(first, len(mappings))
+    ]
+    rows = [max(p.end_row for p in tensors.values()) for _, tensors in ways]
+    fits = [i for i, needed in enumerate(rows) if needed <= act_depth]
+    chosen = fits[0] if fits else rows.index(min(rows))
+    image_freed_by, tensors = ways[chosen]
     weight_bases, param_bases = [0], [0]
     for m in mappings:
         weight_bases.append(weight_bases[-1] + m.weight_words)
         param_bases.append(param_bases[-1] + m.param_words)
     return Placement(
         tensors=tensors,
+        image_freed_by=image_freed_by,
         weight_bases=tuple(weight_bases[:-1]),
         param_bases=tuple(param_bases[:-1]),
-        act_rows=max(p.end_row for p in tensors.values()),
+        act_rows=rows[chosen],
         weight_words=weight_bases[-1],
         param_words=param_bases[-1],
     )
 
 
-def _place_tensors(mappings: list[Mapping]) -> dict[str, Place]:
-    """The image lies at the start, and keeps its place to itself; any other tensor gets the lowest
-    place above it that is free while it lives."""
-    last_reader = {m.layer.source.name: i for i, m in enumerate(mappings)}
+def _last_readers(mappings: list[Mapping]) -> dict[str, int]:
+    return {t.name: i for i, m in enumerate(mappings) for t in m.layer.sources}
+
+
+def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Place]:
+    """The image lies at the start; any other tensor gets the lowest place that is free while it
+    lives, which where the image is it is not before its last reader and after ``image_freed_by``.
+    """
+    last_reader = _last_readers(mappings)
     first = mappings[0]
     image = first.layer.source.name
     found = {
@@ -82,21 +108,24 @@ def _place_tensors(mappings: list[Mapping]) -> dict[str, Place]:
             last_read_by=last_reader[image],
         )
     }
-    lowest = found[image].end_row
     for i, m in enumerate(mappings[:-1]):
-        alive = [p for name, p in found.items() if name != image and p.last_read_by >= i]
-        start = lowest
+        name = m.layer.target.name
+        until = last_reader.get(name, i)
+        alive = [p for p in found.values() if p.last_read_by >= i]
+        # It is read, and so is in memory whole, before the next image comes.
+        if not last_reader[image] < i < until <= image_freed_by:
+            alive.append(found[image])
+        start = 0
         for other in sorted(alive, key=lambda p: p.first_row):
             if start + m.target.num_rows <= other.first_row:
                 break
             start = max(start, other.end_row)
-        name = m.layer.target.name
         found[name] = Place(
             tensor=m.layer.target,
             layout=m.target,
             first_row=start,
             written_by=i,
-            last_read_by=last_reader.get(name, i),
+            last_read_by=until,
         )
     return found
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import numerics
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD
+from accel.network.order import Order
 from accel.network.tensor import Tensor
+from accel.runtimes.rounding import Rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class ProgramLayer:
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
     """Where a tensor lies in the activation memory, from the layer that writes it until the last
-    one that reads it has ended. The image, which no layer writes, is there all the time."""
+    one that reads it has ended."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,7 +43,9 @@ class StoredTensor:
     num_rows: int
     written_by: int | None
     """Number of the layer; None for the image."""
-    last_read_by: int
+    kept: tuple[tuple[int, int], ...]
+    """While which layers: each time the first of them, and the one after the last. Where an image
+    lies the next one comes while this one is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,13 @@ class Program:
     words: tuple[int, ...]
     """The program stream: packets of 64-bit words."""
     layers: tuple[ProgramLayer, ...]
+    rounding: Rounding
+    order: Order
+    """Both the network's."""
     input: Tensor
     output: Tensor
     output_bytes: NDArray[np.int64]
-    """For each output element in C order, its byte among those of the result words."""
+    """For each output element in its order, its byte among those of the result words."""
     act_rows: int
     """Rows of the activation memory in use."""
     weight_words: int
@@ -87,12 +93,13 @@ class Program:
         return -(-(int(self.output_bytes.max()) + 1) // BYTES_PER_WORD) + 1
 
     def quantize(self, images: NDArray[Any]) -> NDArray[np.int64]:
-        """What the network takes: integers (N, *input.shape) as they are, float32 quantized.
+        """What the network takes: integers (N, *input.shape) as they are, float32 quantized. The
+        shape is in the network's order.
 
         Raises :class:`AccelError` for images of another shape, type or range.
         """
         images = np.asarray(images)
-        shape = self.input.shape
+        shape = self.order.shape(self.input.shape)
         if images.shape[1:] != shape or images.dtype.kind not in "iuf":
             raise AccelError(
                 f"images must be numbers of shape (N, {', '.join(map(str, shape))}), "
@@ -102,7 +109,7 @@ class Program:
             if not np.isfinite(images).all():
                 raise AccelError("images must be finite, but some value is infinite or no number")
             t = self.input
-            return numerics.quantize(images, t.scale, t.zero_point, t.signed)
+            return self.rounding.quantize(images, t.scale, t.zero_point, t.signed)
         lo, hi = self.input.limits
         if images.size and not lo <= images.min() <= images.max() <= hi:
             raise AccelError(
@@ -114,26 +121,28 @@ class Program:
     def pack_images(self, images: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Image words: each row of each channel starts a word, pixel x in byte x mod 8.
 
-        images: (N, *input.shape) of quantized values. Returns (N, image_words).
+        images: (N, *input.shape) of quantized values, in the network's order. Returns (N,
+        image_words).
         """
         channels, height, width = image_shape(self.input.shape)
         padded = -(-width // BYTES_PER_WORD) * BYTES_PER_WORD
         rows = np.zeros((len(images), channels, height, padded), np.uint8)
-        rows[..., :width] = (images & 0xFF).reshape(-1, channels, height, width)
+        pixels = self.order.inward(images & 0xFF)
+        rows[..., :width] = pixels.reshape(-1, channels, height, width)
         return rows.reshape(len(images), -1).view("<u8").astype(np.uint64)
 
     def unpack_results(
         self, words: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Outputs (N, *output.shape), and the index of the winning one (N,), from result words
-        (N, result_words)."""
+        """Outputs (N, *output.shape), in the network's order, and the index of the winning one
+        (N,), from result words (N, result_words)."""
         n = len(words)
         data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8).reshape(n, -1)
         values = data[:, self.output_bytes]
         outputs = (values.view(np.int8) if self.output.signed else values).astype(np.int64)
         # The hardware counts outputs in the order in which they come.
         winners = np.argsort(self.output_bytes)[words[:, -1].astype(np.int64)]
-        return outputs.reshape(n, *self.output.shape), winners
+        return outputs.reshape(n, *self.order.shape(self.output.shape)), winners
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -29,12 +29,14 @@ class DoesNotFitError(AccelError):
     def __init__(self, refusals: Sequence[Refusal]) -> None:
         self.refusals = tuple(refusals)
         self.would_do: dict[str, int] = {}
-        """Values of the configuration's fields with which these limits would be none."""
+        """Values of the configuration's fields with which these limits would be none; True of a
+        part that it may have."""
         for r in refusals:
             if r.would_do is not None:
                 self.would_do[r.limit] = max(r.would_do, self.would_do.get(r.limit, 0))
         sentences = [r.sentence for r in refusals]
         if self.would_do:
-            settings = (f"{field} = {value}" for field, value in self.would_do.items())
+            # As TOML has it
+            settings = (f"{field} = {str(value).lower()}" for field, value in self.would_do.items())
             sentences.append(f"{' and '.join(settings)} would do")
         super().__init__("; ".join(sentences))

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from accel.compiler.compile import compile
+from accel.compiler.refusal import DoesNotFitError
 from accel.errors import AccelError
 from accel.hardware.config import LIMITS, AccelConfig, largest
 from accel.network.graph import Network
@@ -30,13 +31,23 @@ def needs(network: Network, cfg: AccelConfig, fields: Sequence[str] = FITTED) ->
     roomy: dict[str, Any] = {name: largest(name) for name in fields}
     program = compile(network, dataclasses.replace(cfg, **roomy))
     least = {
-        "act_depth": 1 << (program.act_rows - 1).bit_length(),
+        "act_depth": _least_act_depth(network, dataclasses.replace(cfg, **roomy)),
         "weight_depth": program.weight_words,
         "param_depth": program.param_words,
         "acc_nbits": program.max_accumulator.bit_length() + 1,
         "max_layers": len(program.layers),
     }
     return {name: max(least[name], LIMITS[name][0]) for name in fields}
+
+
+def _least_act_depth(network: Network, cfg: AccelConfig) -> int:
+    """Where there is room, the next image has a place of its own; how little would do is said only
+    where there is too little."""
+    try:
+        compile(network, dataclasses.replace(cfg, act_depth=LIMITS["act_depth"][0]))
+    except DoesNotFitError as e:
+        return e.would_do["act_depth"]
+    return LIMITS["act_depth"][0]
 
 
 def smallest(networks: Sequence[Network], cfg: AccelConfig) -> AccelConfig:

@@ -23,7 +23,7 @@ def search(
     *,
     objectives: Sequence[str],
     fit: bool = False,
-    images: int = 2,
+    images: str | None = None,
     data: Path | None = None,
     target: str | None = None,
     seeds: int = 0,
@@ -35,8 +35,8 @@ def search(
     """Tries ``base`` with each combination of ``values``, fields' values, on the networks in these
     files, or on the bundled one, and finds out which no other beats.
 
-    out: the file of the points, which goes on being written. images, data: how many images, and
-    from where, as :func:`accel.exploration.sweep.load_subjects` takes them. fit: as
+    out: the file of the points, which goes on being written. images, data: which images, as
+    :func:`accel.exploration.sweep.load_subjects` takes them. fit: as
     :func:`accel.exploration.sweep.plan` says. All others but the objectives are those of
     :func:`accel.exploration.sweep.run`.
 

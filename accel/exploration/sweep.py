@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import files, numerics
+from accel import files
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.exploration.fit import DEPTHS, needs
@@ -57,6 +57,8 @@ SYNTHESIS = ("state", "reason", *FIGURES, "fmax_mhz")
 """What synthesis says, the same for all networks."""
 
 MANY_POINTS = 10_000
+NUM_IMAGES = 2
+"""Images for each point, unless others are asked for. Cycles are the same for all."""
 
 
 # The points of a sweep
@@ -64,14 +66,15 @@ MANY_POINTS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A network to be tried, and what it is tried with. images: integers (N, *input shape).
-    expected: the outputs of PyTorch's kernels, (N, *output shape)."""
+    """A network to be tried, and what it is tried with. checksum: of both. images: integers
+    (N, *input shape). expected: the outputs of the reference of that name, (N, *output shape)."""
 
     name: str
     checksum: str
     network: Network
     images: NDArray[np.int64]
     expected: NDArray[np.int64]
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -83,29 +86,34 @@ class Design:
     reason: str | None = None
 
 
-def load_subjects(paths: Sequence[Path], count: int, folder: Path | None) -> list[Subject]:
-    """The networks in these files, with ``count`` images each: test images of Fashion-MNIST if it
-    takes such, from ``folder`` if that is given, else random ones, the same every time.
+def load_subjects(paths: Sequence[Path], images: str | None, folder: Path | None) -> list[Subject]:
+    """The networks in these files, with images each, of which :func:`accel.images.find` says how
+    they are named; two without a name. folder: where Fashion-MNIST's lie, if that is given.
 
     Raises :class:`AccelError` if a file is no network, or two of them cannot be told apart.
     """
-    from accel.runtimes.qnnpack import run_network
-    from accel.verilog.handoff import images_for
+    from accel.frontends.load import load
+    from accel.images import find
+    from accel.runtimes.reference import reference
 
     found: list[Subject] = []
     for path in paths:
-        network = Network.load(path)
-        images, _ = images_for(network, count, folder)
-        if images.dtype.kind == "f":
+        network = load(path)
+        values = find(images, network, count=NUM_IMAGES, data=folder).values
+        if values.dtype.kind == "f":
             t = network.input
-            images = numerics.quantize(images, t.scale, t.zero_point, t.signed)
+            values = network.rounding.quantize(values, t.scale, t.zero_point, t.signed)
+        if len(values) < 2:
+            raise AccelError("--images must be two or more: cycles count from one to the next")
+        by = reference(network)
         found.append(
             Subject(
                 name=_clean(path.stem),
-                checksum=_checksum(path.read_bytes()),
+                checksum=_checksum(path.read_bytes() + values.astype(np.int16).tobytes()),
                 network=network,
-                images=images,
-                expected=run_network(network, images)[-1].astype(np.int64),
+                images=values,
+                expected=by.run(network, values)[-1].astype(np.int64),
+                reference=by.name,
             )
         )
     for a, b in itertools.combinations(found, 2):
@@ -269,7 +277,7 @@ def _simulated(task: Task | Check, subject: Subject) -> Row:
         row["state"] = WRONG
         row["reason"] = (
             f"{wrong:,} of {run.outputs.size + len(run.outputs):,} outputs differ from those of "
-            f"PyTorch's quantized kernels at level {task.setting.level}"
+            f"{subject.reference} at level {task.setting.level}"
         )
     return row
 

@@ -29,11 +29,11 @@ from torch.export import ExportedProgram
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends import calibration
-from accel.frontends.reading import Reading, as_model, first_line, read
-from accel.frontends.stages import EXPECTED, Stage, conv_shape, read_stages
+from accel.frontends.reading import Reading, Sum, as_model, first_line, read
+from accel.frontends.stages import EXPECTED, Stage, conv_shape, inputs, outputs, read_stages
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
 from accel.runtimes.qnnpack import BATCH_SIZE, quiet
@@ -82,15 +82,14 @@ def quantize(
         _compare(found, reading, stages, images)
         tensors = _calibrate(stages, images, signed)
         rounded = [
-            _round_weight(stage, before, per_channel)
-            for stage, before in zip(stages, tensors, strict=False)
+            _round_weight(stage, tensors[stage.sources[0] + 1], per_channel) for stage in stages
         ]
         if correct_bias:
             _correct_biases(stages, rounded, images)
         operations = [
             operation
-            for parts in zip(rounded, tensors, tensors[1:], strict=False)
-            for operation in _operations(*parts)
+            for part, after in zip(rounded, tensors[1:], strict=True)
+            for operation in _operations(part, [tensors[i + 1] for i in part.stage.sources], after)
         ]
         default = "ExportedProgram" if found is model else type(found).__name__
         network = Network(name=name or default, operations=tuple(operations))
@@ -118,9 +117,7 @@ def _distance(network: Network, stages: list[Stage], images: torch.Tensor) -> fl
     source, output = network.input, network.output
     x = numerics.quantize(images.numpy(), source.scale, source.zero_point, source.signed)
     found = (network.integers(x)[-1] - output.zero_point) * np.float64(output.scale)
-    y = images
-    for stage in stages:
-        y = stage(y)
+    y = outputs(stages, images)[-1]
     expected = y.double().numpy().reshape(len(images), -1)
     largest = np.abs(expected).max(axis=1)
     off = np.abs(found.reshape(expected.shape) - expected).max(axis=1)
@@ -144,14 +141,13 @@ def _compare(
             f"({first_line(e)})"
         ) from e
     y = y[0] if isinstance(y, tuple | list) and len(y) == 1 else y
-    for stage in stages:
-        x = stage(x)
-        if not x.isfinite().all():
+    for stage, made in zip(stages, outputs(stages, x), strict=True):
+        if not made.isfinite().all():
             raise AccelError(
                 f"layer '{stage.name}' yields values that are not finite for the calibration "
                 f"images, since its weights or what it reads are too large for float32"
             )
-    x = reading.end(x)
+    x = reading.end(made)
     is_same = isinstance(y, torch.Tensor) and y.shape == x.shape
     # Only a folded batch norm changes the order of roundings.
     if not is_same or not torch.allclose(x, y, rtol=1e-3, atol=1e-3 * float(y.abs().max())):
@@ -164,17 +160,19 @@ def _calibrate(stages: list[Stage], images: torch.Tensor, signed: bool) -> list[
     """The tensor that goes into the first stage, and those that come out of each."""
     dtype = torch.qint8 if signed else torch.quint8
     observers = [HistogramObserver(dtype=dtype) for _ in range(len(stages) + 1)]
-    if stages[0].module is None:
-        # What pools the input keeps its scale.
-        observers[1] = observers[0]
+    for i, stage in enumerate(stages):
+        if stage.module is None:
+            # What pools a tensor keeps its scale.
+            observers[i + 1] = observers[stage.sources[0] + 1]
     for x in images.split(BATCH_SIZE):
-        shapes = [x.shape]
         observers[0](x)
+        made: list[torch.Tensor] = []
         for stage, observer in zip(stages, observers[1:], strict=True):
+            taken = inputs(stage, x, made)
             if stage.module is not None:
-                observer(stage.stored(x))
-            x = stage(x)
-            shapes.append(x.shape)
+                observer(stage.stored(*taken))
+            made.append(stage(*taken))
+    shapes = [images.shape, *(y.shape for y in made)]
     tensors = []
     names = ("input", *([stage.name, *stage.names()][-1] for stage in stages))
     for name, observer, shape in zip(names, observers, shapes, strict=True):
@@ -203,7 +201,7 @@ class _Rounded:
 
 
 def _round_weight(stage: Stage, before: Tensor, per_channel: bool) -> _Rounded:
-    module = copy.deepcopy(stage.module)
+    module = copy.deepcopy(stage.layer)
     if module is None:
         return _Rounded(stage, np.empty(0, np.int8), np.empty(0, np.float32), torch.empty(0))
     observer: ObserverBase
@@ -237,25 +235,36 @@ def _correct_biases(stages: list[Stage], rounded: list[_Rounded], images: torch.
     the empirical form).
     """
     for i, stage in enumerate(stages):
-        if stage.module is None:
+        if stage.layer is None:
             continue
         error, count = torch.zeros_like(rounded[i].bias), 0
         for x in images.split(BATCH_SIZE):
-            x_rounded = x
-            for before, before_rounded in zip(stages[:i], rounded, strict=False):
-                x, x_rounded = before(x), before_rounded.stage(x_rounded)
-            by_channel = (rounded[i].stage.sums(x_rounded) - stage.sums(x)).transpose(0, 1)
+            sums = [
+                some[i].sums(*inputs(some[i], x, outputs(some[:i], x)))
+                for some in (stages, [r.stage for r in rounded])
+            ]
+            by_channel = (sums[1] - sums[0]).transpose(0, 1)
             error += by_channel.flatten(1).sum(dim=1)
             count += by_channel[0].numel()
         rounded[i].bias -= error / count
 
 
-def _operations(rounded: _Rounded, before: Tensor, after: Tensor) -> Iterator[Operation]:
-    """What the quantized network does for a stage. before: the tensor that it reads; after: what
+def _operations(rounded: _Rounded, sources: list[Tensor], after: Tensor) -> Iterator[Operation]:
+    """What the quantized network does for a stage. sources: the tensors that it reads; after: what
     its outputs are stored as, whose shape is that of the last one. Pooling keeps the scale."""
     stage, module = rounded.stage, rounded.stage.module
-    tensor = before
-    if module is not None:
+    tensor = before = sources[0]
+    if isinstance(module, Sum):
+        tensor = replace(after, name=stage.name, shape=before.shape)
+        yield Add(
+            name=stage.name,
+            input=before,
+            other=sources[1],
+            output=tensor,
+            relu=stage.relu,
+            largest=_largest(stage.largest, tensor),
+        )
+    elif module is not None:
         if isinstance(module, nn.Conv2d):
             shape = conv_shape(stage, rounded.weight.shape, before.shape)
         else:

@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, NoReturn, cast
 
@@ -32,6 +32,31 @@ _NUM_IMAGES = 3
 _HOW = "expected a torch.nn.Module, or an exported program"
 
 
+IMAGES = -1
+"""In the place of a call's number: what the model is given."""
+
+
+class Sum(nn.Module):
+    """Adds two tensors of one shape."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + y
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What a node of the graph holds: the result of a call, or a view of it."""
+
+    made_by: int
+    """The call's number, or :data:`IMAGES`."""
+    shape: tuple[int, ...]
+    """Of the images, or of what that call yields."""
+    odd: Call | None = None
+    """A view that has to be undone."""
+    end: tuple[fx.Node, ...] = ()
+    """What else was done to it."""
+
+
 @dataclass
 class Call:
     """One operation of a model's forward, as the module that does it, if there is one."""
@@ -43,6 +68,8 @@ class Call:
     module: nn.Module | None
     why: str = ""
     """What a message says of it, where there is no module."""
+    reads: tuple[int, ...] = ()
+    """The numbers of the calls whose results it takes; :data:`IMAGES` for the images."""
 
     def refuse(self, why: str) -> NoReturn:
         raise AccelError(f"{self.label} {why}")
@@ -255,6 +282,8 @@ _VIEWS = {
     "unflatten", "permute", "transpose", "view_as", "reshape_as",
 }  # fmt: skip
 
+_SUMS = ("add", "add_")
+
 _QUANTIZED = ("quantize", "dequantize", "fake_quant")
 
 
@@ -272,11 +301,9 @@ class _Reader:
         self._sources: dict[fx.Node, str] = {}
         self._calls: list[Call] = []
         self._names: set[str] = set()
-        # Shape of the images, or of what the last operation yields that is no view
-        self._shape: tuple[int, ...] = ()
-        self._odd: Call | None = None
-        self._end: list[fx.Node] = []
-        self._last: fx.Node | None = None
+        self._values: dict[fx.Node, _Value] = {}
+        # Results of calls that were changed in place
+        self._overwritten: set[int] = set()
         signature = program.graph_signature
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         lifted = signature.inputs_to_lifted_tensor_constants
@@ -294,28 +321,26 @@ class _Reader:
                 self._constants[node] = node.meta.get("val")
             else:
                 self._take_images(node)
-        if self._last is None:
+        if not self._values:
             raise AccelError(f"{self._kind} takes no images: its forward must take one tensor")
 
     def _take_images(self, node: fx.Node) -> None:
-        if self._last is not None:
+        for other in self._values:
             raise AccelError(
-                f"{self._kind} takes several tensors, {self._last.name} and {node.name}, but only "
+                f"{self._kind} takes several tensors, {other.name} and {node.name}, but only "
                 f"the images are there to be given"
             )
-        self._last = node
         shape = node.meta["val"].shape
         if self._model is None:
             self._batch = shape[0] if isinstance(shape[0], int) else None
-        self._shape = tuple(shape)
+        self._values[node] = _Value(IMAGES, tuple(shape))
 
     def reading(self) -> Reading:
         used = self._used()
         for node in self._graph.nodes:
             if node.op == "call_function" and node in used:
                 self._visit(node)
-        self._check_output()
-        end = list(self._end)
+        end = self._output().end
 
         def finish(y: torch.Tensor) -> torch.Tensor:
             for node in end:
@@ -349,37 +374,72 @@ class _Reader:
         op = _operator(node)
         call = Call(self._label(node, op), self._name(node), None)
         of_images = [n for n in inputs if n not in self._constants]
-        if of_images[0] is not self._last or len(of_images) > 1:
+        unknown = any(n not in self._values for n in of_images)
+        if unknown or (len(of_images) > 1 and op not in _SUMS):
             call.refuse("reads not only what comes before it, which is not supported")
+        values = [self._values[n] for n in of_images]
+        if any(value.made_by in self._overwritten for value in values):
+            call.refuse("reads what was changed in place since, which is not supported")
+        value = values[0]
         if op in _SAME and _dtype(node) == torch.float32:
-            self._last = node
+            self._values[node] = value
             return
         if op in _VIEWS and self._keeps_order(node, op):
-            self._view(node, call)
+            self._view(node, call, value)
             return
-        if self._odd is not None and tuple(of_images[0].meta["val"].shape) != self._shape:
-            self._odd.refuse("must flatten all dimensions but the first")
-        if self._end:
-            self._no_end(node, call)
-        self._odd, self._last = None, node
-        if op in ("softmax", "log_softmax", "_softmax", "_log_softmax") and self._is_by_class(node):
-            self._end.append(node)
+        for read, n in zip(values, of_images, strict=True):
+            if read.odd is not None and tuple(n.meta["val"].shape) != read.shape:
+                read.odd.refuse("must flatten all dimensions but the first")
+            self._no_end(read)
+        if op in ("softmax", "log_softmax", "_softmax", "_log_softmax") and self._is_by_class(
+            node, value
+        ):
+            self._values[node] = replace(value, odd=None, end=(*value.end, node))
             return
-        self._end = []
-        call.module, call.why = self._module(node, op)
+        if op in _SUMS:
+            call.module, call.why, of_images = self._sum(node)
+        else:
+            call.module, call.why = self._module(node, op)
+        call.reads = tuple(self._values[n].made_by for n in of_images)
         self._calls.append(call)
-        value = node.meta["val"]
-        self._shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+        result = node.meta["val"]
+        shape = tuple(result.shape) if isinstance(result, torch.Tensor) else ()
+        self._values[node] = _Value(len(self._calls) - 1, shape)
+        if op.endswith("_"):
+            # Whoever reads it from now on, by whatever name, reads the result.
+            self._overwritten.add(value.made_by)
+            self._values[of_images[0]] = self._values[node]
 
-    def _no_end(self, node: fx.Node, call: Call) -> None:
-        ends = [n for n in self._end if _operator(n) not in _VIEWS]
+    def _sum(self, node: fx.Node) -> tuple[nn.Module | None, str, list[fx.Node]]:
+        """The sum of two tensors, and both."""
+        a = self._arguments(node)
+        both = [n for n in (a["self"], a["other"]) if isinstance(n, fx.Node)]
+        if len(both) != 2:
+            return (
+                None,
+                "adds a constant, but only tensors can be added that follow from images",
+                both,
+            )
+        if a["alpha"] != 1:
+            return None, f"adds with alpha = {a['alpha']}, but only 1 is supported", both
+        first, second = (tuple(n.meta["val"].shape[1:]) for n in both)
+        if first != second:
+            return (
+                None,
+                f"adds tensors of shapes {first} and {second}, which must be the same",
+                both,
+            )
+        return Sum(), "", both
+
+    def _no_end(self, value: _Value) -> None:
+        ends = [n for n in value.end if _operator(n) not in _VIEWS]
         if ends:
             label = self._label(ends[0], _operator(ends[0]))
             raise AccelError(f"{label} is only supported as the last operation, not before others")
 
-    def _is_by_class(self, node: fx.Node) -> bool:
+    def _is_by_class(self, node: fx.Node, value: _Value) -> bool:
         dim = self._arguments(node).get("dim")
-        return isinstance(dim, int) and dim % len(self._shape) == 1
+        return isinstance(dim, int) and dim % len(value.shape) == 1
 
     def _keeps_order(self, node: fx.Node, op: str) -> bool:
         """Whether a view only gives the same row of numbers another shape."""
@@ -398,32 +458,32 @@ class _Reader:
         moved = [d for d in order if shape[d] != 1]
         return moved == sorted(moved)
 
-    def _view(self, node: fx.Node, call: Call) -> None:
-        shape, self._last = tuple(node.meta["val"].shape), node
-        self._end.append(node)
-        if shape == self._shape:
-            self._odd = None
-        elif len(self._shape) > 2 and shape == (self._shape[0], _product(self._shape[1:])):
-            self._shape, self._odd = shape, None
-            call.module = nn.Flatten()
+    def _view(self, node: fx.Node, call: Call, value: _Value) -> None:
+        shape = tuple(node.meta["val"].shape)
+        if shape == value.shape:
+            self._values[node] = replace(value, odd=None, end=(*value.end, node))
+        elif len(value.shape) > 2 and shape == (value.shape[0], _product(value.shape[1:])):
+            call.module, call.reads = nn.Flatten(), (value.made_by,)
             self._calls.append(call)
-            self._end.remove(node)
+            self._values[node] = _Value(len(self._calls) - 1, shape, end=value.end)
         else:
-            self._odd = call
+            self._values[node] = replace(value, odd=call, end=(*value.end, node))
 
-    def _check_output(self) -> None:
+    def _output(self) -> _Value:
         output = next(node for node in self._graph.nodes if node.op == "output")
         found = [n for n in _flat(output.args) if isinstance(n, fx.Node)]
         if len(found) != 1:
             raise AccelError(
                 f"{self._kind} returns {len(found)} tensors, but must return one: the logits"
             )
-        if found[0] is not self._last:
+        value = self._values.get(found[0])
+        if value is None or value.made_by != len(self._calls) - 1:
             raise AccelError(f"{self._kind} returns something else than what its last layer yields")
-        if self._odd is not None:
-            shape = tuple(self._last.meta["val"].shape)
-            if not shape or shape[0] != self._shape[0]:
-                self._odd.refuse("must flatten all dimensions but the first")
+        if value.odd is not None:
+            shape = tuple(found[0].meta["val"].shape)
+            if not shape or shape[0] != value.shape[0]:
+                value.odd.refuse("must flatten all dimensions but the first")
+        return value
 
     # Names and arguments
 
@@ -440,7 +500,15 @@ class _Reader:
         while unique in self._names:
             number += 1
             unique = f"{name}.{number}"
-        if _operator(node) in ("conv1d", "conv2d", "convolution", "linear", "matmul", "addmm"):
+        if _operator(node) in (
+            *_SUMS,
+            "conv1d",
+            "conv2d",
+            "convolution",
+            "linear",
+            "matmul",
+            "addmm",
+        ):
             self._names.add(unique)
         return unique
 

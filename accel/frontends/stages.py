@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +14,12 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel.errors import AccelError
-from accel.frontends.reading import Call
+from accel.frontends.reading import IMAGES, Call, Sum
 from accel.operations.window import Pair, Sides, window_count
 
 EXPECTED = (
     "expected Conv2d, BatchNorm, ReLU, ReLU6, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten, "
-    "Linear or Dropout in a row"
+    "Linear, Dropout or sums of tensors"
 )
 
 
@@ -74,11 +75,13 @@ def _missing(size: int, window: int, stride: int, padding: int) -> int:
 
 @dataclass
 class Stage:
-    """A convolution or a linear layer, or the input itself, and what follows it."""
+    """A convolution, a linear layer, a sum, or a tensor as it is, and what follows it."""
 
     name: str
-    module: nn.Conv2d | nn.Linear | None
-    """None for the input."""
+    module: nn.Conv2d | nn.Linear | Sum | None
+    """None for a tensor as it is."""
+    sources: tuple[int, ...]
+    """The numbers of the stages that it reads; :data:`IMAGES` for the images."""
     relu: bool = False
     largest: float = math.inf
     """What is larger becomes this."""
@@ -86,11 +89,19 @@ class Stage:
     padding: Sides = (0, 0, 0, 0)
     """Of a convolution."""
 
-    def sums(self, x: torch.Tensor) -> torch.Tensor:
+    @property
+    def layer(self) -> nn.Conv2d | nn.Linear | None:
+        """The layer with weights, if it is one."""
+        return self.module if isinstance(self.module, nn.Conv2d | nn.Linear) else None
+
+    def sums(self, *values: torch.Tensor) -> torch.Tensor:
         """What the layer itself does; a hook would be lost in the quantized network."""
+        x = values[0]
         match self.module:
             case None:
                 return x
+            case Sum():
+                return x + values[1]
             case nn.Linear():
                 return self.module.forward(x.flatten(1))
         above, left, below, right = self.padding
@@ -98,19 +109,19 @@ class Stage:
         conv = self.module
         return F.conv2d(padded, conv.weight, conv.bias, conv.stride, 0, 1, conv.groups)
 
-    def stored(self, x: torch.Tensor) -> torch.Tensor:
+    def stored(self, *values: torch.Tensor) -> torch.Tensor:
         """What the stage's scale is chosen for: its outputs, but of a maximum only what it
         leaves."""
-        x = self.sums(x)
+        x = self.sums(*values)
         x = x.relu() if self.relu else x
         x = x.clamp(max=self.largest) if self.largest < math.inf else x
         for pool in self.pools[: self._num_maxima]:
             x = pool(x)
         return x
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *values: torch.Tensor) -> torch.Tensor:
         """float32 (N, ...) to float32; a linear layer takes a feature map as it is."""
-        x = self.stored(x)
+        x = self.stored(*values)
         for pool in self.pools[self._num_maxima :]:
             x = pool(x)
         return x
@@ -131,50 +142,101 @@ class Stage:
             yield f"{self.name}.pool{i + 1 if i else ''}"
 
 
+def outputs(stages: list[Stage], images: torch.Tensor) -> list[torch.Tensor]:
+    """What each stage makes of images, float32 (N, ...)."""
+    found: list[torch.Tensor] = []
+    for stage in stages:
+        found.append(stage(*inputs(stage, images, found)))
+    return found
+
+
+def inputs(
+    stage: Stage, images: torch.Tensor, outputs: list[torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """What a stage takes, of the outputs of those before it."""
+    return tuple(images if i == IMAGES else outputs[i] for i in stage.sources)
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What a call yields."""
+
+    stage: int
+    """Whose last part it is, or :data:`IMAGES`."""
+    is_flat: bool
+    shared: bool
+    """Others read the stage's outputs as they are, so that nothing can be done to them."""
+    may_fold: bool = False
+    zeros: Sides = NO_PADDING
+
+
 def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
     """Take a model's calls one after the other. ``is_flat``: its input is (N, features).
 
     Raises :class:`AccelError` naming the call that is not supported.
     """
-    found = [Stage("input", None)]
-    may_fold, zeros = False, NO_PADDING
-    for call in calls:
+    found: list[Stage] = []
+    readers = Counter(number for call in calls for number in call.reads)
+    values = {IMAGES: _Value(IMAGES, is_flat, shared=True)}
+    for number, call in enumerate(calls):
         module = call.module
+        if module is None:
+            call.refuse(call.why or f"is not supported; {EXPECTED}")
         _check_values(call)
-        could_fold, may_fold = may_fold, False
-        before, zeros = zeros, NO_PADDING
+        value = values[call.reads[0]]
+        stage, is_flat, could_fold, before = (
+            value.stage,
+            value.is_flat,
+            value.may_fold,
+            value.zeros,
+        )
+        shared, may_fold, zeros = value.shared, False, NO_PADDING
         if before != NO_PADDING and not isinstance(module, nn.Conv2d | nn.Identity | nn.ZeroPad2d):
             call.refuse("follows a padding with zeros, but only a convolution may")
         match module:
             case nn.Linear():
                 if not is_flat:
                     call.refuse("takes a feature map, so a Flatten must come before it")
-                found.append(Stage(call.name, module))
-                may_fold = True
+                found.append(Stage(call.name, module, (stage,)))
+                stage, may_fold, shared = len(found) - 1, True, False
             case nn.Conv2d():
                 if is_flat:
                     call.refuse("takes a flat vector, but a convolution must take a feature map")
                 padding = _plus(before, _conv_padding(call, module))
-                found.append(Stage(call.name, module, padding=padding))
-                may_fold = True
+                found.append(Stage(call.name, module, (stage,), padding=padding))
+                stage, may_fold, shared = len(found) - 1, True, False
+            case Sum():
+                other = values[call.reads[1]]
+                if other.zeros != NO_PADDING:
+                    call.refuse("follows a padding with zeros, but only a convolution may")
+                found.append(Stage(call.name, module, (stage, other.stage)))
+                stage, shared = len(found) - 1, False
             case nn.ZeroPad2d():
                 left, right, above, below = module.padding
                 if min(module.padding) < 0 or is_flat:
                     call.refuse(f"pads by {module.padding}, but only a feature map can be padded")
                 zeros = _plus(before, (above, left, below, right))
             case nn.BatchNorm1d() | nn.BatchNorm2d():
-                layer = found[-1].module
-                if not could_fold or layer is None or module.running_mean is None:
+                layer = found[stage].layer if could_fold and not shared else None
+                if layer is None or module.running_mean is None:
                     call.refuse(
                         "must directly follow a convolution or linear layer and have statistics"
                     )
-                found[-1].module = _fold(layer, module)
+                found[stage].module = _fold(layer, module)
             case nn.ReLU() | nn.Hardtanh():
-                _cut(call, module, found[-1])
+                if shared and stage != IMAGES:
+                    call.refuse("follows a tensor that others read too, which is not supported")
+                _cut(call, module, None if stage == IMAGES else found[stage])
             case nn.MaxPool2d() | nn.AvgPool2d() | nn.AdaptiveAvgPool2d():
                 if is_flat:
                     call.refuse("must take a feature map, but takes a flat vector")
-                found[-1].pools.append(_pooling(call, module))
+                pooling = _pooling(call, module)
+                if shared:
+                    # What others read is left as it is.
+                    name = "input" if stage == IMAGES else call.name
+                    found.append(Stage(name, None, (stage,)))
+                    stage, shared = len(found) - 1, False
+                found[stage].pools.append(pooling)
             case nn.Flatten():
                 if module.start_dim != 1 or module.end_dim not in (-1, 3):
                     call.refuse("must flatten all dimensions but the first")
@@ -182,14 +244,16 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
             case nn.Identity():
                 may_fold, zeros = could_fold, before
             case _:
-                call.refuse(call.why or f"is not supported; {EXPECTED}")
-    if zeros != NO_PADDING:
+                call.refuse(f"is not supported; {EXPECTED}")
+        shared = shared or readers[number] > 1
+        values[number] = _Value(stage, is_flat, shared, may_fold, zeros)
+    if values[len(calls) - 1].zeros != NO_PADDING:
         raise AccelError(
             "the model ends in a padding with zeros, but only a convolution may follow"
         )
-    if len(found) == 1 and not found[0].pools:
+    if not found:
         raise AccelError(f"the model holds no layer; {EXPECTED}")
-    return found if found[0].pools else found[1:]
+    return found
 
 
 def _plus(first: Sides, second: Sides) -> Sides:
@@ -227,7 +291,7 @@ def _conv_padding(call: Call, conv: nn.Conv2d) -> Sides:
     return (above, left, above, left)
 
 
-def _cut(call: Call, module: nn.Module, stage: Stage) -> None:
+def _cut(call: Call, module: nn.Module, stage: Stage | None) -> None:
     """A ReLU, or one that cuts off large values too."""
     if isinstance(module, nn.Hardtanh) and (module.min_val != 0 or module.max_val <= 0):
         call.refuse(
@@ -235,8 +299,8 @@ def _cut(call: Call, module: nn.Module, stage: Stage) -> None:
             f"number is supported"
         )
     # It changes place with a maximum or a flatten, so it may also come after them.
-    if stage.module is None or not stage.only_maxima:
-        call.refuse("must come after a convolution or linear layer, and before an average")
+    if stage is None or stage.module is None or not stage.only_maxima:
+        call.refuse("must come after a convolution, linear layer or sum, and before an average")
     stage.relu = True
     if isinstance(module, nn.Hardtanh):
         stage.largest = min(stage.largest, float(module.max_val))

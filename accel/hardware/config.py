@@ -84,6 +84,9 @@ class AccelConfig:
     """Pixels of the widest rows whose depthwise 3x3 convolutions get column windows: two rows of
     line buffer and a window for each column, so that it makes an output of its own channel a step.
     0: there are none."""
+    adder: bool = False
+    """Lanes behind the requantizer's that add another tensor, and the choice of ties of the
+    requantizer's last rounding."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -96,10 +99,10 @@ class AccelConfig:
             value = getattr(self, name)
             if value & (value - 1):
                 raise AccelError(f"configuration: {name} must be a power of two, not {value}")
-        if not isinstance(self.zero_gating, bool):
-            raise AccelError(
-                f"configuration: zero_gating must be true or false, not {self.zero_gating!r}"
-            )
+        for name in ("zero_gating", "adder"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise AccelError(f"configuration: {name} must be true or false, not {value!r}")
         if self.num_cols % (self.pixel_groups * self.num_lanes):
             raise AccelError(
                 f"configuration: pixel_groups * num_lanes must divide num_cols, but "
@@ -116,6 +119,11 @@ class AccelConfig:
                 f"each channel that it reads at once, but num_cols / pixel_groups is "
                 f"{self.group_cols}"
             )
+        if self.adder and self.group_cols > TAPS:
+            raise AccelError(
+                f"configuration: with adder a pixel group has at most {TAPS} columns, one for each "
+                f"byte that it reads at once, but num_cols / pixel_groups is {self.group_cols}"
+            )
 
     def __str__(self) -> str:
         """A short tag of ``[a-z0-9]``, different for every configuration; it names modules."""
@@ -123,7 +131,7 @@ class AccelConfig:
         return (
             f"c{self.num_cols}l{self.num_lanes}a{self.acc_nbits}s{self.spad_depth}"
             f"m{self.act_depth}w{self.weight_depth}p{self.param_depth}d{self.max_layers}"
-            f"g{self.pixel_groups}z{int(self.zero_gating)}{windows}"
+            f"g{self.pixel_groups}z{int(self.zero_gating)}{windows}{'b' * self.adder}"
         )
 
     # Derived widths and counts

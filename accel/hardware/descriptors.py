@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accel.hardware import fields
-from accel.hardware.config import BUS_NBITS, TAPS
+from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.fields import Field
 
 BYTES_PER_WORD = BUS_NBITS // 8
@@ -67,6 +67,12 @@ ROW = Field(
     name="row", low=12, nbits=16, signed=True, meaning="of an iteration: rows of memory further"
 )
 BANK = Field(name="bank", low=28, nbits=4, meaning="and banks further, below 9")
+ADDER = "adder"
+"""The field of a configuration without which there is nothing to add with."""
+OPERAND_ROW, OPERAND_BANK = (
+    dataclasses.replace(ROW, low=44, meaning="rows of memory further", only=ADDER),
+    dataclasses.replace(BANK, low=60, only=ADDER),
+)
 DY = Field(name="dy", low=32, nbits=6, meaning="and rows of the feature map further")
 DX = Field(name="dx", low=38, nbits=6, meaning="and columns of it further")
 
@@ -78,20 +84,45 @@ PIXEL_OFFSETS = ("pixel_bit0", "pixel_bit1")
 """How much further a pixel group reads whose number has bit 0, or 1, set."""
 WRITE_LOOPS = ("write_x", "write_y", "write_group")
 """Loops of the write sequencer outside pixels and beats, innermost first."""
+OPERAND_STRIDES = ("operand_x", "operand_y", "operand_group", "operand_bit0", "operand_bit1")
+"""How much further what is added to a vector lies than that of the one before, by the loop that
+advances; and for a pixel group whose number has bit 0, or 1, set."""
 
 _READ_WORD, _PIXEL_WORD, _WRITE_WORD = 0, len(READ_LOOPS), 15
+_OPERAND_WORD = READ_LOOPS.index("out_x")
 STEP_WORDS, PARAM_WORDS, WRITE_WORDS = range(12), range(12, 14), range(14, 18)
 """Words of a layer's descriptor that each of the three sequencers reads."""
-WORDS_PER_LAYER = WRITE_WORDS.stop
+TERM_WORDS = range(18, 20)
+"""And those of the adder."""
+WORDS_PER_LAYER = TERM_WORDS.stop
+
+IDENTITY_SHIFT = 13
+"""The least shift of the adder, with which and a multiplier of 2**13 it changes nothing."""
 
 
 def _bits(
-    word: int, low: int, nbits: int, meaning: str, *, signed: bool = False, least: int = 0
+    word: int,
+    low: int,
+    nbits: int,
+    meaning: str,
+    *,
+    signed: bool = False,
+    least: int = 0,
+    default: int | None = None,
+    only: str = "",
 ) -> Any:
     field = Field(
-        name="", word=word, low=low, nbits=nbits, meaning=meaning, signed=signed, least=least
+        name="",
+        word=word,
+        low=low,
+        nbits=nbits,
+        meaning=meaning,
+        signed=signed,
+        least=least,
+        only=only,
     )
-    return dataclasses.field(default=least, metadata={"field": field})
+    default = least if default is None else default
+    return dataclasses.field(default=default, metadata={"field": field})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +133,8 @@ class LayerDescriptor:
     pixel_offsets: tuple[Offset, ...] = (Offset(),) * len(PIXEL_OFFSETS)
     write_loops: tuple[Loop, ...] = (Loop(),) * len(WRITE_LOOPS)
     """Without rows and columns."""
+    operand_strides: tuple[int, ...] = (0,) * len(OPERAND_STRIDES)
+    """Bytes."""
 
     # Step sequencer
     read_row: int = _bits(10, 0, 16, "row of the first tap of the first step", signed=True)
@@ -129,6 +162,15 @@ class LayerDescriptor:
     last_rows: int = _bits(11, 48, 2, "rows of the kernel in its last window")
     last_columns: int = _bits(11, 50, 2, "columns of it")
     last_channels: int = _bits(11, 52, 4, "channels in the last block of nine")
+    adds: int = _bits(
+        10, 59, 1, "each vector begins with a step that reads what is added to it", only=ADDER
+    )
+    operand_signed: int = _bits(10, 60, 1, "what is added is int8, not uint8", only=ADDER)
+    operand_row: int = _bits(4, 44, 16, "row of what is added to the first output", only=ADDER)
+    operand_bank: int = _bits(4, 60, 4, "and its bank", only=ADDER)
+    operand_lane_row: int = _bits(
+        3, 44, 16, "rows from one channel of it to the next, and one bank", only=ADDER
+    )
     # In the place of the counts that an offset does not have
     column_windows: int = _bits(
         8, 0, 1, "each column has a channel, and a 3x3 window of it, of its own"
@@ -152,6 +194,10 @@ class LayerDescriptor:
     zero_point: int = _bits(13, 0, 9, "of the output", signed=True)
     lo: int = _bits(13, 9, 9, "least output", signed=True)
     hi: int = _bits(13, 18, 9, "largest output", signed=True)
+    ties_away: int = _bits(
+        13, 27, 1, "ties of the requantizer's last rounding go away from zero, not to even",
+        only=ADDER,
+    )  # fmt: skip
 
     # Write sequencer
     write_row: int = _bits(14, 0, 16, "row of the first output")
@@ -174,14 +220,32 @@ class LayerDescriptor:
         15, 52, 6, "beats without outputs that follow a pixel's in the last group of channels"
     )
 
+    # Adder: sums of a requantized output and another tensor's element, requantized in their turn
+    own_multiplier: int = _bits(
+        18, 0, 23, "of the requantized output", default=1 << IDENTITY_SHIFT, only=ADDER
+    )
+    operand_multiplier: int = _bits(18, 23, 23, "of what is added to it", only=ADDER)
+    sum_shift: int = _bits(
+        18, 46, 5, "bits that are rounded away of the sum", least=IDENTITY_SHIFT, only=ADDER
+    )
+    sum_ties_away: int = _bits(
+        18, 51, 1, "ties of this rounding go away from zero, not up", only=ADDER
+    )
+    pops: int = _bits(18, 52, 1, "the same as `adds`, for the adder", only=ADDER)
+    sum_constant: int = _bits(19, 0, 32, "added to the products", signed=True, only=ADDER)
+    sum_zero_point: int = _bits(19, 32, 9, "of the sum", signed=True, only=ADDER)
+    sum_lo: int = _bits(19, 41, 9, "least sum", signed=True, default=-128, only=ADDER)
+    sum_hi: int = _bits(19, 50, 9, "largest sum", signed=True, default=255, only=ADDER)
+
     def encode(self) -> list[int]:
         """The descriptor's words.
 
         Raises :class:`AccelError` naming a field that does not hold its value.
         """
         values = {name: getattr(self, name) for name in SCALARS}
-        names = (*READ_LOOPS, *PIXEL_OFFSETS, *WRITE_LOOPS)
+        names = (*READ_LOOPS, *PIXEL_OFFSETS, *WRITE_LOOPS, *OPERAND_STRIDES)
         parts: list[Loop | Offset] = [*self.read_loops, *self.pixel_offsets, *self.write_loops]
+        parts += [Offset(stride) for stride in self.operand_strides]
         for name, part in zip(names, parts, strict=True):
             values |= _parts(name, part)
         return fields.encode(FIELDS.values(), values, WORDS_PER_LAYER)
@@ -194,8 +258,20 @@ class LayerDescriptor:
             read_loops=tuple(_loop(name, values) for name in READ_LOOPS),
             pixel_offsets=tuple(_offset(name, values) for name in PIXEL_OFFSETS),
             write_loops=tuple(_loop(name, values) for name in WRITE_LOOPS),
+            operand_strides=tuple(_offset(name, values).stride for name in OPERAND_STRIDES),
             **{name: values[name] for name in SCALARS},
         )
+
+    def seen_by(self, cfg: AccelConfig) -> LayerDescriptor:
+        """Without what this configuration does not look at."""
+        ignored = {
+            f.name: f.default
+            for f in dataclasses.fields(self)
+            if f.metadata and (only := f.metadata["field"].only) and not getattr(cfg, only)
+        }
+        if not cfg.adder:
+            ignored["operand_strides"] = (0,) * len(OPERAND_STRIDES)
+        return dataclasses.replace(self, **ignored)  # type: ignore[arg-type]
 
 
 def _parts(name: str, part: Loop | Offset) -> dict[str, int]:
@@ -233,6 +309,7 @@ FIELDS: dict[str, Field] = {
         *_named((ROW, BANK, DY, DX), PIXEL_OFFSETS, _PIXEL_WORD),
         *_SCALARS,
         *_named((COUNT, ROW, BANK), WRITE_LOOPS, _WRITE_WORD),
+        *_named((OPERAND_ROW, OPERAND_BANK), OPERAND_STRIDES, _OPERAND_WORD),
     )
 }
 """All fields of a layer's descriptor by name; a loop's are called like ``out_x.count``."""

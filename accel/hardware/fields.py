@@ -22,6 +22,8 @@ class Field:
     signed: bool = False
     least: int = 0
     """What the bits 0 stand for: 1 where a count of nothing makes no sense. Of no signed field."""
+    only: str = ""
+    """The part of a configuration without which the hardware does not look at it."""
 
     @property
     def end(self) -> int:
@@ -82,5 +84,6 @@ def markdown(fields: Iterable[Field]) -> str:
     for f in sorted(fields, key=lambda f: (f.word, f.low)):
         bits = str(f.low) if f.nbits == 1 else f"{f.end - 1}:{f.low}"
         how = ", signed" if f.signed else f", less {f.least}" if f.least else ""
-        lines.append(f"| {f.word} | {bits}{how} | `{f.name}` | {f.meaning} |")
+        meaning = f"{f.meaning} (`{f.only}`)" if f.only else f.meaning
+        lines.append(f"| {f.word} | {bits}{how} | `{f.name}` | {meaning} |")
     return "\n".join(lines) + "\n"

@@ -27,6 +27,9 @@ from accel.hardware.walk import (
 MAX_OFFSET = 1000
 """Largest row or column that a tap may have: the hardware's numbers have 11 bits, with sign."""
 
+MAX_SHIFT = 31
+"""Of the adder's sums."""
+
 
 def contradictions(d: LayerDescriptor, cfg: AccelConfig) -> list[str]:
     """What is wrong with a descriptor for ``cfg``, a clause each; none if it is legal."""
@@ -89,10 +92,16 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         f"pad_value = {d.pad_value} is none of the input's values, from {lo} to {hi}",
     )
     lo, hi = (-128, 127) if d.out_signed else (0, 255)
+    least, largest = (d.sum_lo, d.sum_hi) if cfg.adder else (d.lo, d.hi)
     yield (
-        not lo <= d.lo <= d.hi <= hi,
-        f"outputs from {d.lo} to {d.hi} are not within their type, from {lo} to {hi}",
+        not lo <= least <= largest <= hi,
+        f"outputs from {least} to {largest} are not within their type, from {lo} to {hi}",
     )
+    if cfg.adder:
+        yield from _adder_rules(d)
+    else:
+        yield d.adds == 1, "it adds a tensor, which needs an adder"
+        yield d.ties_away == 1, "it rounds ties away from zero, which needs an adder"
     yield max(d.read_bank, d.write_bank) >= TAPS, "a bank must be from 0 to 8"
     for what, attribute in (("row", "dy"), ("column", "dx")):
         reach = sum((loop.count - 1) * getattr(loop, attribute) for loop in d.read_loops)
@@ -125,3 +134,22 @@ def _windows(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]
         f"{d.window_columns} columns have a window, more than num_cols = {cfg.num_cols}",
     )
     yield not used_windows(d).any(), "none of its windows is used"
+    yield d.adds == 1, "it has column windows, whose steps are pixels, and adds a tensor"
+
+
+def _adder_rules(d: LayerDescriptor) -> Iterator[tuple[bool, str]]:
+    yield (
+        d.adds != d.pops,
+        f"of what is added it reads {'every' if d.adds else 'no'} vector, but takes "
+        f"{'every' if d.pops else 'no'} one",
+    )
+    lo, hi = -128, 255
+    yield (
+        not lo <= d.lo <= d.hi <= hi,
+        f"what it adds to is from {d.lo} to {d.hi}, beyond {lo} to {hi}",
+    )
+    yield (
+        d.sum_shift > MAX_SHIFT,
+        f"it shifts sums by {d.sum_shift} bits, more than {MAX_SHIFT}",
+    )
+    yield d.operand_bank >= TAPS, "a bank must be from 0 to 8"

@@ -14,6 +14,14 @@ stream            message                        from -> to
 ``param``         :class:`Param`                 parameter memory -> requantizer
 ``out``           :class:`Out`                   requantizer -> activation memory or result
 ================  =============================  ==========================================
+
+With an adder in between, ``out`` is what leaves that:
+
+================  =============================  ==========================================
+``beat``          :class:`Beat`                  requantizer -> adder
+``operand``       :class:`Operand`               activation memory -> adder
+``terms``         :class:`Terms`                 descriptors -> adder
+================  =============================  ==========================================
 """
 
 from __future__ import annotations
@@ -26,6 +34,8 @@ from numpy.typing import NDArray
 from pymtl3 import mk_bits, mk_bitstruct
 
 from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
+from accel.hardware.descriptors import FIELDS, LayerDescriptor
+from accel.hardware.fields import Field
 from accel.hardware.pymtl import allow_wide_bits
 
 allow_wide_bits()
@@ -99,7 +109,8 @@ class Param(NamedTuple):
     """What the requantizer needs for one beat of ``num_lanes`` accumulators.
 
     multiplier: (num_lanes,) bit patterns of float32, positive and normal. bias: int32
-    (num_lanes,). zero_point, lo, hi: in [-128, 255]. ``last``: no more beats for this vector.
+    (num_lanes,). zero_point, lo, hi: in [-128, 255]. ``last``: no more beats for this vector. With
+    an adder also: ties of the last rounding go away from zero, and no more beats for this layer.
     """
 
     multiplier: Ints
@@ -108,6 +119,57 @@ class Param(NamedTuple):
     lo: int
     hi: int
     last: int
+    ties_away: int = 0
+    ends_layer: int = 0
+
+
+class Beat(NamedTuple):
+    """Requantized activations: int (num_lanes,), each in [-128, 255]; ``last`` of their vector, and
+    of their layer."""
+
+    y: Ints
+    last: int
+    ends_layer: int
+
+
+class Operand(NamedTuple):
+    """What is added to a vector: int (num_cols,), each in [-128, 255]."""
+
+    x: Ints
+
+
+class Terms(NamedTuple):
+    """What the adder needs of a layer: :func:`accel.numerics.add`'s numbers. own: multiplier of the
+    requantized activations. operand: of what is added to them, if ``pops``; else that is zero."""
+
+    own: int
+    operand: int
+    shift: int
+    ties_away: int
+    pops: int
+    constant: int
+    zero_point: int
+    lo: int
+    hi: int
+
+    @classmethod
+    def of(cls, d: LayerDescriptor) -> Terms:
+        """A layer's."""
+        return cls(*(getattr(d, name) for name in TERM_FIELDS))
+
+
+TERM_FIELDS = (
+    "own_multiplier",
+    "operand_multiplier",
+    "sum_shift",
+    "sum_ties_away",
+    "pops",
+    "sum_constant",
+    "sum_zero_point",
+    "sum_lo",
+    "sum_hi",
+)
+"""Fields of a descriptor, in the order of :class:`Terms`."""
 
 
 class Out(NamedTuple):
@@ -134,7 +196,7 @@ def unpack_ints(word: int, nbits: int, count: int, *, signed: bool) -> Ints:
     )
 
 
-Message = Step | Pixel | Acc | Pooled | Param | Out
+Message = Step | Pixel | Acc | Pooled | Param | Beat | Operand | Terms | Out
 
 
 @cache
@@ -200,7 +262,30 @@ def mk_param(cfg: AccelConfig) -> Any:
         "hi": b9,
         "last": mk_bits(1),
     }
+    if cfg.adder:
+        fields |= {"ties_away": mk_bits(1), "ends_layer": mk_bits(1)}
     return mk_bitstruct(f"Param_{cfg}", fields)
+
+
+@cache
+def mk_beat(cfg: AccelConfig) -> Any:
+    fields = {"y": mk_bits(ACT_NBITS * cfg.num_lanes), "last": mk_bits(1), "ends_layer": mk_bits(1)}
+    return mk_bitstruct(f"Beat_{cfg}", fields)
+
+
+@cache
+def mk_operand(cfg: AccelConfig) -> Any:
+    return mk_bitstruct(f"Operand_{cfg}", {"x": mk_bits(ACT_NBITS * cfg.num_cols)})
+
+
+@cache
+def mk_terms(cfg: AccelConfig) -> Any:
+    """Bitstruct of :class:`Terms`, each as its field of a descriptor has it."""
+    fields = {
+        name: mk_bits(FIELDS[field].nbits)
+        for name, field in zip(Terms._fields, TERM_FIELDS, strict=True)
+    }
+    return mk_bitstruct(f"Terms_{cfg}", fields)
 
 
 @cache
@@ -226,9 +311,27 @@ def pack(cfg: AccelConfig, msg: Message) -> Any:
             mask = (1 << ACT_NBITS) - 1
             settings = [int(v) & mask for v in (msg.zero_point, msg.lo, msg.hi)]
             multiplier, bias = pack_ints(msg.multiplier, 32), pack_ints(msg.bias, 32)
-            return mk_param(cfg)(multiplier, bias, *settings, msg.last)
+            flags = msg[5:] if cfg.adder else msg[5:6]
+            return mk_param(cfg)(multiplier, bias, *settings, *flags)
+        case Beat():
+            return mk_beat(cfg)(pack_ints(msg.y, ACT_NBITS), *msg[1:])
+        case Operand():
+            return mk_operand(cfg)(pack_ints(msg.x, ACT_NBITS))
+        case Terms():
+            fields = (FIELDS[name] for name in TERM_FIELDS)
+            return mk_terms(cfg)(
+                *(
+                    (value - f.least) & ((1 << f.nbits) - 1)
+                    for f, value in zip(fields, msg, strict=True)
+                )
+            )
         case Out():
             return mk_out(cfg)(pack_ints(msg.y, 8))
+
+
+def _value(field: Field, bits: Any) -> int:
+    """Of bits that hold a field as a descriptor does."""
+    return field.get(int(bits) << field.low)
 
 
 def unpack(cfg: AccelConfig, bits: Any) -> Message:
@@ -255,7 +358,16 @@ def unpack(cfg: AccelConfig, bits: Any) -> Message:
             multiplier = unpack_ints(int(bits.multiplier), 32, lanes, signed=False)
             bias = unpack_ints(int(bits.bias), 32, lanes, signed=True)
             settings = (bits.zero_point.int(), bits.lo.int(), bits.hi.int())
-            return Param(multiplier, bias, *settings, int(bits.last))
+            flags = [int(getattr(bits, name)) for name in Param._fields[5:] if hasattr(bits, name)]
+            return Param(multiplier, bias, *settings, *flags)
+        case "Beat":
+            y = unpack_ints(int(bits.y), ACT_NBITS, lanes, signed=True)
+            return Beat(y, int(bits.last), int(bits.ends_layer))
+        case "Operand":
+            return Operand(unpack_ints(int(bits.x), ACT_NBITS, cols, signed=True))
+        case "Terms":
+            numbers = zip(TERM_FIELDS, Terms._fields, strict=True)
+            return Terms(*(_value(FIELDS[f], getattr(bits, name)) for f, name in numbers))
         case "Out":
             return Out(unpack_ints(int(bits.y), 8, lanes, signed=False))
         case name:

@@ -172,7 +172,7 @@ class ProgramMemory:
     def _store(self, kind: int, address: int, words: list[int]) -> None:
         cfg = self.cfg
         if kind == Packet.LAYER:
-            self.layers[address] = LayerDescriptor.decode(words)
+            self.layers[address] = LayerDescriptor.decode(words).seen_by(cfg)
             self.traffic[address] = [0] * len(TRAFFIC)
         elif kind == Packet.INPUT:
             self.input = InputDescriptor.decode(words)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from accel.hardware.config import AccelConfig
+
 
 class Holds(Enum):
     """What a register of the pipeline is full with."""
@@ -91,14 +93,38 @@ STAGES: tuple[Stage, ...] = (
 """In the order in which they are passed. Unstalled, each takes a cycle."""
 
 
+ADDER_STAGES: tuple[Stage, ...] = (
+    Stage(unit="adder", register="queue", holds=Holds.BEAT, places=2,
+          does="what is added comes from its queue"),
+    Stage(unit="adder", register="operands", holds=Holds.BEAT, does="multiply"),
+    Stage(unit="adder", register="parts of products", holds=Holds.BEAT,
+          does="added; with one product the constant"),
+    Stage(unit="adder", register="products", holds=Holds.BEAT, does="added"),
+    Stage(unit="adder", register="sum", holds=Holds.BEAT, does="half is added"),
+    Stage(unit="adder", register="sum and half", holds=Holds.BEAT, does="shift"),
+    Stage(unit="adder", register="integer", holds=Holds.BEAT, does="zero point"),
+    Stage(unit="adder", register="value", holds=Holds.BEAT, does="clamp"),
+    Stage(unit="adder", register="output", holds=Holds.BEAT, stream="out"),
+)  # fmt: skip
+"""Of configurations with an adder: between requantizer and write sequencer."""
+
+
+def stages_of(cfg: AccelConfig) -> tuple[Stage, ...]:
+    """:data:`STAGES` and what else the configuration has."""
+    if not cfg.adder:
+        return STAGES
+    end = next(i for i, stage in enumerate(STAGES) if stage.unit == "write sequencer")
+    return STAGES[:end] + ADDER_STAGES + STAGES[end:]
+
+
 def stages(unit: str, holds: Holds | None = None) -> tuple[Stage, ...]:
     """The stages of a unit, or those that hold such a thing."""
     return tuple(s for s in STAGES if s.unit == unit and holds in (None, s.holds))
 
 
-def places(holds: Holds) -> int:
+def places(holds: Holds, cfg: AccelConfig) -> int:
     """How many of these can be under way at once."""
-    return sum(stage.places for stage in STAGES if stage.holds is holds)
+    return sum(stage.places for stage in stages_of(cfg) if stage.holds is holds)
 
 
 FETCH_LATENCY = len(stages("operand fetch"))
@@ -110,11 +136,19 @@ PE_ARRAY_LATENCY = len(stages("PE array"))
 REQUANTIZER_LATENCY = len(stages("requantizer", Holds.BEAT))
 """Cycles from the acceptance of a beat to the offer of its output."""
 
+ADDER_LATENCY = len(ADDER_STAGES)
+"""The same of the adder."""
 
-def diagram() -> str:
-    """The pipeline as a table in Markdown."""
+OPERANDS = 16
+"""Vectors that wait to be added. As many are between the step that reads one and the beats that it
+is added to where a vector has the fewest steps, two, and nothing stalls; if it is full, steps
+wait."""
+
+
+def diagram(stages: tuple[Stage, ...] = STAGES) -> str:
+    """The pipeline, or a part of it, as a table in Markdown."""
     lines = ["| cycle | unit | register | holds | then |", "|---|---|---|---|---|"]
-    for cycle, stage in enumerate(STAGES, 1):
+    for cycle, stage in enumerate(stages, 1):
         then = [stage.does] if stage.does else []
         if stage.stream:
             after = f", after the last {stage.only_last}" if stage.only_last else ""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.hardware.config import TAPS
+from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import LayerDescriptor, Loop
 
 SUM_END, WINDOW_END, VECTORS_END = 3, 5, 7
@@ -42,8 +42,13 @@ def steps_per_window(d: LayerDescriptor) -> int:
 
 
 def steps_per_group(d: LayerDescriptor) -> int:
-    """Steps that read for one group of output channels."""
+    """Steps that read for the sums of one group of output channels."""
     return iterations(d.read_loops[:VECTORS_END])
+
+
+def steps_per_vector(d: LayerDescriptor) -> int:
+    """The same, with the step that reads what is added to it."""
+    return steps_per_window(d) + d.adds
 
 
 def num_groups(d: LayerDescriptor) -> int:
@@ -53,7 +58,8 @@ def num_groups(d: LayerDescriptor) -> int:
 
 def total_steps(d: LayerDescriptor) -> int:
     """Steps of a layer."""
-    return num_groups(d) * steps_per_group(d) + steps_behind(d)
+    of_group = steps_per_group(d) + d.adds * vectors_per_group(d)
+    return num_groups(d) * of_group + steps_behind(d)
 
 
 def vectors_per_group(d: LayerDescriptor) -> int:
@@ -101,7 +107,7 @@ def window_edges(d: LayerDescriptor) -> NDArray[np.bool_]:
 
 
 def groups_read_alike(d: LayerDescriptor) -> bool:
-    """Every group of output channels reads what the first one reads."""
+    """The sums of every group of output channels read what those of the first one read."""
     group = d.read_loops[-1]
     return group.count == 1 or (group.stride, group.dy, group.dx) == (0, 0, 0)
 
@@ -120,8 +126,8 @@ class Reads(NamedTuple):
 
 
 def reads(d: LayerDescriptor, pixel_groups: int, group: int = 0) -> Reads:
-    """What a layer reads for a group of output channels, in the order of its steps. The last
-    :func:`steps_behind` steps of a layer read nothing, and are in no group."""
+    """What a layer's sums read for a group of output channels, in the order of their steps. The
+    last :func:`steps_behind` steps of a layer read nothing, and are in no group."""
     loops, outermost = d.read_loops[:-1], d.read_loops[-1]
     tap = np.arange(TAPS)
     kernel_x, kernel_y, channel = last_iterations(loops)[:SUM_END]
@@ -152,6 +158,46 @@ def reads(d: LayerDescriptor, pixel_groups: int, group: int = 0) -> Reads:
         inside=inside & used,
         padding=~inside & used,
     )
+
+
+class OperandReads(NamedTuple):
+    """What is read to be added to the vectors of a group of output channels, (vectors, num_cols)
+    each."""
+
+    address: NDArray[np.int64]
+    """Byte of the activation memory, before it wraps."""
+    used: NDArray[np.bool_]
+    """The column has an output there. Of the others a byte is read as well, and what becomes of it
+    is dropped."""
+
+
+def operand_reads(d: LayerDescriptor, cfg: AccelConfig, group: int = 0) -> OperandReads:
+    """What the steps read that each begin a vector of a layer that adds."""
+    columns, rows = d.read_loops[WINDOW_END:VECTORS_END]
+    x, y, further, *bits = d.operand_strides
+    vector = offsets((Loop(columns.count, x), Loop(rows.count, y)))
+    column = np.arange(cfg.num_cols)
+    pixel_group, tap = np.divmod(column, cfg.group_cols)
+    start = TAPS * d.operand_row + d.operand_bank + group * further
+    place = start + offsets(tuple(Loop(2, bit) for bit in bits))[pixel_group]
+    beats = d.param_last_beats if group == d.param_groups - 1 else d.param_beats
+    pixel, channel = np.divmod(column, beats * cfg.num_lanes // pixels_per_vector(d))
+    has_channel = channel < output_channels(d, cfg.num_lanes)[group]
+    has_channel &= pixel < pixels_per_vector(d)
+    inside = write_pixels(d)[1].reshape(-1, pixels_per_vector(d))
+    return OperandReads(
+        address=vector[:, None] + place + tap * (TAPS * d.operand_lane_row + 1),
+        used=inside[:, np.minimum(pixel, pixels_per_vector(d) - 1)] & has_channel,
+    )
+
+
+def step_numbers(d: LayerDescriptor, group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of the steps of sums of a group of output channels, (steps,), and of those that
+    read what is added, (vectors,), among all of the layer's in the order of their issue."""
+    number = group * steps_per_group(d) + np.arange(steps_per_group(d))
+    of_sums = number + d.adds * (number // steps_per_window(d) + 1)
+    vector = group * vectors_per_group(d) + np.arange(d.adds * vectors_per_group(d))
+    return of_sums, vector * steps_per_vector(d)
 
 
 def last_iterations(loops: tuple[Loop, ...]) -> list[NDArray[np.bool_]]:

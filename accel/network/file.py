@@ -3,8 +3,8 @@
 The file is safetensors: arrays and text, nothing that runs. Its metadata has one entry, ``accel``,
 a JSON object with the format's name and version, the network's description, and a SHA-256 over
 description and arrays. Whatever is loaded has passed every check that a network built in Python
-passes. Version 1 knew only layers in a row, each with the maximum that may follow it; it is read
-still.
+passes. Version 1 knew only layers in a row, each with the maximum that may follow it; version 2
+named no origin. They are read still.
 """
 
 from __future__ import annotations
@@ -24,21 +24,27 @@ from safetensors.numpy import save as safetensors_bytes
 from accel import files
 from accel.errors import AccelError
 from accel.network.graph import Network
+from accel.network.order import Order
 from accel.network.tensor import Tensor, require, short
 from accel.operations import KINDS, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.conv2d import conv2d_shape
 from accel.operations.weighted import Weighted
 from accel.runtimes.rounding import ROUNDINGS
 
-FORMAT, VERSION = "accel quantized network", 2
+FORMAT, VERSION = "accel quantized network", 3
 """What the metadata of a network's file says that it is."""
 
 MAX_FILE_BYTES = 1 << 28
 
 _METADATA_KEY = "accel"
-_NUMPY_DTYPES: dict[str, Any] = {"I8": np.dtype(np.int8), "F32": np.dtype("<f4")}
+_NUMPY_DTYPES: dict[str, Any] = {
+    "I8": np.dtype(np.int8),
+    "I32": np.dtype("<i4"),
+    "F32": np.dtype("<f4"),
+}
 _TENSOR_FIELDS = {"shape": list, "scale": float, "zero_point": int, "signed": bool}
-_NETWORK_FIELDS = {"name": str, "rounding": str, "input": str, "tensors": dict, "operations": list}
+_VERSION_2 = {"name": str, "rounding": str, "input": str, "tensors": dict, "operations": list}
+_NETWORK_FIELDS = _VERSION_2 | {"origin": str, "order": str, "notes": list}
 _OPERATION_FIELDS = {"kind": str, "name": str, "inputs": list, "output": str}
 
 Arrays = dict[str, NDArray[Any]]
@@ -55,7 +61,10 @@ def save(network: Network, path: Path) -> None:
     tensors = (network.input, *(op.output for op in network.operations))
     description = {
         "name": network.name,
+        "origin": network.origin,
+        "order": network.order.value,
         "rounding": network.rounding.name,
+        "notes": list(network.notes),
         "input": network.input.name,
         "tensors": {tensor.name: _describe_tensor(tensor) for tensor in tensors},
         "operations": [
@@ -130,7 +139,7 @@ def _parse(data: bytes) -> tuple[Arrays, dict[str, Any]]:
     require(
         type(version) is int and version in _NETWORKS,
         f"it has format version {short(version)}, but this program reads versions "
-        f"{' and '.join(map(str, _NETWORKS))}",
+        f"{', '.join(map(str, _NETWORKS))}",
     )
     # What is written in another way than here was changed, even where it means the same.
     require(is_canonical, "its description is damaged")
@@ -156,6 +165,11 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
     require(
         rounding is not None,
         f"it rounds like {short(description['rounding'])}, which is none of {', '.join(ROUNDINGS)}",
+    )
+    orders = {order.value: order for order in Order}
+    require(
+        description["order"] in orders,
+        f"its order is {short(description['order'])}, which is none of {', '.join(orders)}",
     )
     tensors = {name: _tensor(name, entry) for name, entry in description["tensors"].items()}
 
@@ -187,13 +201,48 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
                 **_arrays_of(kind, entry["name"], arrays),
             )
         )
-    network = Network(name=description["name"], operations=tuple(operations))
+    network = Network(
+        name=description["name"],
+        operations=tuple(operations),
+        origin=description["origin"],
+        order=orders[description["order"]],
+        notes=tuple(description["notes"]),
+    )
+    # Where no operation rounds, its rounding is nowhere but here.
+    require(
+        network.rounding.name == description["rounding"],
+        f"it rounds like {description['rounding']}, which networks whose origin is "
+        f"{network.origin} do not",
+    )
     require(
         network.input.name == description["input"]
         and tensors.keys() == {network.input.name, *(op.output.name for op in operations)},
         "its tensors are not those of its layers",
     )
     return network
+
+
+_VERSION_2_ORIGINS = {"qnnpack": "pytorch", "xnnpack": "executorch"}
+
+
+def _version_2(arrays: Arrays, description: dict[str, Any]) -> Network:
+    """Without origin, order, notes and smallest outputs: the origin follows from the rounding."""
+    _fields(description, "network", _VERSION_2)
+    rounding = description["rounding"]
+    require(
+        rounding in _VERSION_2_ORIGINS,
+        f"it rounds like {short(rounding)}, which is none of {', '.join(_VERSION_2_ORIGINS)}",
+    )
+    added = {
+        "origin": _VERSION_2_ORIGINS[rounding],
+        "order": Order.CHANNELS_FIRST.value,
+        "notes": [],
+        "operations": [
+            entry | {"smallest": -128} if isinstance(entry, dict) and "relu" in entry else entry
+            for entry in description["operations"]
+        ],
+    }
+    return _network(arrays, description | added)
 
 
 _VERSION_1_LAYER = {
@@ -243,7 +292,7 @@ def _version_1(arrays: Arrays, description: dict[str, Any]) -> Network:
     return Network(name=description["name"], operations=tuple(operations))
 
 
-_NETWORKS = {1: _version_1, 2: _network}
+_NETWORKS = {1: _version_1, 2: _version_2, 3: _network}
 
 
 def _arrays_of(kind: type[Operation], name: str, arrays: Arrays) -> Arrays:

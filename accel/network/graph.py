@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -12,12 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accel.errors import AccelError
+from accel.network.order import Order
 from accel.network.tensor import NAME, Tensor, is_name, require, short
 from accel.operations import Operation
 from accel.operations.weighted import Weighted
-from accel.runtimes.rounding import QNNPACK, Rounding
+from accel.runtimes.registry import RUNTIMES
+from accel.runtimes.rounding import Rounding
 
 Value = TypeVar("Value")
+
+MAX_NOTES, MAX_NOTE = 1000, 2000
+"""Notes of a network, and characters of one."""
+
+
+def is_note(value: object) -> bool:
+    """Whether it is a line that can be printed."""
+    return isinstance(value, str) and value.isprintable() and 1 <= len(value) <= MAX_NOTE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +42,14 @@ class Network:
 
     name: str
     operations: tuple[Operation, ...]
+    origin: str = "pytorch"
+    """Where it comes from: a key of :data:`accel.runtimes.registry.RUNTIMES`."""
+    order: Order = Order.CHANNELS_FIRST
+    """In which its images come and its outputs go; operations have channels first."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how it was read, a sentence each."""
+    source: bytes | None = field(default=None, repr=False)
+    """The file that it was read from, where its runtime can run nothing else; it is not saved."""
 
     def __post_init__(self) -> None:
         require(is_name(self.name), f"a network's name must be {NAME}, not {short(self.name)}")
@@ -42,11 +60,22 @@ class Network:
             f"the layers of network '{self.name}' must have different names",
         )
         self._check_tensors()
-        roundings = {op.rounding.name for op in self.layers}
         require(
-            len(roundings) <= 1,
-            f"the layers of network '{self.name}' must round alike, not like "
-            f"{' and '.join(sorted(roundings))}",
+            self.origin in RUNTIMES,
+            f"the origin of network '{self.name}' must be one of {', '.join(RUNTIMES)}, not "
+            f"{short(self.origin)}",
+        )
+        for operation in self.operations:
+            rounding = getattr(operation, "rounding", self.rounding)
+            require(
+                rounding.name == self.rounding.name,
+                f"layer '{operation.name}' rounds like {rounding.name}, but a network whose origin "
+                f"is {self.origin} rounds like {self.rounding.name}",
+            )
+        require(
+            len(self.notes) <= MAX_NOTES and all(is_note(note) for note in self.notes),
+            f"the notes of network '{self.name}' must be at most {MAX_NOTES} lines of printable "
+            f"characters",
         )
 
     def _check_tensors(self) -> None:
@@ -95,8 +124,8 @@ class Network:
 
     @property
     def rounding(self) -> Rounding:
-        """Whose roundings it carries: QNNPACK's, where no operation rounds."""
-        return self.layers[0].rounding if self.layers else QNNPACK
+        """Whose roundings it carries: those of its origin's runtime."""
+        return RUNTIMES[self.origin].rounding
 
     @cached_property
     def readers(self) -> dict[str, tuple[Operation, ...]]:
@@ -115,19 +144,22 @@ class Network:
         """What the network's arithmetic makes of images, in plain integers.
 
         images: integers (N, *input.shape), in the range of the input tensor. Returns for each
-        operation int64 (N, *output.shape); the last are the logits.
+        operation int64 (N, *output.shape); the last are the logits. These shapes are in the
+        network's order.
 
         Raises :class:`AccelError` for images of another shape or range.
         """
-        x: NDArray[np.int64] = self.checked(images).astype(np.int64)
-        return self.evaluate([operation.integers for operation in self.operations], x)
+        x: NDArray[np.int64] = self.order.inward(self.checked(images)).astype(np.int64)
+        found = self.evaluate([operation.integers for operation in self.operations], x)
+        return [self.order.outward(y) for y in found]
 
     def checked(self, images: ArrayLike) -> NDArray[np.integer]:
         """The images as an array.
 
-        Raises :class:`AccelError` unless they are integers of the input's shape and range.
+        Raises :class:`AccelError` unless they are integers of the input's shape, in the network's
+        order, and range.
         """
-        images, shape = np.asarray(images), self.input.shape
+        images, shape = np.asarray(images), self.order.shape(self.input.shape)
         if images.shape[1:] != shape or images.dtype.kind not in "iu":
             raise AccelError(
                 f"images must be whole numbers of shape (N, {', '.join(map(str, shape))}), "

@@ -41,6 +41,7 @@ class MaxPool2d(Pool):
             before is not None
             and before.target == self.input
             and before.pool == before.pool_stride == (1, 1)
+            and before.addition is None
             and readers[self.input.name] == (self,)
             and self.size == self.stride
             and not any(self.padding)
@@ -55,7 +56,7 @@ class MaxPool2d(Pool):
                 macs=before.macs // area * kept,
             )
             return
-        copy = self._convolution(weights=(1, 1), multiplier=np.float32(1))
+        copy = Convolution.of_ones(self, self.input, (1, 1), 1, self.input.zero_point)
         layers.append(
             replace(
                 copy,

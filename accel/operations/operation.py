@@ -34,7 +34,7 @@ class Operation(ABC):
     OPTIONS: ClassVar[Mapping[str, type]] = {}
     """Its fields that are no tensors and no arrays, and their types in a file."""
     ARRAYS: ClassVar[Mapping[str, Any]] = {}
-    """Its fields that are arrays, and their dtypes."""
+    """Its fields that are arrays, and their dtypes: one, or a tuple of those that will do."""
 
     name: str
     output: Tensor
@@ -117,12 +117,14 @@ class Operation(ABC):
         )
 
     def _require_array(self, field: str, ndim: int) -> None:
-        """The field is an array of its dtype; it is copied, and read-only."""
-        array, dtype = getattr(self, field), np.dtype(self.ARRAYS[field])
+        """The field is an array of a dtype of its own; it is copied, and read-only."""
+        array, allowed = getattr(self, field), self.ARRAYS[field]
+        dtypes = [np.dtype(d) for d in (allowed if isinstance(allowed, tuple) else (allowed,))]
         self._require(
-            isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == ndim
+            isinstance(array, np.ndarray) and array.dtype in dtypes and array.ndim == ndim
             and array.size > 0,
-            f"{field} must be an array of {dtype.name} with {ndim} dimensions",
+            f"{field} must be an array of {' or '.join(d.name for d in dtypes)} with {ndim} "
+            f"dimensions",
         )  # fmt: skip
         array = np.array(array, order="C")
         array.setflags(write=False)

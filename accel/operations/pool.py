@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from accel.compiler.convolution import Convolution
 from accel.network.tensor import is_int, short
 from accel.operations.window import Pair, Windowed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool(Windowed):
-    """Scale and zero point stay."""
+    """Scale, zero point and sign stay, unless the kind says otherwise."""
 
     OPTIONS: ClassVar = {"size": list} | Windowed.WINDOW_OPTIONS
 
@@ -38,32 +34,13 @@ class Pool(Windowed):
         self._check_windows()
         before, after = ((t.scale, t.zero_point, t.signed) for t in (self.input, self.output))
         self._require(
-            before == after,
+            before == after or self._may_rescale,
             "pooling keeps scale, zero point and sign, but its output is said to have others",
         )
 
+    @property
+    def _may_rescale(self) -> bool:
+        return False
+
     def output_shape(self) -> tuple[int, ...]:
         return (self.input.shape[0], *self.map_shape())
-
-    def _convolution(self, weights: Pair, multiplier: ArrayLike) -> Convolution:
-        """A depthwise convolution with weights of one, for each channel a kernel of that size."""
-        channels, zero = self.input.shape[0], self.input.zero_point
-        area = weights[0] * weights[1]
-        largest = max(abs(limit) for limit in self.input.limits) + abs(zero)
-        return Convolution(
-            name=self.name,
-            kind=self.kind,
-            source=self.input,
-            target=self.output,
-            source_shape=self.input.shape,
-            weight=np.ones((channels, 1, *weights), np.int8),
-            stride=(1, 1),
-            padding=(0, 0, 0, 0),
-            pad_value=zero,
-            groups=channels,
-            bias=np.full(channels, -zero * area, np.int64),
-            multiplier=np.full(channels, multiplier, np.float32),
-            output_range=self.output.limits,
-            accumulator_bound=np.full(channels, largest * area, np.int64),
-            macs=0,
-        )

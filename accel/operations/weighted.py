@@ -13,24 +13,23 @@ from numpy.typing import NDArray
 
 from accel import numerics
 from accel.compiler.convolution import Convolution
-from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor, is_int, short
-from accel.operations.operation import Integers, Operation, Readers
-from accel.runtimes.rounding import QNNPACK, Rounding
+from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor
+from accel.operations.operation import Integers, Readers
+from accel.operations.rounded import Rounded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Weighted(Operation):
+class Weighted(Rounded):
     """Sums of products of activations and weights, with the ReLU that follows.
 
     Raises :class:`AccelError` naming the layer and what is wrong: a type, a shape, a scale, or
     arithmetic that would not be exact.
     """
 
-    OPTIONS: ClassVar[Mapping[str, type]] = {"relu": bool, "largest": int}
     ARRAYS: ClassVar[Mapping[str, Any]] = {
         "weight": np.int8,
         "weight_scale": np.float32,
-        "bias": np.float32,
+        "bias": (np.float32, np.int32),
     }
     WEIGHT_DIMENSIONS: ClassVar[int] = 2
 
@@ -39,13 +38,9 @@ class Weighted(Operation):
     """(outputs, inputs, ...): the output channels first."""
     weight_scale: NDArray[np.float32]
     """(1,), or one for each output channel."""
-    bias: NDArray[np.float32]
-    """(outputs,), as the float model has it: the integer bias follows from the scales."""
-    relu: bool
-    largest: int = 255
-    """What is larger becomes this, as after ReLU6; if it is not the 8-bit type's end anyway."""
-    rounding: Rounding = QNNPACK
-    """How multipliers and integer biases follow from the scales."""
+    bias: NDArray[np.float32] | NDArray[np.int32]
+    """(outputs,). float32: as the float model has it; the integer bias follows from the scales.
+    int32: the integer bias itself, where that is what there is."""
 
     @abstractmethod
     def sums(self, x: Integers) -> NDArray[np.int64]:
@@ -74,12 +69,7 @@ class Weighted(Operation):
             f"bias and weight_scale must have {outputs} elements, one for each output channel of "
             f"weight (weight_scale may have 1), not {self.bias.size} and {self.weight_scale.size}",
         )
-        self._require_bool("relu")
-        least, most = self.output.zero_point if self.relu else self.output.limits[0], 255
-        self._require(
-            is_int(self.largest) and least <= self.largest <= most,
-            f"largest must be a whole number from {least} to {most}, not {short(self.largest)}",
-        )
+        self._check_range()
         self._check_input()
         self._check_arithmetic()
 
@@ -90,6 +80,12 @@ class Weighted(Operation):
     def _check_arithmetic(self) -> None:
         """Everything on the way is what a float32 or an int32 holds, so that kernels and
         hardware agree."""
+        is_integer, rounding = self.bias.dtype == np.int32, self.rounding
+        self._require(
+            rounding.takes_integer_bias if is_integer else rounding.bias is not None,
+            f"bias must be an array of {'float32' if is_integer else 'int32'}, of which "
+            f"{rounding.name} makes its integers",
+        )
         self._require(bool(np.all(np.isfinite(self.bias))), "bias must be finite")
         with np.errstate(all="ignore"):
             bias_scale = np.float32(self.input.scale) * self.weight_scale
@@ -120,6 +116,9 @@ class Weighted(Operation):
     @cached_property
     def bias_q(self) -> NDArray[np.int32]:
         """The integer bias at scale input.scale * weight_scale: int32 (outputs,)."""
+        if self.bias.dtype == np.int32:
+            return self.bias.astype(np.int32)
+        assert self.rounding.bias is not None
         return self.rounding.bias(self.bias, self.input.scale, self.weight_scale)
 
     @cached_property
@@ -141,12 +140,6 @@ class Weighted(Operation):
         magnitudes = np.abs(self.weight.astype(np.int64)).reshape(len(self.bias), -1).sum(axis=1)
         bound: NDArray[np.int64] = magnitudes * largest + np.abs(self.folded_bias)
         return bound
-
-    @property
-    def output_range(self) -> tuple[int, int]:
-        """The smallest and the largest output: ReLU's smallest is the zero point."""
-        lo, hi = numerics.output_range(self.output.signed, self.relu, self.output.zero_point)
-        return lo, min(hi, self.largest)
 
     @property
     def num_parameters(self) -> int:

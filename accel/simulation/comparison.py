@@ -1,4 +1,5 @@
-"""A run beside what it should have been: every output held to PyTorch's quantized kernels."""
+"""A run beside what it should have been: every output held to the runtime that the network comes
+from."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from accel.compiler.program import Program
 from accel.network.graph import Network
-from accel.runtimes.qnnpack import run_network
+from accel.runtimes.reference import reference
 from accel.simulation.runner import Progress, Run, simulate
 
 
@@ -20,7 +21,9 @@ class Comparison:
 
     run: Run
     expected: NDArray[np.int64]
-    """The outputs of PyTorch's kernels: (N, *output shape)."""
+    """The outputs of the reference: (N, *output shape)."""
+    reference: str
+    """With what the outputs are compared: see :class:`accel.runtimes.reference.Reference`."""
 
     @property
     def mismatched_outputs(self) -> int:
@@ -46,7 +49,7 @@ def compare(
     max_cycles: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Simulate, and compute what PyTorch's kernels make of the same images.
+    """Simulate, and compute what the network's reference makes of the same images.
 
     program: of ``network``. All but the network is as :func:`accel.simulation.runner.simulate` has
     it, and so is what is raised.
@@ -60,5 +63,6 @@ def compare(
         max_cycles=max_cycles,
         progress=progress,
     )
-    expected = run_network(network, program.quantize(images))[-1].astype(np.int64)
-    return Comparison(run, expected)
+    by = reference(network)
+    expected = by.run(network, program.quantize(images))[-1].astype(np.int64)
+    return Comparison(run, expected, by.name)

@@ -1,4 +1,4 @@
-"""Where a run first differs from PyTorch's kernels: image, layer, channel, pixel, and cycle."""
+"""Where a run first differs from its reference: image, layer, channel, pixel, and cycle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accel.hardware.descriptors import BYTES_PER_WORD
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.status import Activity
 from accel.network.graph import Network
-from accel.runtimes.qnnpack import run_network
+from accel.runtimes.reference import reference
 from accel.simulation.runner import CLStepper, RTLStepper
 from accel.simulation.trace import settled, trace
 from accel.simulation.waveform import Waveform
@@ -67,14 +67,18 @@ class Difference:
 def first_difference(
     network: Network, program: Program, images: NDArray[Any], image: int, level: str
 ) -> Difference | None:
-    """Runs ``images[image]`` alone at ``level``, and compares every layer with PyTorch's kernels.
+    """Runs ``images[image]`` alone at ``level``, and compares every layer with the reference
+    (:func:`accel.runtimes.reference.reference`).
 
     images: (N, *input shape), float32 or integers. Level ``verilator`` shows no inner values, so
     ``rtl`` is run in its place. None if the image alone does not differ at that level.
     """
     alone = program.quantize(images[image : image + 1])
-    outputs = zip(network.operations, run_network(network, alone), strict=True)
-    expected = {op.output.name: (op.output, y[0].astype(np.int64)) for op, y in outputs}
+    outputs = zip(network.operations, reference(network).run(network, alone), strict=True)
+    expected = {
+        op.output.name: (op.output, network.order.inward(y)[0].astype(np.int64))
+        for op, y in outputs
+    }
     words = program.pack_images(alone)
     level = "rtl" if level == "verilator" else level
     found = _functional(program, words) if level == "fl" else _by_cycle(program, words, level)
@@ -167,7 +171,13 @@ def _functional(program: Program, words: NDArray[np.uint64]) -> Found:
 
 def _result_bytes(program: Program, words: NDArray[np.uint64]) -> NDArray[np.int64]:
     data = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
-    return data[program.output_bytes].astype(np.int64)
+    return data[_result_places(program)].astype(np.int64)
+
+
+def _result_places(program: Program) -> NDArray[np.int64]:
+    """Of each output element, with channels first, its byte among those of the result words."""
+    shape = program.order.shape(program.output.shape)
+    return program.order.inward(program.output_bytes.reshape(1, *shape)).ravel()
 
 
 def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
@@ -198,7 +208,7 @@ def _by_cycle(program: Program, words: NDArray[np.uint64], level: str) -> Found:
     for i in range(num - 1):
         at = _addresses(program, i)
         found.append((memory[i, at], cycles[i, at], starts[i]))
-    last = np.array(result_cycles)[program.output_bytes // BYTES_PER_WORD]
+    last = np.array(result_cycles)[_result_places(program) // BYTES_PER_WORD]
     found.append((_result_bytes(program, np.array(results, np.uint64)), last, starts[num - 1]))
     return found
 

@@ -19,6 +19,9 @@ from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
 from accel.hardware.messages import pack_ints
 from accel.hardware.packets import Packet, packets
 
+OPERAND = -1
+"""In the place of a step in its sum, as the cycle-level model has it: it reads what is added."""
+
 ACCELERATOR = "accelerator"
 """What lies between the units: their connections, and the registers before the memory's port."""
 
@@ -86,7 +89,7 @@ def now(cfg: AccelConfig) -> list[Probe]:
         *_operand_fetch(cfg),
         *_pe_array(cfg),
         *_pooling_unit(cfg),
-        *_param_sequencer(),
+        *_param_sequencer(cfg),
         *_requantizer(cfg),
         *_write_sequencer(),
         *_ready(),
@@ -251,17 +254,23 @@ def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
         return c.descriptor.pad_value & (1 << ACT_NBITS) - 1 if pads(c) else None
 
     def flag(i: int) -> Callable[[Any], Value]:
-        return lambda c: c.plan.flags[c.step][i]
+        return lambda c: None if c.plan.place[c.step] == OPERAND else c.plan.flags[c.step][i]
 
     def pool_flag(i: int) -> Callable[[Any], Value]:
         # Who looks at it does so with the last step of a sum.
         return lambda c: c.plan.flags[c.step][i] if c.plan.flags[c.step][1] else None
 
+    def is_signed(c: Any) -> Value:
+        is_operand = c.plan.place[c.step] == OPERAND
+        return int(c.descriptor.operand_signed if is_operand else c.descriptor.signed)
+
     def weight_address(c: Any) -> Value:
         return int(c.weight_address) if c.load else None
 
     def index(c: Any) -> Value:
-        return None if c.load and not c.keep else int(c.index)
+        if c.plan.place[c.step] == OPERAND or (c.load and not c.keep):
+            return None
+        return int(c.index)
 
     def window(i: int, name: str) -> Probe:
         def value(c: Any) -> Value:
@@ -301,7 +310,7 @@ def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
               cl=of_command(read_from), rtl=reads, element="tap"),
         command("pads", pads),
         command("pad_value", pad_value),
-        command("is_signed", lambda c: c.descriptor.signed),
+        command("is_signed", is_signed),
         command("layer", lambda c: c.layer),
         command("weight_address", weight_address),
         command("load", lambda c: int(c.load)),
@@ -328,10 +337,15 @@ def _operand_fetch(cfg: AccelConfig) -> list[Probe]:
         )
 
     def of_step(value: Callable[[Any], Value]) -> Callable[[Look], Value]:
+        # What is read to be added is no step of the array's.
         return lambda look: None if look.core.offered is None else value(look.core.offered)
 
     def of_pixel(value: Callable[[Any], Value]) -> Callable[[Look], Value]:
-        return lambda look: None if look.core.at_data is None else value(look.core.at_data.step)
+        def cl(look: Look) -> Value:
+            at = look.core.at_data
+            return None if at is None or at.step is None else value(at.step)
+
+        return cl
 
     def message(name: str, value: Callable[[Any], Value], **element: Any) -> Probe:
         return Probe(
@@ -421,7 +435,7 @@ def _pooling_unit(cfg: AccelConfig) -> list[Probe]:
     ]  # fmt: skip
 
 
-def _param_sequencer() -> list[Probe]:
+def _param_sequencer(cfg: AccelConfig) -> list[Probe]:
     unit = "param_sequencer"
 
     def message(name: str, value: Callable[[Any], int], **element: Any) -> Probe:
@@ -453,15 +467,21 @@ def _param_sequencer() -> list[Probe]:
         message("lo", lambda m: int(m.lo) & mask),
         message("hi", lambda m: int(m.hi) & mask),
         message("last", lambda m: m.last),
+        *(
+            [message("ties_away", lambda m: m.ties_away),
+             message("ends_layer", lambda m: m.ends_layer)]
+            if cfg.adder
+            else []
+        ),
     ]  # fmt: skip
 
 
 def _requantizer(cfg: AccelConfig) -> list[Probe]:
-    unit = "requantizer"
+    unit, nbits = "requantizer", ACT_NBITS if cfg.adder else 8
 
     def output(look: Look) -> Value:
         out = look.core.requantizer.out
-        return None if out is None else pack_ints(out.y, 8)
+        return None if out is None else pack_ints(out.y, nbits)
 
     def stages(look: Look) -> Value:
         r = look.core.requantizer
@@ -477,7 +497,8 @@ def _requantizer(cfg: AccelConfig) -> list[Probe]:
         Probe(unit=unit, signal="requantizer.valid", cl=stages,
               rtl=lambda s: int(s.requantizer.valid)),
         Probe(unit=unit, signal="requantizer.out.msg.y", cl=output,
-              rtl=lambda s: int(s.requantizer.out.msg.y), element="lane", nbits=8),
+              rtl=lambda s: int(s.requantizer.out.msg.y), element="lane", nbits=nbits,
+              is_signed=cfg.adder),
     ]  # fmt: skip
 
 
@@ -526,7 +547,7 @@ def _ready() -> list[Probe]:
         probe("requantizer", "pooled.rdy", lambda core: core.pooled_rdy),
         probe("requantizer", "param.rdy", lambda core: core.param_rdy),
         probe("pooling_unit", "acc.rdy", lambda core: core.acc_rdy),
-        probe("pe_array", "step.rdy", lambda core: core.go),
+        probe("pe_array", "step.rdy", lambda core: core.step_rdy),
     ]
 
 
@@ -555,7 +576,7 @@ def _between() -> list[Probe]:
         return not core.images.word and not core.images.queue
 
     def blocked(core: Any) -> bool:
-        return core.requantizer.out is not None and not core.out_rdy
+        return core.out is not None and not core.out_rdy
 
     return [
         Probe(unit="write_sequencer", signal="write_sequencer.writing",

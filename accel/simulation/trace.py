@@ -287,7 +287,7 @@ def _state_cl(stepper: CLStepper, taken: str, result: int | None) -> State:
         next_vector=requantizer.next is not None,
         held_vector=requantizer.held is not None,
         requantizer=tuple(requantizer.stages),
-        out=None if requantizer.out is None else tuple(int(y) for y in requantizer.out.y),
+        out=None if core.out is None else tuple(int(y) for y in core.out.y),
         queued=len(core.writes.queue),
         written_layer=core.writes.layer,
         image_full=core.images.full,
@@ -300,7 +300,7 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
     top = stepper.top
     addresses, fetch = top.step_sequencer.addresses, top.operand_fetch
     array, pooling, requantizer = top.pe_array, top.pooling_unit, top.requantizer
-    queue, out = top.write_sequencer.queue, requantizer.out
+    queue, out = top.write_sequencer.queue, top.write_sequencer.out
     num_cols = len(array.accumulators)
     acc_nbits = array.acc.msg.acc.nbits // num_cols
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import metadata, resources
@@ -228,6 +229,9 @@ def compile_driver(
     (place / "accelerator.v").write_text(verilog)
     shutil.copyfile(main, place / main.name)
     verilator, environment = toolchain.verilator, os.environ | toolchain.environment
+    # Verilator's make calls python3, which stands beside this one if nowhere else.
+    beside = os.path.dirname(sys.executable)
+    environment["PATH"] = os.pathsep.join(filter(None, (environment.get("PATH"), beside)))
     if not _is_plain(toolchain.root) and toolchain.verilator.parent.parent == toolchain.root:
         # make finds Verilator's own files by their path, too.
         (place / "verilator").symlink_to(toolchain.root.absolute())

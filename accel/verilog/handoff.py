@@ -21,7 +21,7 @@ from accel.errors import AccelError
 from accel.hardware import registers
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
-from accel.runtimes.qnnpack import run_network
+from accel.runtimes.reference import reference
 from accel.verilog.translation import AXI_TOP, translate_axi
 
 ICARUS = "iverilog -g2012 -o sim.vvp testbench.sv accelerator.sv && vvp -n sim.vvp"
@@ -93,30 +93,12 @@ def _foreign(out: Path) -> list[str]:
     ]
 
 
-def images_for(network: Network, count: int, folder: Path | None) -> tuple[NDArray[Any], str]:
-    """Images for a network, and where they are from: Fashion-MNIST's if it takes such images, else
-    random ones, the same every time."""
-    from accel.fashion_mnist.data import test_images
-    from accel.fashion_mnist.training import to_input
-
-    if network.input.shape == (1, 28, 28):
-        found = test_images(count, folder)
-        return to_input(found.pixels).numpy(), "Fashion-MNIST, the first of the test set"
-    if folder is not None:
-        raise AccelError(
-            f"--data has images of 28x28 pixels, but the network takes {network.input.shape}: "
-            f"leave it out for random images"
-        )
-    lo, hi = network.input.limits
-    values = np.random.default_rng(0).integers(lo, hi + 1, (count, *network.input.shape))
-    return values, "random values, seed 0"
-
-
 def _contents(
     cfg: AccelConfig, network: Network, program: Program, images: NDArray[np.int64], source: str
 ) -> dict[str, str]:
     verilog = translate_axi(cfg)
-    logits = run_network(network, images)[-1].reshape(len(images), -1).astype(np.int64)
+    expected = reference(network).run(network, images)[-1]
+    logits = expected.reshape(len(images), -1).astype(np.int64)
     words = program.pack_images(images)
     csrc = Path(__file__).parent / "csrc"
     return {

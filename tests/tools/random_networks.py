@@ -50,6 +50,10 @@ CONFIGS = {
         num_cols=1, num_lanes=1, spad_depth=1, act_depth=256, weight_depth=1000, param_depth=60,
         max_layers=5,
     ),
+    "adder": AccelConfig(
+        num_cols=12, pixel_groups=2, num_lanes=2, acc_nbits=28, spad_depth=8, act_depth=256,
+        weight_depth=160, param_depth=80, max_layers=8, adder=True,
+    ),
 }  # fmt: skip
 """Small, so that what fills their memories is soon drawn; each field has several values."""
 
@@ -206,18 +210,31 @@ def excess(network: Network, cfg: AccelConfig) -> dict[str, list[tuple[str, int]
         need("weight_depth", layer.name, weight_words, cfg.weight_depth)
         need("param_depth", layer.name, param_words, cfg.param_depth)
 
-    image_rows = _rows(network.input.shape)
-    need("act_depth", "image", image_rows, cfg.act_depth)
-    live = range(image_rows)
-    for layer in network.layers[:-1]:
+    # After which layer the next image loads: the first with which all fits, or else takes least.
+    ways = [_rows_of_layers(network, after) for after in range(len(network.layers))]
+    most = [max(rows for _, rows in way) for way in ways]
+    fits = [way for way, rows in zip(ways, most, strict=True) if rows <= cfg.act_depth]
+    for layer_name, rows in (fits or [ways[most.index(min(most))]])[0]:
+        need("act_depth", layer_name, rows, cfg.act_depth)
+    return found
+
+
+def _rows_of_layers(network: Network, freed_by: int) -> list[tuple[str, int]]:
+    """The image's last row and that of each layer's output, when the next image loads after layer
+    ``freed_by``."""
+    image = range(_rows(network.input.shape))
+    live, found = image, [("image", image.stop)]
+    for i, layer in enumerate(network.layers[:-1]):
         (reader,) = network.readers[layer.output.name]
         rows = _rows((reader if isinstance(reader, MaxPool2d) else layer).output.shape)
-        # The lowest place above the image's that is free of the layer's own input.
-        at = image_rows
-        while set(range(at, at + rows)) & set(live):
+        # The lowest place that is free of the layer's own input, and of the image's, unless it is
+        # written after the first layer and has been read when the next one loads.
+        taken = set(live) | (set() if 0 < i < freed_by else set(image))
+        at = 0
+        while set(range(at, at + rows)) & taken:
             at += 1
         live = range(at, at + rows)
-        need("act_depth", layer.name, live.stop, cfg.act_depth)
+        found.append((layer.name, live.stop))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from accel.hardware.descriptors import (
     FIELDS,
     PARAM_WORDS,
     STEP_WORDS,
+    TERM_WORDS,
     WORDS_PER_LAYER,
     WRITE_WORDS,
     InputDescriptor,
@@ -98,7 +101,9 @@ def written(sim: Simulator, words: list[int], delays: list[int]) -> ProgramMemor
         elif enabled == ["param_wen"]:
             memory.multipliers[address, beat] = MULTIPLIER.get(data)
             memory.biases[address, beat] = BIAS.get(data)
-    memory.layers = {address: LayerDescriptor.decode(words) for address, words in layers.items()}
+    memory.layers = {
+        address: LayerDescriptor.decode(words).seen_by(CFG) for address, words in layers.items()
+    }
     memory.running, memory.error = bool(seen["running"][-1]), ProgramError(seen["error"][-1])
     memory.last_layer = seen["last_layer"][-1] if memory.running else 0
     return memory
@@ -288,14 +293,25 @@ def test_image_loader_keeps_words_out(simulators: Simulators) -> None:
 # Descriptors
 
 
-@pytest.mark.parametrize("words", [STEP_WORDS, PARAM_WORDS, WRITE_WORDS], ids=str)
+@pytest.mark.parametrize(
+    ("words", "adder"),
+    [
+        (STEP_WORDS, False),
+        (STEP_WORDS, True),
+        (PARAM_WORDS, False),
+        (PARAM_WORDS, True),
+        (WRITE_WORDS, False),
+        (TERM_WORDS, True),
+    ],
+)
 @given(data=st.data(), waits=pauses)
 def test_descriptor_memory(
-    simulators: Simulators, words: range, data: st.DataObject, waits: list[int]
+    simulators: Simulators, words: range, adder: bool, data: st.DataObject, waits: list[int]
 ) -> None:
     """Layer after layer, then the first again; what is loaded to no word of this sequencer's
-    leaves it alone."""
-    sim = simulators(DescriptorMemoryRTL, CFG, words)
+    leaves it alone. Bits that the configuration does not look at are not kept."""
+    cfg = dataclasses.replace(CFG, adder=adder)
+    sim = simulators(DescriptorMemoryRTL, cfg, words)
     wait = taking_turns(waits)
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     content = rng.integers(0, 1 << 64, (CFG.max_layers, WORDS_PER_LAYER), np.uint64).tolist()
@@ -315,6 +331,7 @@ def test_descriptor_memory(
             sim.settle({"advance": 0})
             assert sim.read("layer") == layer
             for word in words:
-                used = max(f.end for f in FIELDS.values() if f.word == word)
+                fields = [f for f in FIELDS.values() if adder or not f.only]
+                used = max(f.end for f in fields if f.word == word)
                 assert sim.read(f"word{word}") == content[layer][word] % (1 << used)
             sim.edge()

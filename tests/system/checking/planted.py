@@ -21,7 +21,7 @@ from accel.hardware.fields import Field
 from accel.hardware.packets import BIAS, HEADER, Packet, packets
 from accel.network.graph import Network
 from accel.operations import AvgPool2d, MaxPool2d
-from tests.networks import Conv, Linear, random_network
+from tests.networks import Conv, Linear, random_network, residual_network
 from tests.system.hardware.test_operations import conv2d, tensor
 
 NETWORKS: dict[str, tuple[tuple[int, ...], list[Conv | Linear], bool]] = {
@@ -64,6 +64,8 @@ KINDS = "all kinds"
 DEPTHWISE = "depthwise"
 """And of one of depthwise convolutions that column windows can compute, and of one that reads what
 they have made last."""
+SUMS = {"sums": (5, 7), "sums of rows": (4, 7)}
+"""Of those that add tensors, and so need an adder: rows and columns."""
 
 
 @cache
@@ -73,6 +75,8 @@ def network(name: str) -> Network:
         return all_kinds(rng)
     if name == DEPTHWISE:
         return depthwise(rng)
+    if name in SUMS:
+        return residual_network(rng, True, SUMS[name])
     shape, layers, signed = NETWORKS[name]
     return random_network(rng, shape, layers, signed=signed)
 
@@ -253,11 +257,16 @@ def _read(module: ModuleType, old: str, new: str) -> None:
 
 def programs() -> Iterator[tuple[str, Network, AccelConfig]]:
     """All networks on all configurations."""
-    for name in (*NETWORKS, KINDS, DEPTHWISE):
-        for config, cfg in CONFIGS.items():
-            yield f"{name} on {config}", network(name), cfg
+    for name in (*NETWORKS, KINDS, DEPTHWISE, *SUMS):
+        for config in CONFIGS:
+            yield f"{name} on {config}", network(name), config_for(name, config)
+
+
+def config_for(name: str, config: str) -> AccelConfig:
+    """With an adder for the network that needs one."""
+    return dataclasses.replace(CONFIGS[config], adder=name in SUMS)
 
 
 @cache
 def compiled(name: str, config: str = "base") -> Program:
-    return compile(network(name), CONFIGS[config])
+    return compile(network(name), config_for(name, config))

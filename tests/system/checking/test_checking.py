@@ -547,6 +547,83 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
         "pooled", "base",
         lambda p: moved(moved(p, 0, write_row=1000), 1, read_row=1000), "of an activation memory",
     ),
+    "the byte beside is added": (
+        "sums", "base", lambda p: moved(p, 1, operand_bank=1),
+        "to output 0, 0, 0 it adds byte .* which holds element 1 of 'layer0'",
+    ),
+    "what is added lies a row further": (
+        "sums", "base", lambda p: moved(p, 1, operand_row=1), "to output 0, 0, 0 it adds byte",
+    ),
+    "the next vector adds the same": (
+        "sums", "wide", lambda p: changed(p, 1, operand_x__bank=0), "to output 0, 0, ",
+    ),
+    "the next row adds the same": (
+        "sums", "base", lambda p: changed(p, 1, operand_y__row=0, operand_y__bank=0),
+        "to output 0, 1, 0 it adds",
+    ),
+    "the next group of channels adds the same": (
+        "sums", "base", lambda p: changed(p, 1, operand_group__row=0), "to output 8, 0, 0 it adds",
+    ),
+    "the second pixel adds the same": (
+        "sums", "wide", lambda p: changed(p, 1, operand_bit0__row=0, operand_bit0__bank=0),
+        "to output .* it adds",
+    ),
+    "another square's pixels are added": (
+        "sums", "squares", lambda p: changed(p, 1, operand_bit1__row=0, operand_bit1__bank=0),
+        "to output .* it adds",
+    ),
+    "channels of what is added lie further": (
+        "sums", "base", lambda p: moved(p, 1, operand_lane_row=1), "to output 1, 0, 0 it adds",
+    ),
+    "what is added is unsigned": (
+        "sums", "base", lambda p: changed(p, 1, operand_signed=0),
+        "what it adds is signed, but read otherwise",
+    ),
+    "nothing is read to be added": (
+        "sums", "base", lambda p: changed(p, 1, adds=0), "it reads nothing to be added",
+    ),
+    "something is read to be added": (
+        "sums", "base", lambda p: changed(p, 0, adds=1), "it reads what is to be added",
+    ),
+    "nothing is taken to be added": (
+        "sums", "base", lambda p: changed(p, 1, pops=0), "taking of what is added is 0, not 1",
+    ),
+    "something is taken to be added": (
+        "sums", "base", lambda p: changed(p, 0, pops=1), "its adder changes its outputs",
+    ),
+    "the adder doubles": (
+        "sums", "base", lambda p: changed(p, 0, own_multiplier=1 << 14), "its adder changes its",
+    ),
+    "the adder cuts off": (
+        "sums", "base", lambda p: moved(p, 2, sum_hi=-1), "its adder changes its outputs",
+    ),
+    "the multipliers are exchanged": (
+        "sums", "base",
+        lambda p: changed(
+            p, 1, own_multiplier=get(p, 1, "operand_multiplier"),
+            operand_multiplier=get(p, 1, "own_multiplier"),
+        ),
+        "its adder's multiplier of outputs is",
+    ),
+    "a multiplier of what is added": (
+        "sums", "base", lambda p: moved(p, 1, operand_multiplier=1), "multiplier of what is added",
+    ),
+    "the constant": ("sums", "base", lambda p: moved(p, 1, sum_constant=1), "adder's constant is"),
+    "the shift": ("sums", "base", lambda p: moved(p, 1, sum_shift=1), "its adder's shift is"),
+    "ties of sums go up": (
+        "sums", "base", lambda p: changed(p, 1, sum_ties_away=0), "ties away from zero is 0, not 1",
+    ),
+    "ties of outputs go away from zero": (
+        "sums", "base", lambda p: changed(p, 0, ties_away=1), "its rounding of ties away from zero",
+    ),
+    "the zero point of sums": (
+        "sums", "base", lambda p: moved(p, 1, sum_zero_point=1), "its adder's zero point is",
+    ),
+    "the least sum": ("sums", "base", lambda p: moved(p, 1, sum_lo=1), "adder's least sum is"),
+    "the largest sum": ("sums", "base", lambda p: moved(p, 3, sum_hi=1), "largest sum is"),
+    "more steps are safe than those that add": (
+        "sums", "base", lambda p: moved(p, 1, safe_steps=1), "which may be on its way",
+    ),
 }  # fmt: skip
 
 
@@ -634,7 +711,8 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "p.last_read_by >= i]", "p.last_read_by > i]",
     ),
     "tensors lie over the image": (
-        "placement", "lowest = found[image].end_row", "lowest = found[image].first_row",
+        "placement", "not last_reader[image] < i < until <= image_freed_by",
+        "last_reader[image] >= i",
     ),
     "layers share weights": (
         "placement", "weight_bases[-1] + m.weight_words", "weight_bases[-1] + m.weight_words - 1",
@@ -643,10 +721,10 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "param_bases[-1] + m.param_words",
         "param_bases[-1] + m.param_words - 1",
     ),
-    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR)", "in_front"),
-    "no beats in flight": ("overlap", "-(-places(Holds.BEAT) // d.param_last_beats)", "0"),
+    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR, cfg)", "in_front"),
+    "no beats in flight": ("overlap", "-(-places(Holds.BEAT, cfg) // d.param_last_beats)", "0"),
     "no steps in flight": ("overlap", "return in_front + ", "return np.zeros_like(in_front) + "),
-    "a step late": ("overlap", "np.argmax(unsafe)]))", "np.argmax(unsafe)]) + 1)"),
+    "a step late": ("overlap", "step[unsafe].min()))", "step[unsafe].min()) + 1)"),
     "a vector less": ("overlap", "youngest <= vectors", "youngest < vectors"),
     "nothing is unsafe": ("overlap", "if unsafe.any():", "if False:"),
     "padding is not subtracted from the address": (
@@ -654,14 +732,14 @@ SOURCE: dict[str, tuple[str, str, str]] = {
     ),
     "padding is zero": ("encode", "pad_value=layer.pad_value", "pad_value=0"),
     "zero point of the input": (
-        "encode", "zero_point=layer.target.zero_point", "zero_point=layer.source.zero_point",
+        "encode", "zero_point=layer.zero_point", "zero_point=layer.source.zero_point",
     ),
     "scratchpads are one larger than they are": (
         "encode", "m.steps_per_sum > cfg.spad_depth", "m.steps_per_sum > 9 * cfg.spad_depth",
     ),
     "the image is freed by the last layer too": (
-        "encode", "int(i == _last_reader_of_image(placement))",
-        "int(i == _last_reader_of_image(placement) or is_last)",
+        "encode", "int(i == placement.image_freed_by)",
+        "int(i == placement.image_freed_by or is_last)",
     ),
     "the last window lacks a column": (
         "encode", "(kernel_w - 1) % WINDOW + 1", "(kernel_w - 1) % WINDOW",
@@ -752,6 +830,22 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "overlap", "last_ones[np.minimum(steps, last_ones.size - 1)]", "0 * steps",
     ),
     "a maximum over one pixel": ("encode", "Loop(pool_w, stride_x, 0, stride_x)", "Loop()"),
+    "what is added dies before its last reader": (
+        "placement", "for t in m.layer.sources", "for t in m.layer.sources[:1]",
+    ),
+    "a diagonal of one channel": ("mapping", "channel % block] =", "0] ="),
+    "what is added is not looked at": ("overlap", "if after.adds:", "if False:"),
+    "the next columns add the same": (
+        "encode", "offsets = [next_channels, 2 * next_channels]", "pass",
+    ),
+    "the pixel below adds the same": ("encode", "offsets[0] = target.row_stride", "pass"),
+    "a square adds a row": (
+        "encode", "offsets = [1, target.row_stride]", "offsets = [1, 2]",
+    ),
+    "the first multiplier is that of what is added": (
+        "encode", '"own_multiplier": addition.multipliers[0]',
+        '"own_multiplier": addition.multipliers[1]',
+    ),
 }  # fmt: skip
 
 

@@ -288,12 +288,13 @@ def test_control_c_in_a_real_run(tmp_path):
 # Running
 
 RECORD = (
-    "record", "version", "made", "command", "versions", "network", "level", "config",
-    "configuration", "images", "correct", "accuracy", "mismatched_outputs", "outputs", "classes",
+    "record", "version", "made", "command", "versions", "network", "notes", "reference", "level",
+    "config", "configuration", "images", "images_source", "correct", "accuracy",
+    "mismatched_outputs", "outputs", "classes",
     "confusion", "cycles_per_image", "latency_cycles", "macs_per_image", "multipliers",
     "memory_bytes_per_cycle", "utilization", "seconds", "build_seconds", "cycles_per_second",
     "layers", "memory_rows", "memory_rows_used", "tensors", "logit_scale", "logit_zero_point",
-    "wrong", "least_certain",
+    "picture_shape", "wrong", "least_certain",
 )  # fmt: skip
 
 
@@ -348,7 +349,8 @@ def test_run_finds_what_differs(tmp_path, monkeypatch, what):
 
 def test_run_compares_with_the_kernels(monkeypatch):
     """The other side of the comparison is PyTorch's."""
-    monkeypatch.setattr(comparison, "run_network", lambda n, x: [qnnpack.run_network(n, x)[-1] ^ 1])
+    kernels = qnnpack.run_network
+    monkeypatch.setattr(qnnpack, "run_network", lambda n, x: [kernels(n, x)[-1] ^ 1])
     assert run("run", "--level", "fl", "--images", 2).exit_code == 1
 
 
@@ -368,9 +370,12 @@ def test_run_takes_a_network_and_a_configuration(tmp_path):
     [
         (("--level", "gate"), "unknown level 'gate': expected one of fl, cl, rtl, verilator"),
         (("--config", "huge"), "unknown configuration 'huge': expected one of tiny, base, wide"),
-        (("--images", "few"), "must be a whole number from 1 on, or 'all', not 'few'"),
-        (("--images", "-5"), "must be a whole number from 1 on, or 'all', not '-5'"),
-        (("--images", "0"), "the number of images must be at least 1, not 0"),
+        (
+            ("--images", "few"),
+            "a folder of pictures or random:N, not 'few'",
+        ),
+        (("--images", "-5"), "must be a whole number from 1 on, not '-5'"),
+        (("--images", "0"), "must be a whole number from 1 on, not '0'"),
         (("--network", "missing"), "missing"),
         (("--data", "missing"), "missing"),
         (("--json", "/proc/nowhere/out"), "cannot write /proc/nowhere/out"),
@@ -392,11 +397,13 @@ def test_run_refuses_more_images_than_there_are(monkeypatch):
     assert "there are 100 test images, not 1,001: ask for fewer" in message
 
 
-def test_run_refuses_a_network_of_other_images(tmp_path):
+def test_run_of_a_network_of_other_images(tmp_path):
     rng = np.random.default_rng(0)
     random_network(rng, (3, 8, 8), [Linear(4)]).save(tmp_path / "network")
-    message = run("run", "--network", tmp_path / "network", "--level", "fl").stderr
-    assert "takes images of shape (3, 8, 8), but Fashion-MNIST's are (1, 28, 28)" in message
+    options = ["run", "--network", tmp_path / "network", "--level", "fl"]
+    assert "20 images (random values, seed 0)" in run(*options, "--images", 20).stdout
+    message = run(*options, "--images", "all").stderr
+    assert "of shape (1, 28, 28), but network 'random' takes (3, 8, 8): give a number" in message
 
 
 def test_run_refuses_what_does_not_fit(tmp_path):

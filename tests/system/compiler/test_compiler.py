@@ -135,7 +135,7 @@ def test_a_tensor_keeps_its_place_until_its_last_reader() -> None:
     """Layers 1 and 3 read what layer 0 yields: in between nothing is put in its place."""
     a, b, c, d = fuse(network(*[Conv(4, (3, 3), padding=1)] * 4, shape=(4, 8, 8)))
     d = dataclasses.replace(d, source=a.target)
-    placement = place([map_layer(layer, base) for layer in (a, b, c, d)])
+    placement = place([map_layer(layer, base) for layer in (a, b, c, d)], base.act_depth)
     image, first, second, third = placement.tensors.values()
     assert (first.written_by, first.last_read_by) == (0, 3)
     rows = [set(range(p.first_row, p.end_row)) for p in (image, first, second, third)]

@@ -103,7 +103,7 @@ class Pair(NamedTuple):
         words, _ = self.words()
         payload = next(p.payload for p in packets(words, self.cfg) if p.kind == Packet.LAYER)
         d = LayerDescriptor.decode(payload)
-        return int(overlap.vectors_in_flight(d, np.array(self.step)))
+        return int(overlap.vectors_in_flight(d, np.array(self.step), self.cfg))
 
 
 def oldest_outstanding(pair: Pair) -> tuple[Pair, Pair]:
@@ -156,7 +156,7 @@ def core(pair: Pair) -> None:
     raise AssertionError("it does not end")
 
 
-@given(network=networks(), config=st.sampled_from(["narrow", "groups", "squares", "one"]))
+@given(network=networks(), config=st.sampled_from(["narrow", "groups", "squares", "one", "adder"]))
 def test_no_step_of_a_compiled_network_is_too_early(network: Network, config: str) -> None:
     """The cycle-level model checks every step of every simulation; pauses fill the pipeline."""
     program = compile_if_it_fits(network, RANDOM_CONFIGS[config])

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from accel import cli, compile, simulate
+from accel.compiler.refusal import DoesNotFitError, Refusal
 from accel.errors import AccelError
 from accel.exploration import fit, pareto
 from accel.exploration import sweep as exploration
 from accel.exploration.sweep import COLUMNS, KEY, Results
-from accel.hardware.config import AccelConfig, base
+from accel.hardware.config import AccelConfig, base, would_do
 from accel.verilog import translation
 from accel.verilog.synthesis import Synthesis, find_target
 from tests.networks import Conv, Linear, random_network
@@ -108,7 +109,7 @@ def test_several_networks_are_a_geometric_mean_and_must_all_fit():
 
 
 def test_fit_is_the_least_that_holds_all_networks(networks):
-    subjects = exploration.load_subjects(networks, 2, None)
+    subjects = exploration.load_subjects(networks, None, None)
     sweep = {"num_cols": (1, 2, 4), "pixel_groups": (1, 2)}
     one_lane = dataclasses.replace(base, num_lanes=1)
     designs = exploration.plan(one_lane, sweep, subjects, fit=True)
@@ -129,11 +130,20 @@ def test_fit_is_the_least_that_holds_all_networks(networks):
 
 @pytest.mark.parametrize(("rows", "depth"), [(1, 16), (16, 16), (17, 32), (64, 64), (65, 128)])
 def test_fit_rounds_activation_memory_up_to_a_power_of_two(networks, monkeypatch, rows, depth):
-    subjects = exploration.load_subjects(networks[:1], 2, None)
+    subjects = exploration.load_subjects(networks[:1], None, None)
     found = SimpleNamespace(
         act_rows=rows, weight_words=rows, param_words=rows, max_accumulator=1, layers=()
     )
-    monkeypatch.setattr(fit, "compile", lambda network, cfg: found)
+
+    def compiled(network, cfg):
+        if cfg.act_depth < rows:
+            raise DoesNotFitError([
+                Refusal(layer="c", limit="act_depth", needed=rows, room=cfg.act_depth,
+                        sentence="too much", would_do=would_do("act_depth", rows))
+            ])  # fmt: skip
+        return found
+
+    monkeypatch.setattr(fit, "compile", compiled)
     (design,) = exploration.plan(base, {"num_cols": (2,)}, subjects, fit=True)
     assert design.fields["act_depth"] == depth
     assert design.fields["weight_depth"] == design.fields["param_depth"] == max(rows, 16)
@@ -162,7 +172,7 @@ def test_each_point_is_a_row_with_figures_or_a_reason(networks, out):
     assert len(rows) == 12
     assert len(set(keys(rows))) == 12
     assert list(rows[0]) == list(COLUMNS)
-    subjects = {s.name: s for s in exploration.load_subjects(networks, 3, None)}
+    subjects = {s.name: s for s in exploration.load_subjects(networks, "3", None)}
     seen = []
     for row in rows:
         fields = {f.name: int(row[f.name]) for f in dataclasses.fields(AccelConfig)
@@ -195,7 +205,7 @@ def test_energy_is_that_of_the_record(networks, out):
     assert (gated["zero_gating"], free["zero_gating"]) == ("True", "False")
     assert gated["cycles"] == free["cycles"]
     assert float(gated["energy"]) < float(free["energy"])
-    (subject,) = exploration.load_subjects(networks[:1], 2, None)
+    (subject,) = exploration.load_subjects(networks[:1], None, None)
     program = compile(subject.network, dataclasses.replace(base, num_cols=2))
     found = simulate(program, subject.images, level="cl", jobs=1)
     expected = sum(layer.total for layer in accesses(program, found.traffic))
@@ -573,7 +583,7 @@ def test_objectives_are_those_that_there_are_figures_for():
         ),
         (("--sweep", "num_cols=1", "--network", "missing"), "missing"),
         (("--sweep", "num_cols=1", "--config", "huge"), "unknown configuration 'huge'"),
-        (("--sweep", "num_cols=1", "--images", "1"), "should be greater than or equal to 2"),
+        (("--sweep", "num_cols=1", "--images", "1"), "--images must be two or more"),
         (("--sweep", "num_cols=1", "--pnr"), "add --synth TARGET"),
         (("--sweep", "num_cols=1", "--synth", "generic", "--seeds", "2"), "add --pnr"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import operator
 import warnings
 
 import numpy as np
@@ -22,7 +23,7 @@ from accel.frontends import pytorch as reference
 from accel.frontends.pytorch import quantize
 from accel.hardware.config import base
 from accel.network.graph import Network
-from accel.operations import MaxPool2d
+from accel.operations import Add, MaxPool2d
 from accel.runtimes import qnnpack
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import simulate
@@ -419,12 +420,89 @@ def test_biases_make_up_for_rounded_weights_on_average(per_channel):
 
 
 class Adds(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, add=operator.add) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 2, 1)
+        self.conv, self.add = nn.Conv2d(2, 2, 1), add
 
     def forward(self, x):
-        return x + self.conv(x)
+        return self.add(x, self.conv(x))
+
+
+def changed_by_another_name(x, y):
+    z = y.view(y.shape)
+    return x + y.relu_() + z
+
+
+class Residual(nn.Module):
+    """ResNet's blocks: a sum with the block's input, or with what a convolution makes of it."""
+
+    def __init__(self, add=operator.add, inplace: bool = False) -> None:
+        super().__init__()
+        self.add, self.relu = add, nn.ReLU(inplace)
+        self.first = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.conv1, self.conv2 = (nn.Conv2d(6, 6, 3, padding=1) for _ in range(2))
+        self.norm = nn.BatchNorm2d(6)
+        self.down, self.skip = nn.Conv2d(6, 9, 3, 2, 1), nn.Conv2d(6, 9, 1, 2)
+        self.last = nn.Linear(9, 4)
+
+    def forward(self, x):
+        x = self.first(x)
+        y = self.norm(self.conv2(self.relu(self.conv1(x))))
+        x = self.relu(self.add(y, x))
+        x = self.add(self.down(x), self.skip(x))
+        return self.last(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+def in_place(x, y):
+    x += y
+    return x
+
+
+SUMS = {
+    "operator": operator.add,
+    "function": torch.add,
+    "method": lambda x, y: x.add(y),
+    "in place": in_place,
+    "FloatFunctional": torch.ao.nn.quantized.FloatFunctional().add,
+    "FloatFunctional with ReLU": torch.ao.nn.quantized.FloatFunctional().add_relu,
+    "ReLU6 of it": lambda x, y: F.relu6(x + y),
+    "pooled": lambda x, y: F.max_pool2d(x + y, 3, 1, 1),
+    "twice": lambda x, y: (x + y) + x,
+    "itself": lambda x, y: (x + x) + y,
+    "pools of what is added": lambda x, y: F.max_pool2d(x, 3, 1, 1) + F.avg_pool2d(y, 1),
+}
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", SUMS)
+def test_models_that_add(name: str, signed: bool) -> None:
+    """However the sum is written: kernels, integers and accelerator agree, close to the model."""
+    torch.manual_seed(1)
+    model, images = Residual(SUMS[name], name == "in place").eval(), torch.rand(64, 2, 12, 14)
+    with torch.no_grad():
+        expected = model(images.clone()).numpy()
+    network = quantize(model, images, signed=signed)
+    assert sum(isinstance(op, Add) for op in network.operations) >= 2
+    q = quantized_images(network, images.numpy())
+    assert_kernels_equal_integers(network, q)
+    run = simulate(compile(network, dataclasses.replace(base, adder=True)), q[:3], level="fl")
+    np.testing.assert_array_equal(run.outputs, network.integers(q[:3])[-1])
+    real = (network.integers(q)[-1] - network.output.zero_point) * network.output.scale
+    assert np.sqrt(np.mean((real - expected) ** 2)) < 0.05 * np.ptp(expected)
+
+
+def test_names_of_sums() -> None:
+    torch.manual_seed(1)
+    network = quantize(Residual(), torch.rand(9, 2, 12, 14))
+    names = [(op.kind, op.name) for op in network.operations]
+    assert names == [
+        ("conv2d", "first.0"), ("conv2d", "conv1"), ("conv2d", "conv2"), ("add", "add"),
+        ("conv2d", "down"), ("conv2d", "skip"), ("add", "add_1"), ("avg_pool2d", "add_1.pool"),
+        ("linear", "last"),
+    ]  # fmt: skip
+    assert [op.relu for op in network.operations if isinstance(op, Add)] == [True, False]
+    program = compile(network, dataclasses.replace(base, adder=True))
+    assert len(program.layers) == 7
 
 
 class Branches(Adds):
@@ -469,7 +547,7 @@ def after_conv(*modules: nn.Module) -> nn.Module:
         (after_conv(nn.Sigmoid()), r"module '1' \(Sigmoid\) is not supported; leave it out"),
         (after_conv(nn.ConvTranspose2d(4, 4, 3)), r"module '1' \(ConvTranspose2d\) is not"),
         (after_conv(nn.MaxPool2d(2, dilation=2)), r"module '1' \(MaxPool2d\) has dilation"),
-        (after_conv(nn.MaxPool2d(2, return_indices=True)), r"module '1' \(MaxPool2d\) reads not"),
+        (after_conv(nn.MaxPool2d(2, return_indices=True)), "returns 2 tensors, but must"),
         (after_conv(nn.AvgPool2d(2, padding=1, count_include_pad=False)), "leaves padding out"),
         (after_conv(nn.AvgPool2d(3, ceil_mode=True)), "has ceil_mode, which is supported for max"),
         (after_conv(nn.AvgPool2d(3, divisor_override=2)), "has a divisor of its own"),
@@ -488,7 +566,22 @@ def after_conv(*modules: nn.Module) -> nn.Module:
         (nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"), "pads by mode 'reflect'"),
         (nn.Conv2d(2, 4, 3, dilation=2), "has dilation"),
         (nn.Conv2d(3, 4, 3), r"does not take calibration images of shape \(2, 12, 14\) \(Given"),
-        (Adds(), "operation 'add' in the forward of Adds reads not only what comes before it"),
+        (Adds(lambda x, y: torch.add(x, y, alpha=2)), "'add' in the forward of Adds adds with alp"),
+        (Adds(lambda x, y: y + 1), "operation 'add' in the forward of Adds adds a constant"),
+        (Adds(lambda x, y: y + torch.ones(2, 1, 1)), "'add' in the forward of Adds adds a constan"),
+        (Adds(lambda x, y: y + y.mean((2, 3), True)), "'mean' in the forward of Adds is not suppo"),
+        (Adds(lambda x, y: y + y[:, :1]), "'slice' in the forward of Adds is not"),
+        (
+            Adds(lambda x, y: y + F.adaptive_avg_pool2d(y, 1)),
+            r"adds tensors of shapes \(2, 12, 14\) and \(2, 1, 1\), which must be the same",
+        ),
+        (Adds(lambda x, y: y - x), "operation 'sub' in the forward of Adds reads not only what"),
+        (
+            Adds(lambda x, y: F.relu(y) + y),
+            "'relu' in the forward of Adds follows a tensor that ot",
+        ),
+        (Adds(lambda x, y: x + F.pad(y, (1, 1, 1, 1))[:, :, 1:-1, 1:-1]), "Adds is not supported"),
+        (Adds(changed_by_another_name), "'add' in the forward of Adds reads what was changed in p"),
         (Branches(), "the forward of Branches cannot be traced"),
         (Slices(), "operation 'slice' in the forward of Slices is not"),
         (Dropout(), "operation 'dropout' in the forward of Dropout is active in evaluation mode"),

@@ -19,7 +19,7 @@ def test_tag_tells_configurations_apart() -> None:
     """Verilog modules are named after it: a field that it left out would mix two designs up."""
     fields = dataclasses.fields(AccelConfig)
     other = {f.name: getattr(base, f.name) * 2 for f in fields}
-    other |= {"acc_nbits": 20, "zero_gating": False, "line_width": 64}
+    other |= {"acc_nbits": 20, "zero_gating": False, "line_width": 64, "adder": True}
     tags = {str(dataclasses.replace(base, **{name: value})) for name, value in other.items()}
     assert len(tags | {str(base)}) == len(fields) + 1
     assert all(tag.isalnum() and tag.islower() and tag.isascii() for tag in tags)

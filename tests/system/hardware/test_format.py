@@ -71,12 +71,12 @@ def test_table_of_the_documentation() -> None:
     fields = [
         Field(name="b", word=1, low=0, nbits=1, meaning="flag"),
         Field(name="a", low=4, nbits=12, meaning="many", least=1),
-        Field(name="c", low=0, nbits=4, meaning="few", signed=True),
+        Field(name="c", low=0, nbits=4, meaning="few", signed=True, only="adder"),
     ]
     assert markdown(fields).splitlines() == [
         "| word | bits | field | |",
         "|---|---|---|---|",
-        "| 0 | 3:0, signed | `c` | few |",
+        "| 0 | 3:0, signed | `c` | few (`adder`) |",
         "| 0 | 15:4, less 1 | `a` | many |",
         "| 1 | 0 | `b` | flag |",
     ]
@@ -84,11 +84,11 @@ def test_table_of_the_documentation() -> None:
 
 PINNED = {
     "layer": [
-        "00000ce54d526380", "000005804fc96834", "000003d9766e629e", "00000bf9851f5037",
-        "0000029c67845b83", "000002dd857ff708", "00000bb807e4fcbc", "000008b46595b161",
-        "00000c2629378017", "000005438bac801a", "05be8e5f0fc89789", "008d4e3993c7274b",
-        "cc56ac6f6efc5fdf", "0000000006b33a36", "03a22b38be60a2be", "00e3c63f10e0629e",
-        "00000000327b692a", "00000000861ce790",
+        "00000ce54d526380", "000005804fc96834", "000003d9766e629e", "0b0b4bf9851f5037",
+        "1cc4729c67845b83", "68eb22dd857ff708", "4a702bb807e4fcbc", "563b88b46595b161",
+        "1ca5ec2629378017", "6e3ee5438bac801a", "1dbe8e5f0fc89789", "008d4e3993c7274b",
+        "cc56ac6f6efc5fdf", "000000000eb33a36", "03a22b38be60a2be", "00e3c63f10e0629e",
+        "00000000327b692a", "00000000861ce790", "001d4e28d1c06f1d", "01cc848a00ce600c",
     ],
     "input": [
         "000000002716f1c0", "000000003e8e8476", "00000000766e629e", "0000000000558891",

@@ -14,23 +14,27 @@ from accel.compiler.overlap import safe_steps
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import InputDescriptor, LayerDescriptor, Loop, Offset
 from accel.hardware.legality import contradictions
-from accel.hardware.messages import Ints
+from accel.hardware.messages import TERM_FIELDS, Ints
 from accel.hardware.packets import BIAS, MULTIPLIER, Packet, header, packets
 from accel.hardware.status import TRAFFIC
 from accel.hardware.walk import (
     num_groups,
+    operand_reads,
     reads,
-    steps_per_group,
+    total_steps,
     writes,
 )
 from fl_models.accelerator import AcceleratorCoreFL
 from tests.harness import Simulators, run
 from tests.networks import compile_if_it_fits
-from tests.strategies import networks, waits
+from tests.strategies import networks, terms, waits
 from tests.system.hardware.test_accelerator import CONFIGS as ACCELERATOR_CONFIGS
 from tests.system.hardware.test_accelerator import LEVELS, PORTS
 
-CONFIGS = ACCELERATOR_CONFIGS[:2]
+CONFIGS = [
+    *ACCELERATOR_CONFIGS[:2],
+    *(dataclasses.replace(cfg, adder=True) for cfg in ACCELERATOR_CONFIGS[:2]),
+]
 MEMORY_WORDS = 24
 """So many words of the weight and the parameter memory are filled."""
 IMAGE_WORDS, IMAGE_ROWS, REGION_ROWS = 72, 64, 32
@@ -70,6 +74,9 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
     drop_beats = draw(st.integers(0, beats - last_beats)) if pixels > 1 else 0
     channel, signed = draw(st.integers(0, 3)), draw(st.integers(0, 1))
     out_signed = draw(st.integers(0, 1))
+    low = -128 * out_signed
+    adds = draw(st.integers(0, 1)) if cfg.adder else 0
+    numbers = draw(terms())._replace(pops=adds, lo=low + draw(st.integers(0, 100)), hi=low + 255)
     sums = loops[0].count * loops[1].count * loops[2].count
     d = LayerDescriptor(
         read_loops=loops,
@@ -116,6 +123,12 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         pixel_x=pixel_x,
         drop_x=draw(st.integers(0, pixel_x)),
         drop_beats=drop_beats,
+        adds=adds,
+        operand_signed=draw(st.integers(0, 1)),
+        operand_lane_row=draw(st.integers(0, 5)),
+        operand_strides=tuple(draw(strides()) for _ in range(5)),
+        ties_away=draw(st.integers(0, 1)) * cfg.adder,
+        **(dict(zip(TERM_FIELDS, numbers, strict=True)) if cfg.adder else {}),
     )
     small = dataclasses.replace(cfg, weight_depth=MEMORY_WORDS, param_depth=MEMORY_WORDS)
     assume(not contradictions(dataclasses.replace(d, safe_steps=0), small))
@@ -123,9 +136,22 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
 
 
 def read_bytes(d: LayerDescriptor, cfg: AccelConfig) -> Ints:
-    """Bytes that a layer reads, before they wrap."""
+    """Bytes that a layer's sums read, before they wrap."""
     taps = [reads(d, cfg.pixel_groups, group) for group in range(num_groups(d))]
     return np.unique(np.concatenate([t.address[t.inside] for t in taps]))
+
+
+def added_bytes(d: LayerDescriptor, cfg: AccelConfig) -> Ints:
+    """And those that it reads to be added."""
+    if not d.adds:
+        return np.empty(0, np.int64)
+    found = [operand_reads(d, cfg, group) for group in range(num_groups(d))]
+    return np.unique(np.concatenate([o.address[o.used] for o in found]))
+
+
+def all_bytes(d: LayerDescriptor, cfg: AccelConfig) -> Ints:
+    """All that it reads."""
+    return np.concatenate([read_bytes(d, cfg), added_bytes(d, cfg)])
 
 
 @st.composite
@@ -136,10 +162,16 @@ def placed(draw: st.DrawFn, d: LayerDescriptor, known: Ints, cfg: AccelConfig) -
     is_known = np.zeros(size, bool)
     is_known[known] = True
     starts = np.arange(size)
-    fits = is_known[(starts[:, None] + read_bytes(d, cfg)) % size].all(axis=1)
-    assume(fits.any())
-    row, bank = divmod(draw(st.sampled_from(starts[fits].tolist())), TAPS)
-    return dataclasses.replace(d, read_row=row, read_bank=bank)
+    places = {}
+    for what, found in (("read", read_bytes(d, cfg)), ("operand", added_bytes(d, cfg))):
+        fits = is_known[(starts[:, None] + found) % size].all(axis=1)
+        assume(fits.any())
+        places[what] = divmod(draw(st.sampled_from(starts[fits].tolist())), TAPS)
+    row, bank = places["read"]
+    operand_row, operand_bank = places["operand"]
+    return dataclasses.replace(
+        d, read_row=row, read_bank=bank, operand_row=operand_row, operand_bank=operand_bank
+    )
 
 
 @st.composite
@@ -155,15 +187,15 @@ def programs(draw: st.DrawFn, cfg: AccelConfig) -> Drawn:
         if not last:
             at = writes(d, cfg.num_lanes).address % size
             # Each output has a place of its own, which is neither the image's nor read meanwhile.
-            taken = np.concatenate([image, read_bytes(d, cfg) % size])
+            taken = np.concatenate([image, all_bytes(d, cfg) % size])
             assume(np.unique(at).size == at.size and not np.isin(at, taken).any())
             known = np.union1d(known, at)
-        most = num_groups(d) * steps_per_group(d) - 1
+        most = total_steps(d) - 1
         # Fewer steps than are safe are legal too.
         safe = safe_steps(found[-1], d, cfg) if found else most
         safe = draw(st.sampled_from([safe, safe // 2]))
         found.append(dataclasses.replace(d, safe_steps=min(safe, most)))
-    readers = [i for i, d in enumerate(found) if np.isin(read_bytes(d, cfg) % size, image).any()]
+    readers = [i for i, d in enumerate(found) if np.isin(all_bytes(d, cfg) % size, image).any()]
     last_reader = max(readers, default=0)
     found[last_reader] = dataclasses.replace(found[last_reader], frees_input=1)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -272,9 +304,30 @@ LEGAL = LayerDescriptor(
         ({"read_loops": (Loop(),) * 6 + (Loop(20, 0, 60), Loop(2)), "param_vectors": 20,
           "write_loops": (Loop(20), Loop(), Loop(2))}, "a tap lies 1140 rows further"),
         ({"safe_steps": 2}, "safe_steps = 2 leaves none of its 2 steps"),
+        ({"adds": 1}, "it adds a tensor, which needs an adder"),
+        ({"ties_away": 1}, "it rounds ties away from zero, which needs an adder"),
     ],
 )  # fmt: skip
 def test_contradictions_are_named(changes: dict[str, object], says: str) -> None:
     assert contradictions(LEGAL, CONFIGS[0]) == []
     wrong = dataclasses.replace(LEGAL, **changes)  # type: ignore[arg-type]
     assert any(says in clause for clause in contradictions(wrong, CONFIGS[0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"adds": 1}, "of what is added it reads every vector, but takes no one"),
+        ({"pops": 1}, "of what is added it reads no vector, but takes every one"),
+        ({"lo": 1, "hi": 0}, "what it adds to is from 1 to 0, beyond -128 to 255"),
+        ({"sum_lo": -1}, "outputs from -1 to 255 are not within their type, from 0 to 255"),
+        ({"sum_shift": 32}, "it shifts sums by 32 bits, more than 31"),
+        ({"operand_bank": 9}, "a bank must be from 0 to 8"),
+        ({"adds": 1, "pops": 1, "safe_steps": 4}, "safe_steps = 4 leaves none of its 4 steps"),
+    ],
+)
+def test_contradictions_of_sums_are_named(changes: dict[str, object], says: str) -> None:
+    cfg, legal = CONFIGS[2], dataclasses.replace(LEGAL, sum_lo=0)
+    assert contradictions(legal, cfg) == []
+    wrong = dataclasses.replace(legal, **changes)  # type: ignore[arg-type]
+    assert any(says in clause for clause in contradictions(wrong, cfg))

@@ -15,18 +15,21 @@ from accel.compiler.refusal import DoesNotFitError
 from accel.hardware.config import base, tiny, wide
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import AvgPool2d, Conv2d, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Conv2d, MaxPool2d, Operation
 from accel.operations.window import window_count
 from accel.runtimes.qnnpack import run_network
+from accel.runtimes.rounding import QNNPACK, XNNPACK, Rounding
 from accel.simulation.runner import simulate
-from tests.networks import random_images
+from tests.networks import added, random_images, residual_network
 from tests.tools.random_networks import CONFIGS
 
-KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average")
+KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average", "add", "block")
+EXACT = dataclasses.replace(QNNPACK, name="exact", exact_averages=True)
 LARGE = {"weight_depth": 4096, "param_depth": 2048, "act_depth": 1024, "acc_nbits": 32}
 ROOMY = [
-    dataclasses.replace(cfg, **LARGE)
+    dataclasses.replace(cfg, adder=adder, **LARGE)
     for cfg in (base, wide, tiny, dataclasses.replace(base, num_lanes=8))
+    for adder in (False, True)
 ]
 
 
@@ -34,12 +37,18 @@ ROOMY = [
 def chains(draw: st.DrawFn, most: int = 4) -> Network:
     """Operations of any kind in a row, over maps of up to 12 x 12 pixels: kernels of any size that
     fits, strides up to 3 in each direction apart, up to 2 rows or columns of padding on each
-    side."""
+    side. Sums are of the last tensor and any of its shape before it, or itself; and a block is a
+    1x1 convolution whose input is added to it."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     signed, side = draw(st.booleans()), st.integers(1, 12)
     shape = draw(st.integers(1, 12)), draw(side), draw(side)
     x = tensor("input", shape, 2.0 ** -draw(st.integers(0, 7)), signed, rng)
     operations: list[Operation] = []
+
+    def drawn() -> tuple[bool, bool]:
+        """Whether there is a ReLU, and whether outputs are cut off."""
+        return draw(st.booleans()), draw(st.booleans())
+
     for kind in draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=most)):
         size: Any = tuple(draw(st.integers(1, min(5, n))) for n in x.shape[1:])
         window = {
@@ -48,7 +57,22 @@ def chains(draw: st.DrawFn, most: int = 4) -> Network:
             "padding": tuple(draw(st.integers(0, min(2, n - 1))) for n in (*size, *size)),
         }
         name = f"{kind} {len(operations)}"
-        if kind in ("max", "average", "global average"):
+        if kind == "block":
+            single: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
+            size = 1, 1
+            operations.append(conv2d(f"{name} conv", x, x.shape[0], 1, size, single, *drawn(), rng))
+        if kind in ("add", "block"):
+            tensors = (
+                [operations[0].input, *(op.output for op in operations)] if operations else [x]
+            )
+            others = [t for t in tensors if t.shape == x.shape]
+            other = x if kind == "block" else draw(st.sampled_from(others))
+            own = operations[-1].output if operations else x
+            pair = (own, other) if draw(st.booleans()) else (other, own)
+            relu, is_cut = drawn()
+            largest = int(rng.integers(200, 256)) - 128 * signed if is_cut else 255
+            operations.append(added(rng, name, *pair, relu=relu, largest=largest))
+        elif kind in ("max", "average", "global average"):
             if kind == "global average":
                 size, window = x.shape[1:], {"stride": (1, 1), "padding": (0, 0, 0, 0)}
             count = window_count(x.shape, size, **window)
@@ -59,9 +83,8 @@ def chains(draw: st.DrawFn, most: int = 4) -> Network:
             groups = {"conv": 1, "depthwise": x.shape[0]}.get(kind)
             groups = groups or draw(st.sampled_from(divisors(x.shape[0])))
             multiple = 1 if kind == "depthwise" else draw(st.integers(1, 12 if groups == 1 else 2))
-            relu, is_cut = draw(st.booleans()), draw(st.booleans())
             operations.append(
-                conv2d(name, x, groups * multiple, groups, size, window, relu, is_cut, rng)
+                conv2d(name, x, groups * multiple, groups, size, window, *drawn(), rng)
             )
         x = operations[-1].output
     return Network(name="chain", operations=tuple(operations))
@@ -133,7 +156,8 @@ def test_functional_and_cycle_level(network: Network, cfg: Any) -> None:
 
 @given(network=chains(most=3))
 def test_verilated(network: Network) -> None:
-    assert_levels_equal_the_kernels(network, CONFIGS["groups"], ("fl", "cl", "verilator"))
+    cfg = CONFIGS["adder" if any(isinstance(op, Add) for op in network.operations) else "groups"]
+    assert_levels_equal_the_kernels(network, cfg, ("fl", "cl", "verilator"))
 
 
 @pytest.mark.parametrize("kind", ["3x3 depthwise, stride 2", "11x11", "1x9, stride 1x4"])
@@ -150,3 +174,56 @@ def test_sizes_that_people_use(kind: str) -> None:
     operation = conv2d("conv", x, 6, groups, size, window, True, True, rng)
     network = Network(name="n", operations=(operation,))
     assert assert_levels_equal_the_kernels(network, ROOMY[0], ("fl", "cl"))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("cfg", [cfg for cfg in ROOMY if cfg.adder], ids=str)
+def test_residual_blocks(cfg: Any, signed: bool) -> None:
+    network = residual_network(np.random.default_rng(6), signed)
+    assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
+
+
+@pytest.mark.parametrize("rounding", [XNNPACK, EXACT], ids=["xnnpack", "exact averages"])
+def test_other_roundings(rounding: Rounding) -> None:
+    """Sums whose ties go up, and averages whose ties go away from zero: PyTorch has neither, so
+    what is right is what the network's own arithmetic says."""
+    rng = np.random.default_rng(7)
+    x = tensor("input", (10, 6, 6), 0.5, True, rng)
+    half = dataclasses.replace(x, scale=x.scale * 2)
+    total = dataclasses.replace(half, name="sum")
+    mean = dataclasses.replace(half, name="mean", shape=(10, 3, 2))
+    network = Network(
+        name="n",
+        operations=(
+            Add(name="sum", input=x, other=x, output=total, relu=False, rounding=rounding),
+            AvgPool2d(
+                name="mean", size=(2, 3), stride=(2, 3), input=total, output=mean, rounding=rounding
+            ),
+        ),
+    )
+    images = random_images(rng, network, 3)
+    program = compile(network, CONFIGS["adder"])
+    for level in ("fl", "cl", "verilator"):
+        run = simulate(program, images, level=level, jobs=1)
+        np.testing.assert_array_equal(run.outputs, network.integers(images)[-1], level)
+
+
+def test_steps_of_sums() -> None:
+    """A convolution that is added to takes a step more for each vector; a sum by itself takes two,
+    of eight channels each."""
+    rng = np.random.default_rng(8)
+    x = tensor("input", (16, 8, 8), 0.5, False, rng)
+    single: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
+    first, second = (
+        conv2d(name, x, 16, 1, (1, 1), single, True, False, rng) for name in ("first", "second")
+    )
+    second = dataclasses.replace(second, input=first.output)
+    block = added(rng, "block", second.output, first.output)
+    alone = added(rng, "alone", block.output, first.output)
+    network = Network(name="n", operations=(first, second, block, alone))
+    program = compile(network, dataclasses.replace(base, adder=True))
+    vectors = 64 * 16 // 8
+    # The last sum is fused with nothing: what is before it adds already.
+    assert [layer.steps for layer in program.layers] == [2 * vectors, 3 * vectors, 2 * vectors]
+    with pytest.raises(DoesNotFitError, match=r"'second' adds a tensor.*; adder = true would do"):
+        compile(network, base)

@@ -24,7 +24,7 @@ from accel.operations import Linear as LinearOperation
 from accel.operations import MaxPool2d
 from accel.operations.weighted import Weighted
 from accel.runtimes.qnnpack import run_network
-from accel.runtimes.rounding import XNNPACK
+from accel.runtimes.rounding import QNNPACK, XNNPACK
 from accel.simulation.runner import simulate
 from tests.networks import (
     Conv,
@@ -239,7 +239,8 @@ F32 = np.float32
         (0, "groups", lambda v: 0, "groups must be a whole number from 1"),
         (0, "groups", lambda v: 2, "weight takes 4 channels, but the input"),
         (0, "largest", lambda v: 256, "largest must be a whole number from .* to 255, not 256"),
-        (0, "largest", lambda v: 0, "largest must be a whole number from"),
+        (0, "largest", lambda v: 0, "its smallest output must not be above its largest"),
+        (0, "smallest", lambda v: -129, "smallest must be a whole number from -128 to 255, not"),
         (0, "relu", lambda v: 1, "relu must be true or false"),
         (0, "input", lambda v: None, "input must be a Tensor, not None"),
         (0, "output", lambda v: dataclasses.replace(v, scale=2.0**-100), "so small that"),
@@ -282,8 +283,8 @@ def test_wrong_network():
         "yields tensor 'layer0', which is there already": (
             a, dataclasses.replace(pool, output=named(pool.output, "layer0")),
         ),
-        "must round alike, not like qnnpack and xnnpack": (
-            a, pool, dataclasses.replace(b, rounding=XNNPACK)
+        "layer 'layer1' rounds like xnnpack, but a network whose origin is pytorch rounds like": (
+            a, pool, dataclasses.replace(b, rounding=XNNPACK), c, d,
         ),
     }  # fmt: skip
     for says, operations in wrong.items():
@@ -440,7 +441,7 @@ deep = json.loads("[" * 200 + "]" * 200)
 @pytest.mark.parametrize(
     ("keys", "value", "says"),
     [
-        (("version",), 3, "format version 3, but this program reads versions 1 and 2"),
+        (("version",), 4, "format version 4, but this program reads versions 1, 2, 3"),
         (("version",), True, "format version True"),
         (("version",), "1", "format version '1'"),
         (("version",), deep, "format version"),
@@ -450,6 +451,16 @@ deep = json.loads("[" * 200 + "]" * 200)
         (("network", "name"), 1, "network must have the fields"),
         (("network", "name"), "\x1b[31m", "name must be 1 to 100 printable"),
         (("network", "rounding"), "x" * 10_000, "which is none of qnnpack, xnnpack"),
+        (("network", "rounding"), "xnnpack", "layer 'layer0' rounds like xnnpack, but a network"),
+        (
+            ("network", "origin"),
+            "x" * 10_000,
+            "the origin of network 'random' must be one of pytorch",
+        ),
+        (("network", "origin"), "onnx", "layer 'layer0' rounds like qnnpack, but a network whose"),
+        (("network", "notes"), [1], "notes of network 'random' must be at most"),
+        (("network", "notes"), ["a\nb"], "notes of network 'random' must be at most"),
+        (("network", "notes"), ["a"] * 2000, "notes of network 'random' must be at most"),
         (("network", "input"), "layer0", "its tensors are not those of its layers"),
         (("network", "input"), None, "network must have the fields"),
         (("network", "operations"), [], "has no layers"),
@@ -462,7 +473,7 @@ deep = json.loads("[" * 200 + "]" * 200)
         (
             ("network", "operations", 0, "kind"),
             "x" * 10_000,
-            "kind must be one of avg_pool2d, conv2d, linear",
+            "kind must be one of add, avg_pool2d, conv2d, linear",
         ),
         (("network", "operations", 0, "kind"), ["x"], "kind must be one of"),
         (("network", "operations", 0, "stride"), [0, 1], "layer 'layer0': stride must be"),
@@ -495,6 +506,36 @@ deep = json.loads("[" * 200 + "]" * 200)
 def test_a_sealed_file_with_a_wrong_description(tmp_path, keys, value, says):
     rewritten(tmp_path / "n", change_document=set_in(*keys, value=value))
     assert says in refused(tmp_path / "n")
+
+
+# Version 2, which had no origin
+
+
+@pytest.mark.parametrize(("rounding", "origin"), [(QNNPACK, "pytorch"), (XNNPACK, "executorch")])
+def test_version_2_is_read_still(tmp_path, rounding, origin):
+    rng = np.random.default_rng(0)
+    network = random_network(rng, (2, 6, 6), [Conv(6, (3, 3)), Linear(5)], rounding=rounding)
+    write_version_2(tmp_path / "n", network)
+    loaded = Network.load(tmp_path / "n")
+    assert_same(loaded, network)
+    assert loaded.origin == origin
+
+
+def test_a_wrong_file_of_version_2(tmp_path):
+    write_version_2(tmp_path / "n", small_network(), rounding="onnxruntime")
+    assert "rounds like 'onnxruntime', which is none of qnnpack, xnnpack" in refused(tmp_path / "n")
+
+
+def write_version_2(path, network: Network, **changes) -> None:
+    network.save(path)
+    arrays, document = network_file._parse(path.read_bytes())
+    for field in ("origin", "order", "notes"):
+        del document["network"][field]
+    for operation in document["network"]["operations"]:
+        operation.pop("smallest", None)
+    document |= {"version": 2, "network": document["network"] | changes}
+    document["sha256"] = network_file._checksum(document["network"], arrays)
+    path.write_bytes(safetensors_bytes(arrays, {"accel": network_file._to_json(document)}))
 
 
 # Version 1, which knew layers in a row
@@ -567,7 +608,12 @@ def test_a_wrong_file_of_version_1(tmp_path, keys, value, says):
         ("layer0.weight", np.zeros((3, 0, 3, 3), np.int8), "type or shape that no network"),
         ("layer0.weight", np.zeros((3, 2, 3, 3), np.uint8), "type or shape that no network"),
         ("layer0.bias", np.zeros(3, np.float64), "type or shape that no network"),
-        ("layer0.bias", np.zeros(3, np.int8), "bias must be an array of float32"),
+        ("layer0.bias", np.zeros(3, np.int8), "bias must be an array of float32 or int32"),
+        (
+            "layer0.bias",
+            np.zeros(3, np.int32),
+            "bias must be an array of float32, of which",
+        ),
         ("layer0.bias", np.full(3, np.nan, np.float32), "bias must be finite"),
         ("layer0.weight_scale", np.zeros(3, np.float32), "weight_scale must be a positive"),
         ("stowaway", np.zeros(3, np.int8), "arrays that belong to no layer"),

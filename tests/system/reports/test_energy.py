@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from accel.compiler.compile import compile
-from accel.fashion_mnist import data, evaluate
+from accel.fashion_mnist import data
 from accel.hardware.config import base, tiny
 from accel.hardware.status import TRAFFIC
+from accel.images import of_fashion_mnist
 from accel.reports.energy import accesses
+from accel.reports.evaluation import evaluate
 from tests.networks import Conv, Linear, random_network
 
 
@@ -48,8 +50,8 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("level", ["fl", "cl"])
 def test_report(level: str) -> None:
     """Steps and lost cycles are all cycles; what saves energy does; the record is plain JSON."""
-    images = data.bundled_images()[:2]
-    found = evaluate.evaluate(data.bundled_network(), base, images, level=level, jobs=1)
+    images = of_fashion_mnist(data.bundled_images()[:2])
+    found = evaluate(data.bundled_network(), base, images, level=level, jobs=1)
     record = json.loads(found.record().model_dump_json())
     for layer in record["layers"]:
         assert layer["traffic"]["weight_words"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -17,12 +18,12 @@ from typer.testing import CliRunner
 from accel import cli
 from accel.compiler.compile import compile
 from accel.errors import AccelError
-from accel.fashion_mnist import data, evaluate
-from accel.fashion_mnist.data import Images
+from accel.fashion_mnist import data
 from accel.fashion_mnist.training import to_input
 from accel.hardware.config import TAPS, base, wide
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.walk import reads
+from accel.images import Images, find, of_fashion_mnist
 from accel.reports import evaluation, html_report
 from accel.reports import record as records
 from accel.reports.record import Record
@@ -48,12 +49,11 @@ PICKED = [0, 1, 2, 23, 42, 68, 147]
 
 
 def picked() -> Images:
-    found = data.bundled_images()
-    return Images(found.pixels[PICKED], found.labels[PICKED])
+    return of_fashion_mnist(data.bundled_images()[np.array(PICKED)])
 
 
 def evaluated(level: str, cfg: Any = base) -> evaluation.Evaluation:
-    return evaluate.evaluate(data.bundled_network(), cfg, picked(), level=level, jobs=1)
+    return evaluation.evaluate(data.bundled_network(), cfg, picked(), level=level, jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,8 @@ def changed(record: Record, **fields: Any) -> Record:
 
 
 def test_what_the_record_says_of_the_images() -> None:
-    found = evaluate.evaluate(
-        data.bundled_network(), base, data.bundled_images(), level="fl", jobs=2
-    )
+    shown = of_fashion_mnist(data.bundled_images())
+    found = evaluation.evaluate(data.bundled_network(), base, shown, level="fl", jobs=2)
     record, images = found.record(), data.bundled_images()
     network = data.bundled_network()
     x = found.run.program.quantize(to_input(images.pixels).numpy())
@@ -211,6 +210,17 @@ def test_the_map_shows_tensors_while_they_are_kept(timed: Record) -> None:
                      (3, 2, 108, 10)]  # fmt: skip
 
 
+def test_the_map_shows_an_image_whose_place_others_take() -> None:
+    """What lives between its last reader and the layer after which the next one loads."""
+    rng = np.random.default_rng(0)
+    network = random_network(rng, (4, 28, 28), [Linear(60), *[Linear(900)] * 2, Linear(3)])
+    small = dataclasses.replace(base, act_depth=512, weight_depth=65536, param_depth=1024)
+    found = evaluation.evaluate(network, small, find("3", network, count=3), level="cl", jobs=1)
+    assert found.mismatched_outputs == 0
+    bars = html_report._figures(found.record())["memory"].data
+    assert [(b.x[0], b.width[0]) for b in bars] == [(0, 1), (3, 1), (0, 2), (1, 2), (2, 2)]
+
+
 def test_a_network_of_other_outputs(tmp_path: Path) -> None:
     """More outputs than there are classes, fewer, and a last layer that is a convolution."""
     rng = np.random.default_rng(3)
@@ -220,7 +230,7 @@ def test_a_network_of_other_outputs(tmp_path: Path) -> None:
         ([Conv(3, (5, 5), stride=12)], 12),
     ):
         network = random_network(rng, (1, 28, 28), specs)
-        found = evaluate.evaluate(network, wide, picked(), level="fl", jobs=1)
+        found = evaluation.evaluate(network, wide, picked(), level="fl", jobs=1)
         assert found.mismatched_outputs == 0
         record = found.record()
         assert len(record.classes) == num
@@ -255,7 +265,7 @@ def with_image(**fields: Any) -> Callable[[dict[str, Any]], str]:
         (lambda _: "[1]", "is JSON, but not what accel run wrote"),
         (lambda _: '{"record": "another"}', "is JSON, but not what accel run wrote"),
         (old, "was written by an older accel"),
-        (damaged(version=3), "is a record of version 3, but this accel reads 2"),
+        (damaged(version=2), "is a record of version 2, but this accel reads 3"),
         (damaged(version="2\n"), "is a record of version '2\\n', but"),
         (without("images"), "damaged record of accel run (images: Field required)"),
         (damaged(images=0), "(images: "),
@@ -266,8 +276,16 @@ def with_image(**fields: Any) -> Callable[[dict[str, Any]], str]:
         (damaged(accuracy=1e300), "(accuracy: "),
         (damaged(layers=[]), "(layers: "),
         (damaged(cycles_per_image=None), "cycles of layers must be null as cycles_per_image is"),
-        (damaged(tensors=[]), "tensors must be one for each of layers"),
+        (
+            lambda good: json.dumps(good | {"tensors": [good["tensors"][0] | {"kept": [[0, 6]]}]}),
+            "tensors must be kept while some of the layers run",
+        ),
         (damaged(confusion=[[1]]), "confusion must have a row and a column for each of classes"),
+        (damaged(correct=None), "accuracy must be null where correct is"),
+        (damaged(correct=None, accuracy=None), "confusion and wrong must be empty where correct"),
+        (damaged(picture_shape=[28, 14, 2]), "pictures must have three colours, or none"),
+        (damaged(picture_shape=[28, 29]), "pixels of an image must be 812 bytes"),
+        (with_image(label=None), "label of an image must be null where correct is"),
         (damaged(made="today"), "(made: "),
         (with_image(pixels="AAAA"), "pixels of an image must be 784 bytes"),
         (with_image(pixels="<script>"), "(wrong.0.pixels: "),
@@ -319,7 +337,7 @@ def test_run_and_report_write_the_same_page(tmp_path: Path) -> None:
 def test_run_says_before_the_work_that_it_cannot_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "evaluate", None)
+    monkeypatch.setattr(evaluation, "evaluate", None)
     (tmp_path / "file").touch()
     result = CliRunner().invoke(cli.app, ["run", "--report", str(tmp_path / "file")])
     assert result.exit_code == 2

@@ -94,7 +94,7 @@ def test_accel_run_says_where(level: str, monkeypatch, tmp_path, capsys) -> None
     network = random_network(np.random.default_rng(10), (1, 28, 28), specs)
     network.save(tmp_path / "network.safetensors")
     wrong = plant(compile(network, base), 1, 2, network)
-    monkeypatch.setattr("accel.fashion_mnist.evaluate.compile", lambda *_: wrong)
+    monkeypatch.setattr("accel.reports.evaluation.compile", lambda *_: wrong)
     options = ["run", "--network", str(tmp_path / "network.safetensors"), "--images", "2"]
     vcd = tmp_path / "wrong.vcd"
     more = [] if level == "fl" else ["--vcd", str(vcd)]

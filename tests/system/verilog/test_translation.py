@@ -1,28 +1,33 @@
 """The Verilog: other tools take it as it is."""
 
-import dataclasses
 import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from accel.hardware.config import PRESETS, base
+from accel.hardware.config import PRESETS
 from accel.simulation.toolchain import find_toolchain
 from accel.verilog.translation import AXI_TOP, translate_axi
 from accel.verilog.unused_bits import name_unused
 from tests import ROOT
 
-WINDOWS = {"windows": dataclasses.replace(base, num_lanes=8, line_width=64)}
+CONFIGS = PRESETS | {
+    "adder": replace(PRESETS["base"], adder=True),
+    "adder, wide": replace(PRESETS["wide"], adder=True),
+    "windows": replace(PRESETS["base"], num_lanes=8, line_width=64),
+    "windows, adder": replace(PRESETS["base"], num_lanes=8, line_width=64, adder=True),
+}
 
 
-@pytest.fixture(scope="module", params=[*PRESETS, *WINDOWS])
+@pytest.fixture(scope="module", params=CONFIGS)
 def verilog(request, tmp_path_factory) -> tuple[Path, str]:
     """A file and its top module: the accelerator is in the one with AXI ports."""
-    cfg = (PRESETS | WINDOWS)[request.param]
+    cfg = CONFIGS[request.param]
     file = tmp_path_factory.mktemp("verilog") / "accelerator.sv"
     file.write_text(translate_axi(cfg))
     return file, AXI_TOP

@@ -1,0 +1,69 @@
+"""A network from a file of any kind that there is a reader for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from accel.errors import AccelError
+from accel.network.graph import Network
+from accel.network.tensor import short
+
+READERS = {
+    ".safetensors": "network.file",
+    ".onnx": "frontends.onnx",
+    ".tflite": "frontends.litert",
+}
+"""By suffix, the module in which ``load(path)`` reads such a file."""
+
+_SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
+
+
+def load(source: Network | str | Path) -> Network:
+    """The network in a file: one that :meth:`Network.save` or ``accel quantize`` wrote
+    (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``).
+
+    A file is data: nothing in it runs. A network is returned as it is.
+
+    Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds what no network
+    has; for a suffix that is not known; and for a float model, which :func:`accel.quantize` takes.
+    """
+    if isinstance(source, Network):
+        return source
+    if not isinstance(source, str | Path):
+        raise AccelError(_not_a_file(source))
+    path = Path(source)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None and (not path.is_file() or _is_safetensors(path)):
+        # Such a file may have any name.
+        reader = READERS[".safetensors"]
+    if reader is None:
+        raise AccelError(
+            f"cannot tell what {path} holds: expected a file whose name ends in {_SUPPORTED}"
+        )
+    network: Network = import_module(f"accel.{reader}").load(path)
+    return network
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether it begins like a safetensors file: the length of a JSON object, and the object."""
+    try:
+        with open(path, "rb") as f:
+            return f.read(9)[8:] == b"{"
+    except OSError as e:
+        raise AccelError(f"cannot read {path}: {e.strerror}; name another file") from e
+
+
+def _not_a_file(source: Any) -> str:
+    kind = type(source).__name__
+    # Whoever has such an object has loaded torch.
+    torch = sys.modules.get("torch")
+    models = () if torch is None else (torch.nn.Module, torch.export.ExportedProgram)
+    if isinstance(source, models):
+        return (
+            f"{kind} is a float model: accel.quantize(model, calibration_images) makes a network "
+            f"of it"
+        )
+    return f"accel.load takes a path to a file ({_SUPPORTED}) or a Network, not {short(kind)}"

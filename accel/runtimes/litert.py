@@ -1,0 +1,107 @@
+"""LiteRT with its XNNPACK delegate, which it uses unless it is told not to: what the outputs of
+networks from ``.tflite`` files are compared with."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accel.errors import AccelError
+from accel.frontends import tflite
+from accel.network.graph import Network
+from accel.process_wide import PYTORCH
+
+STDERR = 2
+
+
+def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer[Any]]]:
+    """What LiteRT makes of images, with the file that the network was read from.
+
+    images: integers (N, *shape of the input as the file has it), in the range of the input tensor.
+    Returns for each operation int8 (N, *shape as the file has it); the last are the logits.
+
+    Raises :class:`AccelError` for images of another shape or range, for a network that was not read
+    from a ``.tflite`` file, and if LiteRT does not run that file.
+    """
+    images = network.checked(images)
+    if network.source is None:
+        raise AccelError(
+            f"LiteRT runs files, and network '{network.name}' was not read from one: load it with "
+            f"accel.load"
+        )
+    (given,) = tflite.parse(network.source).inputs
+    fed = _fed(network, given, images)
+    indices = [tensor_index(op.output.name) for op in network.operations]
+    shapes = [network.order.shape(op.output.shape) for op in network.operations]
+    outputs: list[list[NDArray[Any]]] = [[] for _ in indices]
+    try:
+        interpreter = _interpreter(network.source)
+        for x in fed:
+            interpreter.set_tensor(given.index, x)
+            interpreter.invoke()
+            for found, index, shape in zip(outputs, indices, shapes, strict=True):
+                found.append(interpreter.get_tensor(index).reshape(shape))
+    except (RuntimeError, ValueError) as e:
+        reason = " ".join(str(e).split())
+        raise AccelError(f"LiteRT does not run network '{network.name}': {reason}") from e
+    return [
+        np.stack(found) if found else np.empty((0, *shape), np.int8)
+        for found, shape in zip(outputs, shapes, strict=True)
+    ]
+
+
+def tensor_name(index: int) -> str:
+    """What a network calls that tensor of its file."""
+    return f"tensor {index}"
+
+
+def tensor_index(name: str) -> int:
+    """The inverse of :func:`tensor_name`."""
+    return int(name.removeprefix("tensor "))
+
+
+def _fed(network: Network, given: tflite.TensorInfo, images: NDArray[Any]) -> NDArray[Any]:
+    """Images as the file's input takes them: (N, *its shape)."""
+    shape = (len(images), *given.shape)
+    if given.type != "FLOAT32":
+        return images.astype(np.int8 if given.type == "INT8" else np.uint8).reshape(shape)
+    # A QUANTIZE, with which the network begins, makes the same integers of these.
+    tensor = network.input
+    steps = images.astype(np.float32) - np.float32(tensor.zero_point)
+    return (steps * np.float32(tensor.scale)).reshape(shape)
+
+
+def _interpreter(source: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    with PYTORCH, warnings.catch_warnings(), _no_standard_error():
+        # It keeps all tensors, which takes memory, as it says.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
+        interpreter = Interpreter(
+            model_content=source, num_threads=1, experimental_preserve_all_tensors=True
+        )
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """LiteRT writes there, past Python, that it starts; what goes wrong its exceptions say too."""
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # There is none.
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR)
+            yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
