@@ -13,7 +13,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 from accel.errors import AccelError
 from accel.hardware.config import BUS_NBITS, CLASS_NBITS, TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD, LayerDescriptor
-from accel.hardware.messages import Operand, Out, Param, Step, Terms
+from accel.hardware.messages import Operand, Out, Param, Pixel, Step, Terms
 from accel.hardware.packets import ProgramMemory
 from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
 from accel.hardware.status import (
@@ -31,12 +31,17 @@ from accel.hardware.walk import (
     offsets,
     operand_reads,
     reads,
+    steps_behind,
     steps_per_sum,
     steps_per_window,
+    total_steps,
+    used_windows,
+    window_edges,
     write_pixels,
     writes,
 )
 from cl_models.adder import AdderCoreCL
+from cl_models.column_windows import ColumnWindowsCoreCL
 from cl_models.pe_array import PEArrayCoreCL
 from cl_models.pooling_unit import PoolingUnitCoreCL
 from cl_models.requantizer import RequantizerCoreCL
@@ -48,7 +53,7 @@ OPERAND = -1
 
 
 class _Plan(NamedTuple):
-    """The steps of a layer for one group of output channels."""
+    """The steps of a layer that read for one group of output channels, or those behind them."""
 
     address: NDArray[np.int64]
     """(steps, pixel_groups, 9); for a tap that reads nothing, the place of its value."""
@@ -63,6 +68,24 @@ class _Plan(NamedTuple):
     loads: list[bool]
     """Whether a step loads its weights; the others find them in the PEs."""
     steps_per_output: int
+
+
+class _Windows(NamedTuple):
+    """What the steps of a layer with column windows complete, in a group of output channels."""
+
+    used: list[bool]
+    first: int
+    """The first one that is."""
+    edges: list[int]
+    """As :class:`Pixel` has them."""
+    row: int
+    """Pixels of a row."""
+
+    @classmethod
+    def of(cls, d: LayerDescriptor) -> _Windows:
+        used, edges = used_windows(d), window_edges(d)
+        bits = (edges << np.arange(edges.shape[-1])).sum(axis=-1)
+        return cls(used.ravel().tolist(), int(used.argmax()), bits.ravel().tolist(), used.shape[1])
 
 
 class ProgramLoader(ProgramMemory):
@@ -132,13 +155,21 @@ class _Address(NamedTuple):
     group: int
     done: bool
     """The last one that reads the image."""
+    load: bool
+    keep: bool
+    index: int
+    """Of its weights in the scratchpads."""
+    weight_address: int
+    windows: tuple[int, int, int, int]
+    """windows, row_end, used, edges as :class:`Pixel` has them."""
 
 
 class _Fetched(NamedTuple):
     """A step on its way to the PE array."""
 
     layer: int
-    step: Step | None
+    step: Step | Pixel | None
+    """None of a window that is not used."""
     num_inside: int
     operand: Operand | None = None
     """In the place of a step: what is added to a vector."""
@@ -159,6 +190,7 @@ class StepSequencer:
         # Moves of the pipeline since the layer before issued its last step.
         self.since = 0
         self.plans: dict[tuple[int, int], _Plan] = {}
+        self.windows: dict[int, _Windows] = {}
         self.written: dict[int, NDArray[np.int64]] = {}
 
     def setup(self) -> None:
@@ -166,7 +198,7 @@ class StepSequencer:
         d = self.descriptor = self.program.layers[self.layer]
         self.step = self.group = self.issued = 0
         self.plan = self._plan_of(d, 0)
-        self.total = num_groups(d) * len(self.plan.flags)
+        self.total = total_steps(d)
 
     def outputs(self) -> NDArray[np.int64]:
         """The bytes of memory that the layer writes, in its order."""
@@ -177,13 +209,19 @@ class StepSequencer:
         return self.written[self.layer]
 
     def _plan_of(self, d: LayerDescriptor, group: int) -> _Plan:
-        key = self.layer, 0 if groups_read_alike(d) and not d.adds else group
+        alike = groups_read_alike(d) and not d.adds and not d.column_windows
+        key = self.layer, 0 if alike else group
         if key not in self.plans:
             self.plans[key] = self._plan(d, key[1])
         return self.plans[key]
 
     def _plan(self, d: LayerDescriptor, group: int) -> _Plan:
         size = TAPS * self.program.cfg.act_depth
+        if d.column_windows and group == num_groups(d):
+            nothing = np.full((steps_behind(d), self.program.cfg.pixel_groups, TAPS), size + 1)
+            flags = nest_flags(d)[:1] * len(nothing)
+            zeros = [0] * len(nothing)
+            return _Plan(nothing, nothing, zeros, flags, zeros, [False] * len(nothing), 1)
         taps = reads(d, self.program.cfg.pixel_groups, group)
         no_read = np.where(taps.padding, size, size + 1)
         steps, flags = steps_per_sum(d), nest_flags(d)
@@ -228,6 +266,31 @@ class StepSequencer:
             loads=between(plan.loads, False),
             steps_per_output=plan.steps_per_output,
         )
+
+    def address(self) -> _Address:
+        """The step that is issued in this cycle."""
+        d, plan = self.descriptor, self.plan
+        done = self.issued == self.total - 1 and bool(d.frees_input)
+        step = (self.layer, self.serial, d, plan, self.step, self.group, done)
+        if d.column_windows and self.program.cfg.line_width:
+            load, group, windows = self._window()
+            return _Address(*step, load, load and not d.reload, 0, d.weight_base + group, windows)
+        k, load = plan.place[self.step], plan.loads[self.step]
+        word = d.weight_base + self.group * plan.steps_per_output + k
+        index = k % self.program.cfg.spad_depth
+        return _Address(*step, load, load and not d.reload, index, word, (0, 0, 1, 0))
+
+    def _window(self) -> tuple[bool, int, tuple[int, int, int, int]]:
+        """Whether the window that this step completes needs weights, and of which group."""
+        d = self.descriptor
+        if self.layer not in self.windows:
+            self.windows[self.layer] = _Windows.of(d)
+        found = self.windows[self.layer]
+        row_end = self.issued % found.row == found.row - 1 or self.issued == self.total - 1
+        group, at = divmod(self.issued - steps_behind(d), len(found.used))
+        used = group >= 0 and found.used[at]
+        load = bool(d.reload) or (used and at == found.first)
+        return load, max(group, 0), (1, int(row_end), int(used), found.edges[at] if used else 0)
 
     def advance(self) -> None:
         """The step of this cycle was issued."""
@@ -624,6 +687,7 @@ class AcceleratorCoreCL:
         self.params = ParamSequencer(self.program)
         self.writes = WriteSequencer(self.program, self.port)
         self.images = ImageLoader(self.program, self.port)
+        self.windows = ColumnWindowsCoreCL(cfg) if cfg.line_width else None
         self.array = PEArrayCoreCL(cfg)
         self.pooling = PoolingUnitCoreCL(cfg)
         self.requantizer = RequantizerCoreCL(cfg)
@@ -647,6 +711,8 @@ class AcceleratorCoreCL:
             self.watchdog,
         ):
             part.reset()
+        if self.windows is not None:
+            self.windows.reset()
         if self.adder is not None:
             self.adder.reset()
         # A step's registers: address, command, bytes read, the same again, and operands.
@@ -655,6 +721,13 @@ class AcceleratorCoreCL:
         self.at_read: _Fetched | None = None
         self.at_data: _Fetched | None = None
         self.at_step: _Fetched | None = None
+
+    @property
+    def offered(self) -> Step | None:
+        """What the ``step`` stream offers in this cycle, or None."""
+        step = self.at_step.step if self.at_step is not None else None
+        assert not isinstance(step, Pixel)
+        return step
 
     @property
     def result(self) -> int | None:
@@ -674,7 +747,7 @@ class AcceleratorCoreCL:
     def streams(self) -> int:
         """val and rdy of the streams between the units, in the order of ``STREAMS``."""
         vals = (
-            None if self.at_step is None else self.at_step.step,
+            self.offered,
             self.array.out,
             self.pooling.out,
             self.params.out,
@@ -744,7 +817,7 @@ class AcceleratorCoreCL:
         """The clock edge. ``prog_val``: the program stream offers a word. ``prog``, ``image``: the
         words taken in this cycle, or None."""
         steps, requantizer = self.steps, self.requantizer
-        step, acc, pooled = self.at_step, self.array.out, self.pooling.out
+        acc, pooled = self.array.out, self.pooling.out
         out, beat, param = self.out, requantizer.out, self.params.out
         go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
         operand = self.operand if go else None
@@ -754,7 +827,7 @@ class AcceleratorCoreCL:
         streams = self.streams
         self.watchdog.tick(waits, bool(streams & streams >> 1 & 0x155))
 
-        self.array.tick(step.step if step is not None and go else None, acc_rdy)
+        self.array.tick(self.offered if go else None, acc_rdy)
         self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
         requantizer.tick(
             pooled if pooled_rdy else None, param if self.param_rdy else None, self.beat_rdy
@@ -767,20 +840,16 @@ class AcceleratorCoreCL:
 
         done = False
         if go:
-            if step is not None:
-                self._count(step)
+            if self.at_step is not None:
+                self._count(self.at_step)
             steps.since += 1
-            self.at_step, self.at_data = self.at_data, self.at_read
+            self.at_step, self.at_data = self._operands(), self.at_read
             self.at_read = self._read(self.command) if self.command is not None else None
             self.command, self.at = self.at, None
         if self.issue:
-            plan = steps.plan
-            last = steps.issued == steps.total - 1
-            done = last and bool(steps.descriptor.frees_input)
-            self.at = _Address(
-                steps.layer, steps.serial, steps.descriptor, plan, steps.step, steps.group, done
-            )
-            if last:
+            self.at = steps.address()
+            done = self.at.done
+            if steps.issued == steps.total - 1:
                 self._expect_writes(done)
             steps.advance()
         elif steps.state == SETUP and go:
@@ -809,27 +878,35 @@ class AcceleratorCoreCL:
         d, plan, i = at.descriptor, at.plan, at.step
         if self.port.outstanding.count:
             self.port.outstanding.check(at, plan.needed[i])
-        k = plan.place[i]
-        if k == OPERAND:
+        if plan.place[i] == OPERAND:
             x = (self.signed_memory if d.operand_signed else self.memory)[plan.address[i]]
             operand = Operand(x[:, : self.cfg.group_cols].ravel())
             return _Fetched(at.layer, None, plan.num_inside[i], operand)
         self.memory[-2] = d.pad_value & 0xFF
         x = (self.signed_memory if d.signed else self.memory)[plan.address[i]]
-        w, load = self.no_weights, plan.loads[i]
-        if load:
-            w = self.program.weights[d.weight_base + at.group * plan.steps_per_output + k]
-        keep = load and not d.reload
-        step = Step(x, w, k % self.cfg.spad_depth, load, keep, *plan.flags[i])
+        w = self.program.weights[at.weight_address] if at.load else self.no_weights
+        step: Step | Pixel = Step(x, w, at.index, at.load, at.keep, *plan.flags[i])
+        if self.windows is not None:
+            step = Pixel(*step, *at.windows, d.pad_value)
         return _Fetched(at.layer, step, plan.num_inside[i])
 
+    def _operands(self) -> _Fetched | None:
+        """What is in the register for data, as it comes to the PE array."""
+        if self.windows is None or self.at_data is None:
+            return self.at_data
+        pixel = self.at_data.step
+        assert not isinstance(pixel, Step)
+        self.windows.tick(pixel, send_rdy=True)
+        return self.at_data._replace(step=self.windows.out)
+
     def _count(self, fetched: _Fetched) -> None:
-        """The PE array takes a step, or the adder what is added."""
+        """A step leaves the fetch: for the PE array unless its window is not used, or, with what is
+        added, for the adder."""
         counted = {"activation_bytes": fetched.num_inside}
-        if fetched.step is not None:
-            x = fetched.step.x
-            counted["weight_words"] = fetched.step.load
-            counted["gated_taps"] = x.size - np.count_nonzero(x) if self.cfg.zero_gating else 0
+        if (step := self.offered) is not None:
+            counted["weight_words"] = step.load
+            if self.cfg.zero_gating:
+                counted["gated_taps"] = step.x.size - np.count_nonzero(step.x)
         counters = self.program.traffic[fetched.layer]
         for name, count in counted.items():
             counters[TRAFFIC.index(name)] += count

@@ -19,7 +19,7 @@ class PEArrayCoreCL:
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.acc_nbits = cfg.acc_nbits
-        groups = cfg.pixel_groups, cfg.group_cols, TAPS
+        groups = cfg.operand_sets, cfg.operand_cols, TAPS
         self.scratchpad = np.zeros((cfg.spad_depth, *groups), dtype=np.int64)
         self.acc = np.zeros(cfg.num_cols, dtype=np.int64)
         self.reset()

@@ -31,6 +31,7 @@ class RequantizerCoreCL:
 
     def __init__(self, cfg: AccelConfig) -> None:
         self.cfg, self.num_lanes = cfg, cfg.num_lanes
+        self.passes_vectors_on = cfg.passes_vectors_on
         self.no_columns = np.zeros(cfg.num_lanes, dtype=np.int64)
         self.reset()
 
@@ -66,7 +67,11 @@ class RequantizerCoreCL:
             self.held = None
         if self.held is None:
             self.held, self.next = self.next, None
-        if pooled is not None:
+        if pooled is None:
+            return
+        if self.held is None and self.passes_vectors_on:
+            self.held = pooled.acc
+        else:
             self.next = pooled.acc
 
     def _next_out(self) -> Out | Beat:

@@ -27,6 +27,7 @@ from accel.hardware.walk import (
     reads,
     steps_per_sum,
     steps_per_window,
+    used_windows,
     vectors_per_group,
     write_pixels,
 )
@@ -141,6 +142,8 @@ class AcceleratorCoreFL:
         for part in together:
             taps = reads(d, self.cfg.pixel_groups, int(part[0]))
             operands = self._operands(d, memory, taps)
+            if d.column_windows:
+                operands = column_windows(d, operands)
             self._count(i, operands, taps, len(part))
             sums.append(self._accumulate(d, operands, part))
         pixels, channels = write_pixels(d)[1].sum(), sum(output_channels(d, self.cfg.num_lanes))
@@ -155,7 +158,7 @@ class AcceleratorCoreFL:
     def _operands(
         self, d: LayerDescriptor, memory: NDArray[np.uint8], taps: Reads
     ) -> NDArray[np.float64]:
-        """Activations (N, outputs before pooling * steps of a sum, pixel_groups, 9)."""
+        """Activations (N, steps, pixel_groups, 9)."""
         # As the hardware's addresses do, wrong ones wrap.
         values = memory[:, np.where(taps.inside, taps.address % memory.shape[1], 0)]
         operands = (values.view(np.int8) if d.signed else values).astype(np.float64)
@@ -168,6 +171,9 @@ class AcceleratorCoreFL:
         d, n = self.program.layers[i], len(operands)
         loads = operands.shape[1] if d.reload else steps_per_sum(d)
         gated = operands.size - int(np.count_nonzero(operands)) if self.cfg.zero_gating else 0
+        if self.cfg.line_width and not d.column_windows:
+            # Each column has these operands for its own.
+            gated *= self.cfg.group_cols
         self._add(
             i,
             weight_words=n * groups * loads,
@@ -183,12 +189,14 @@ class AcceleratorCoreFL:
     def _accumulate(
         self, d: LayerDescriptor, x: NDArray[np.float64], groups: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Sums (N, outputs before pooling, groups, num_cols); float64 holds them exactly."""
-        steps, (n, cols) = steps_per_sum(d), (x.shape[0], self.cfg.group_cols)
+        """Sums (N, outputs before pooling, groups, num_cols) of operands (N, outputs before pooling
+        * steps of a sum, sets of operands, 9); float64 holds them exactly."""
+        steps, (n, _, sets, _) = steps_per_sum(d), x.shape
         first = d.weight_base + int(groups[0]) * steps
         words = self.program.weights[first : first + len(groups) * steps]
+        cols = self.cfg.num_cols // sets
         sums = []
-        for p in range(self.cfg.pixel_groups):
+        for p in range(sets):
             w = words[:, p * cols : (p + 1) * cols].reshape(len(groups), steps, cols, TAPS)
             # One column of the product for each group and column, one row for each step and tap
             w = w.transpose(1, 3, 0, 2).reshape(steps * TAPS, -1).astype(float)
@@ -222,6 +230,17 @@ class AcceleratorCoreFL:
                 real.append(at + np.arange(valid))
                 at += size
         return np.concatenate(real)
+
+
+def column_windows(d: LayerDescriptor, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The windows (N, windows that are used, num_cols, 9) of a raster of pixels (N, height * width,
+    pixel_groups, 9), of each of which a column takes a channel."""
+    used = used_windows(d)
+    channels = pixels[..., : d.last_channels].reshape(len(pixels), *used.shape, -1)
+    around = ((0, 0), (1, 1), (1, 1), (0, 0))
+    padded = np.pad(channels, around, constant_values=d.pad_value)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, used]
+    return windows.reshape(*windows.shape[:3], TAPS)
 
 
 class AcceleratorFL(Component):

@@ -144,7 +144,6 @@ class AcceleratorRTL(Component):
         traffic.clear //= loader.layer_wen
         traffic.clear_layer //= loader.address[0 : cfg.layer_nbits]
         traffic.step_layer //= fetch.layer
-        traffic.load //= fetch.step.msg.load
         traffic.reads //= fetch.reads
         traffic.x //= fetch.step.msg.x
         traffic.out_layer //= s.write_sequencer.taken_layer
@@ -181,6 +180,33 @@ class AcceleratorRTL(Component):
                 s.write_bank <<= s.image_loader.write_bank
                 s.write_data <<= s.image_loader.write_data
 
+        if cfg.line_width:
+            # A step whose window is not used has been read for, but the array does not see it.
+            traffic.used //= fetch.step.val
+
+            @update
+            def up_count_pixels():
+                s.traffic.step @= s.operand_fetch.fetched & s.operand_fetch.go
+                s.traffic.load @= s.operand_fetch.step.val & s.operand_fetch.step.msg.load
+
+        elif cfg.adder:
+            traffic.load //= fetch.step.msg.load
+            if cfg.zero_gating:
+                traffic.operand //= fetch.operand.val
+
+            @update
+            def up_count_steps_and_operands():
+                s.traffic.step @= s.operand_fetch.go & (
+                    s.operand_fetch.step.val | s.operand_fetch.operand.val
+                )
+
+        else:
+            traffic.load //= fetch.step.msg.load
+
+            @update
+            def up_count_steps():
+                s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
+
         @update
         def up_hold_image():
             s.image_loader.hold @= (
@@ -208,22 +234,6 @@ class AcceleratorRTL(Component):
                 | (s.write_sequencer.out.val & s.write_sequencer.out.rdy)
             )
             s.step_sequencer.out_waits @= s.write_sequencer.out.val & ~s.write_sequencer.out.rdy
-
-        if cfg.adder:
-            if cfg.zero_gating:
-                traffic.operand //= fetch.operand.val
-
-            @update
-            def up_traffic_and_operands():
-                s.traffic.step @= s.operand_fetch.go & (
-                    s.operand_fetch.step.val | s.operand_fetch.operand.val
-                )
-
-        else:
-
-            @update
-            def up_traffic():
-                s.traffic.step @= s.operand_fetch.step.val & s.operand_fetch.go
 
     def line_trace(s):
         parts = (s.step_sequencer, s.pe_array, s.pooling_unit, s.requantizer, s.write_sequencer)

@@ -23,31 +23,36 @@ from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS, TapAddressRTL
 def step_fields(cfg: AccelConfig):
     """What goes with a step from its issue to the PE array."""
     b1 = mk_bits(1)
+    windows = {"windows": b1, "row_end": b1, "window_used": b1, "edges": mk_bits(4)}
     # A step that reads what is added to a vector
     operand = {"operand": b1} if cfg.adder else {}
-    return operand | {
-        "layer": mk_bits(cfg.layer_nbits),
-        "pad_value": mk_bits(ACT_NBITS),
-        "is_signed": b1,
-        "weight_address": mk_bits(cfg.weight_addr_nbits),
-        "load": b1,
-        "keep": b1,
-        "idx": mk_bits(cfg.spad_idx_nbits),
-        "first": b1,
-        "last": b1,
-        "pool_first": b1,
-        "pool_last": b1,
-        "frees_input": b1,
-    }
+    return (
+        operand
+        | {
+            "layer": mk_bits(cfg.layer_nbits),
+            "pad_value": mk_bits(ACT_NBITS),
+            "is_signed": b1,
+            "weight_address": mk_bits(cfg.weight_addr_nbits),
+            "load": b1,
+            "keep": b1,
+            "idx": mk_bits(cfg.spad_idx_nbits),
+            "first": b1,
+            "last": b1,
+            "pool_first": b1,
+            "pool_last": b1,
+            "frees_input": b1,
+        }
+        | (windows if cfg.line_width else {})
+    )
 
 
 def mk_issued(cfg: AccelConfig):
     """A step as it is issued: the loops that start again after it, the taps that the kernel and the
-    channels use, and the feature map."""
+    channels use, with column windows those of each pixel group, and the feature map."""
     flags, size = mk_bits(NUM_LOOPS), mk_bits(OFFSET_NBITS)
     fields = {
         "restart": flags,
-        "used": mk_bits(TAPS),
+        "used": mk_bits(TAPS * (cfg.pixel_groups if cfg.line_width else 1)),
         "channel_mode": mk_bits(1),
         "height": size,
         "width": size,
@@ -131,7 +136,7 @@ class AddressGeneratorRTL(Component):
             group.leave //= s.leave
             group.select //= s.select
             group.restart //= s.at.restart
-            group.used //= s.at.used
+            group.used //= s.at.used[g * TAPS : (g + 1) * TAPS] if cfg.line_width else s.at.used
             group.channel_mode //= s.at.channel_mode
             group.height //= s.at.height
             group.width //= s.at.width

@@ -7,6 +7,7 @@ from accel.hardware.config import ACT_NBITS, BUS_NBITS, TAPS, AccelConfig
 from accel.hardware.messages import mk_operand, mk_step
 from rtl_models.activation_memory import ActivationMemoryRTL
 from rtl_models.address_generator import mk_command
+from rtl_models.column_windows import ColumnWindowsRTL
 from rtl_models.wide_memory import WideMemoryRTL
 
 
@@ -21,8 +22,9 @@ class OperandFetchRTL(Component):
     The command comes from a register. Each pixel group reads from an activation memory of its own;
     all of them hold the same. While the step stream stalls, ``go`` is low and all of it holds. A
     tap outside the feature map is the layer's pad value, one outside the kernel or beyond the last
-    channel is zero. Weights are read only for steps that load them. With an adder, what is read by
-    a step that is no sum's is offered to that.
+    channel is zero. Weights are read only for steps that load them. Where there are column windows,
+    these are the registers for operands and weights. With an adder, what is read by a step that is
+    no sum's is offered to that.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -36,6 +38,9 @@ class OperandFetchRTL(Component):
         # Of the step that is offered: its layer, and the taps that were read for it.
         s.layer = OutPort(mk_bits(cfg.layer_nbits))
         s.reads = OutPort(mk_bits(cfg.pixel_groups * TAPS))
+        if cfg.line_width:
+            # Of the same step, whether there is one: it is not offered if its window is not used.
+            s.fetched = OutPort()
 
         s.write_mask = InPort(TAPS)
         s.write_rows = InPort(mk_bits(TAPS * row_nbits))
@@ -72,8 +77,6 @@ class OperandFetchRTL(Component):
         s.weights.wbeat //= s.weight_wbeat
         s.weights.wdata //= s.weight_wdata
 
-        s.w = Wire(cfg.weight_word_nbits)
-        s.step.msg.w //= s.w
         s.tap_reads, s.tap_pads = Wire(num_taps), Wire(num_taps)
         s.tap_reads //= s.at_data.reads
         s.tap_pads //= s.at_data.pads
@@ -82,34 +85,65 @@ class OperandFetchRTL(Component):
         for t in range(num_taps):
             g, i = divmod(t, TAPS)
             s.tap[t] //= s.activations[g].taps[i * 8 : (i + 1) * 8]
-            s.step.msg.x[t * ACT_NBITS : (t + 1) * ACT_NBITS] //= s.x[t]
-        s.step.msg.idx //= s.at_step.idx
-        s.step.msg.load //= s.at_step.load
-        s.step.msg.keep //= s.at_step.keep
-        s.step.msg.first //= s.at_step.first
-        s.step.msg.last //= s.at_step.last
-        s.step.msg.pool_first //= s.at_step.pool_first
-        s.step.msg.pool_last //= s.at_step.pool_last
+        if cfg.line_width:
+            s.fetched //= s.step_val
+            s.column_windows = ColumnWindowsRTL(cfg)
+            # They move with all of it.
+            s.column_windows.step.rdy //= s.go
+            s.step.msg //= s.column_windows.step.msg
+            offered = s.column_windows.step.val
+            pixel = s.column_windows.pixel.msg
+            pixel.w //= s.weights.rdata
+            pixel.windows //= s.at_data.windows
+            pixel.row_end //= s.at_data.row_end
+            pixel.used //= s.at_data.window_used
+            pixel.edges //= s.at_data.edges
+            pixel.pad_value //= s.at_data.pad_value
+            message, source = pixel, s.at_data
+        else:
+            s.w = Wire(cfg.weight_word_nbits)
+            s.step.msg.w //= s.w
+            offered = s.step_val
+            message, source = s.step.msg, s.at_step
+        for t in range(num_taps):
+            message.x[t * ACT_NBITS : (t + 1) * ACT_NBITS] //= s.x[t]
+        message.idx //= source.idx
+        message.load //= source.load
+        message.keep //= source.keep
+        message.first //= source.first
+        message.last //= source.last
+        message.pool_first //= source.pool_first
+        message.pool_last //= source.pool_last
         s.layer //= s.at_step.layer
         s.reads //= s.at_step.reads
 
         if cfg.adder:
             s.operand = SendIfcRTL(mk_operand(cfg))
+            s.offered = Wire()
+            s.offered //= offered
             for g in range(groups):
                 for i in range(cfg.group_cols):
-                    low = (g * cfg.group_cols + i) * ACT_NBITS
-                    s.operand.msg.x[low : low + ACT_NBITS] //= s.x[g * TAPS + i]
+                    c = g * cfg.group_cols
+                    low, high = (c + i) * ACT_NBITS, (c + i + 1) * ACT_NBITS
+                    if cfg.line_width:
+                        # All columns of a group have what it has read.
+                        at = (c * TAPS + i) * ACT_NBITS
+                        s.operand.msg.x[low:high] //= s.column_windows.step.msg.x[
+                            at : at + ACT_NBITS
+                        ]
+                    else:
+                        s.operand.msg.x[low:high] //= s.x[g * TAPS + i]
 
             @update
             def up_offer():
                 # Both move together, so that a step that reads says as much of what is before it.
-                s.step.val @= s.step_val & ~s.at_step.operand
-                s.operand.val @= s.step_val & s.at_step.operand & s.step.rdy
-                s.go @= s.step.rdy & (s.operand.rdy | ~(s.step_val & s.at_step.operand))
+                s.step.val @= s.offered & ~s.at_step.operand
+                s.operand.val @= s.offered & s.at_step.operand & s.step.rdy
+                s.go @= s.step.rdy & (s.operand.rdy | ~(s.offered & s.at_step.operand))
 
         else:
             s.go //= s.step.rdy
-            s.step.val //= s.step_val
+            s.step.val //= offered
 
         @update
         def up_read():
@@ -121,21 +155,36 @@ class OperandFetchRTL(Component):
             # The image's last bytes are read in this cycle, or wait to be.
             s.reading_input @= s.command_val & s.command.frees_input & ~s.go
 
-        @update_ff
-        def up_operands():
-            for t in range(num_taps):
-                if s.go & s.data_val:
-                    if s.tap_reads[t]:
-                        s.x[t] <<= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
-                    elif s.tap_pads[t]:
-                        s.x[t] <<= s.at_data.pad_value
-                    else:
-                        s.x[t] <<= 0
+        if cfg.line_width:
 
-        @update_ff
-        def up_weights():
-            if s.go & s.data_val & s.at_data.load:
-                s.w <<= s.weights.rdata
+            @update
+            def up_pixel():
+                # The windows are the register behind: they move with all of it.
+                s.column_windows.pixel.val @= s.go & s.data_val
+                for t in range(num_taps):
+                    s.x[t] @= 0
+                    if s.tap_reads[t]:
+                        s.x[t] @= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
+                    elif s.tap_pads[t]:
+                        s.x[t] @= s.at_data.pad_value
+
+        else:
+
+            @update_ff
+            def up_operands():
+                for t in range(num_taps):
+                    if s.go & s.data_val:
+                        if s.tap_reads[t]:
+                            s.x[t] <<= concat(s.tap[t][7] & s.at_data.is_signed, s.tap[t])
+                        elif s.tap_pads[t]:
+                            s.x[t] <<= s.at_data.pad_value
+                        else:
+                            s.x[t] <<= 0
+
+            @update_ff
+            def up_weights():
+                if s.go & s.data_val & s.at_data.load:
+                    s.w <<= s.weights.rdata
 
         @update_ff
         def up_advance():

@@ -29,7 +29,8 @@ class PEArrayRTL(Component):
                                                           sum       = acc.msg, acc.val if last
 
     With ``pixel_groups`` the columns form as many groups of neighbours, each with nine activations
-    of its own. With ``zero_gating`` a tap whose activation is zero keeps its multipliers' inputs.
+    of its own; with column windows each column has. With ``zero_gating`` a tap whose activation is
+    zero keeps its multipliers' inputs.
 
     Latency: the sums of a step accepted in cycle t are offered in cycle t+5 if it is the last one.
     Throughput: 1 step a cycle. While a message on ``acc`` is not taken the whole pipeline holds,
@@ -54,7 +55,7 @@ class PEArrayRTL(Component):
         s.column_en = Wire()
         s.acc_en = Wire()
 
-        num_taps = cfg.pixel_groups * TAPS
+        num_taps = cfg.operand_sets * TAPS
         s.tap = [Wire(ACT_NBITS) for _ in range(num_taps)]
         s.zero = Wire(num_taps)
         s.product_zero = Wire(num_taps)
@@ -78,7 +79,7 @@ class PEArrayRTL(Component):
         for t in range(num_taps):
             s.tap[t] //= s.step.msg.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
         for c in range(num_cols):
-            group_taps = c // cfg.group_cols * TAPS
+            group_taps = c // cfg.operand_cols * TAPS
             for r, pe in enumerate((s.row0[c], s.row1[c], s.row2[c])):
                 t = group_taps + 3 * r
                 pe.x0 //= s.tap[t]

@@ -26,7 +26,10 @@ class RequantizerRTL(Component):
     and the next one moves up in that very cycle. Beats past the last column see zeros.
     Latency: 2 cycles from a vector to its first beat, 11 from a beat to ``out``. Throughput: 1 beat
     a cycle, across vectors of two or more beats too; a vector every second cycle. ``pooled.rdy`` is
-    a register: who sends vectors does not wait for what happens here in the same cycle.
+    a register: who sends vectors does not wait for what happens here in the same cycle. Where the
+    configuration ``passes_vectors_on``, the two vectors are a queue of two: one that comes when
+    none is held, or the held one goes, is held at once, a cycle earlier, and one comes in every
+    cycle.
     ``param.rdy`` is low without a held vector. While ``out`` is not taken, all stages hold and no
     beat is accepted. Reset: nothing held, pipeline empty. Data registers are not reset.
     """
@@ -86,30 +89,60 @@ class RequantizerRTL(Component):
             s.lanes_en @= s.beat | (s.advance & (s.valid[0:out_stage] != 0))
 
         # Sequential
-        @update_ff
-        def up_control():
-            if s.reset:
-                s.next_val <<= 0
-                s.held_val <<= 0
-                s.valid <<= 0
-            else:
-                if s.next_val:
-                    s.next_val <<= ~s.moves_up
-                else:
-                    s.next_val <<= s.pooled.val
-                if s.moves_up:
-                    s.held_val <<= s.next_val
-                if s.advance:
-                    s.valid <<= concat(s.valid[0:out_stage], s.beat)
+        if cfg.passes_vectors_on:
 
-        @update_ff
-        def up_held():
-            if s.pooled.val & ~s.next_val:
-                s.next_vector <<= s.pooled.msg.acc
-            if s.next_val & s.moves_up:
-                s.held <<= s.next_vector
-            elif s.beat:
-                s.held <<= s.held >> beat_nbits
+            @update_ff
+            def up_control_of_queue():
+                if s.reset:
+                    s.next_val <<= 0
+                    s.held_val <<= 0
+                    s.valid <<= 0
+                else:
+                    if s.moves_up:
+                        s.held_val <<= s.next_val | s.pooled.val
+                        s.next_val <<= 0
+                    else:
+                        s.next_val <<= s.next_val | s.pooled.val
+                    if s.advance:
+                        s.valid <<= concat(s.valid[0:out_stage], s.beat)
+
+            @update_ff
+            def up_held():
+                if s.pooled.val & ~s.next_val:
+                    s.next_vector <<= s.pooled.msg.acc
+                if s.next_val & s.moves_up:
+                    s.held <<= s.next_vector
+                elif s.pooled.val & s.moves_up:
+                    s.held <<= s.pooled.msg.acc
+                elif s.beat:
+                    s.held <<= s.held >> beat_nbits
+
+        else:
+
+            @update_ff
+            def up_control():
+                if s.reset:
+                    s.next_val <<= 0
+                    s.held_val <<= 0
+                    s.valid <<= 0
+                else:
+                    if s.next_val:
+                        s.next_val <<= ~s.moves_up
+                    else:
+                        s.next_val <<= s.pooled.val
+                    if s.moves_up:
+                        s.held_val <<= s.next_val
+                    if s.advance:
+                        s.valid <<= concat(s.valid[0:out_stage], s.beat)
+
+            @update_ff
+            def up_held():
+                if s.pooled.val & ~s.next_val:
+                    s.next_vector <<= s.pooled.msg.acc
+                if s.next_val & s.moves_up:
+                    s.held <<= s.next_vector
+                elif s.beat:
+                    s.held <<= s.held >> beat_nbits
 
         if cfg.adder:
             s.out_last, s.out_ends_layer = Wire(), Wire()

@@ -15,12 +15,13 @@ from accel.hardware.descriptors import (
 )
 from accel.hardware.pipeline import FETCH_LATENCY, PE_ARRAY_LATENCY
 from accel.hardware.status import Activity
-from accel.hardware.walk import SUM_END, VECTORS_END, WINDOW_END
+from accel.hardware.walk import OUT_X, SUM_END, VECTORS_END, WINDOW_END
 from rtl_models.address_generator import AddressGeneratorRTL, mk_command, mk_issued
 from rtl_models.descriptor_bus import DescriptorBusIfc
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.loop_counters import LoopCountersRTL
 from rtl_models.tap_address import NUM_LOOPS, OFFSET_NBITS
+from rtl_models.window_steps import WINDOW_FIELDS, WindowStepsRTL
 
 IDLE, SETUP, RUN = 0, 1, 2
 
@@ -94,6 +95,8 @@ class StepSequencerRTL(Component):
         s.group_base = Wire(16)
         s.weight_at = Wire(16)
         s.first_output = Wire()
+        # Whether a step is the last one of a group of output channels, and of the layer
+        s.ends_group, s.ends = Wire(), Wire()
         s.channel_mode, s.reload, s.frees_input = Wire(), Wire(), Wire()
         s.safe_steps = Wire(16)
         s.weight_base = Wire(16)
@@ -149,7 +152,6 @@ class StepSequencerRTL(Component):
         s.issued.height[size_nbits:OFFSET_NBITS] //= 0
         s.issued.width[0:size_nbits] //= field("width")
         s.issued.width[size_nbits:OFFSET_NBITS] //= 0
-        s.issued.used //= s.used
         s.issued.restart //= s.loops.restart
         s.issued.layer //= s.layer
         s.issued.weight_address //= s.weight_at[0:w_nbits]
@@ -163,6 +165,39 @@ class StepSequencerRTL(Component):
         s.issued.pool_first //= s.pool_first
         s.issued.pool_last //= s.pool_last
         s.issued.frees_input //= s.frees
+
+        if cfg.line_width:
+            s.window_steps = WindowStepsRTL(cfg)
+            for name in ("windows", "window_used", "row_end", "edges"):
+                port = getattr(s.issued, name)
+                port //= getattr(s.window_steps, name)
+            s.issued.used //= s.window_steps.group_taps_used
+            s.first_output //= s.window_steps.first_output
+            s.ends_group //= s.window_steps.ends_group
+            s.ends //= s.window_steps.ends
+            s.window_steps.start //= s.start
+            s.window_steps.issue //= s.issue_of_sum
+            s.window_steps.row_first //= s.loops.first[OUT_X]
+            s.window_steps.row_last //= s.loops.last[OUT_X]
+            s.window_steps.group_last //= s.loops.last[NUM_LOOPS - 1]
+            s.window_steps.read_done //= s.loops.done
+            s.window_steps.vectors_first //= s.vectors_first
+            s.window_steps.vectors_last //= s.vectors_last
+            s.window_steps.taps_used //= s.used
+            for i, loop in enumerate(READ_LOOPS[OUT_X:]):
+                low, high = i * COUNT.nbits, (i + 1) * COUNT.nbits
+                s.window_steps.counts[low:high] //= field(f"{loop}.count")
+            for name in WINDOW_FIELDS:
+                port = getattr(s.window_steps, name)
+                port //= field(name)
+        else:
+            s.issued.used //= s.used
+
+            @update
+            def up_ends():
+                s.first_output @= reduce_and(s.vectors_first)
+                s.ends_group @= reduce_and(s.vectors_last)
+                s.ends @= s.loops.done
 
         s.addresses = AddressGeneratorRTL(cfg)
         s.addresses.go //= s.go
@@ -209,8 +244,8 @@ class StepSequencerRTL(Component):
             s.is_safe @= s.any_safe_left | (s.written == s.phase)
             s.issue @= (s.state == RUN) & s.go & s.has_image & s.is_safe
             s.issue_of_sum @= s.issue & ~s.operand
-            s.take_up @= (s.issue_of_sum & s.loops.done) | ((s.state == IDLE) & s.bus.running)
-            s.image_done @= s.issue_of_sum & s.loops.done & s.frees_input
+            s.take_up @= (s.issue_of_sum & s.ends) | ((s.state == IDLE) & s.bus.running)
+            s.image_done @= s.issue_of_sum & s.ends & s.frees_input
             s.at_rest @= (s.state == RUN) & ~s.has_image & (s.written == s.phase)
 
         @update
@@ -255,19 +290,18 @@ class StepSequencerRTL(Component):
         @update
         def up_flags():
             s.weight_at @= s.group_base + s.step
-            s.first_output @= reduce_and(s.vectors_first)
             s.load @= (s.first_output | s.reload) & ~s.operand
             s.keep @= s.first_output & ~s.reload & ~s.operand
             s.first @= reduce_and(s.sum_first)
             s.last @= reduce_and(s.sum_last)
             s.pool_first @= reduce_and(s.window_first)
             s.pool_last @= reduce_and(s.window_last)
-            s.frees @= s.loops.done & s.frees_input & ~s.operand
+            s.frees @= s.ends & s.frees_input & ~s.operand
 
         @update_ff
         def up_since():
             # Moves of the pipeline since the layer before issued its last step.
-            if s.issue_of_sum & s.loops.done:
+            if s.issue_of_sum & s.ends:
                 s.since <<= 0
             elif s.go & (s.since < array_cycles):
                 s.since <<= s.since + 1
@@ -294,11 +328,11 @@ class StepSequencerRTL(Component):
                     if s.last:
                         s.step <<= 0
                         # The next group's weights follow this group's.
-                        if reduce_and(s.vectors_last):
+                        if s.ends_group:
                             s.group_base <<= s.weight_at + 1
                     else:
                         s.step <<= s.step + 1
-                    if s.loops.done:
+                    if s.ends:
                         s.state <<= SETUP
                         s.phase <<= ~s.phase
                         s.first_layer <<= s.layer == s.bus.last_layer

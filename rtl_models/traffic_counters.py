@@ -22,6 +22,7 @@ class TrafficCountersRTL(Component):
     def construct(s, cfg: AccelConfig):
         Layer, Count = mk_bits(cfg.layer_nbits), mk_bits(TRAFFIC_NBITS)
         groups, num_taps = cfg.pixel_groups, cfg.pixel_groups * TAPS
+        sets, num_operands = cfg.operand_sets, cfg.operand_sets * TAPS
         s.clear = InPort()
         s.clear_layer = InPort(Layer)
 
@@ -30,7 +31,10 @@ class TrafficCountersRTL(Component):
         s.step_layer = InPort(Layer)
         s.load = InPort()
         s.reads = InPort(mk_bits(num_taps))
-        s.x = InPort(mk_bits(num_taps * ACT_NBITS))
+        s.x = InPort(mk_bits(num_operands * ACT_NBITS))
+        if cfg.line_width:
+            # Whether the array takes it too
+            s.used = InPort()
         # Outputs put away in this cycle
         s.out_layer = InPort(Layer)
         s.num_taken = InPort(4)
@@ -41,19 +45,20 @@ class TrafficCountersRTL(Component):
         s.gated_taps = OutPort(Count)
         s.result_bytes = OutPort(Count)
 
-        s.tap = [Wire(ACT_NBITS) for _ in range(num_taps)]
-        for t in range(num_taps):
+        s.tap = [Wire(ACT_NBITS) for _ in range(num_operands)]
+        for t in range(num_operands):
             s.tap[t] //= s.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
         s.val, s.loads = Wire(3), Wire(3)  # bit i belongs to stage i+1
         s.layer1, s.layer2, s.layer3 = Wire(Layer), Wire(Layer), Wire(Layer)
-        s.is_zero = Wire(num_taps)
-        s.read, s.zero = Wire(num_taps), Wire(num_taps)
+        s.is_zero = Wire(num_operands)
+        s.read, s.zero = Wire(num_taps), Wire(num_operands)
         s.count_reads = [TapCountRTL() for _ in range(groups)]
-        s.count_zeros = [TapCountRTL() for _ in range(groups)]
+        s.count_zeros = [TapCountRTL() for _ in range(sets)]
         s.group_reads = [Wire(4) for _ in range(groups)]
-        s.group_zeros = [Wire(4) for _ in range(groups)]
+        s.group_zeros = [Wire(4) for _ in range(sets)]
         for g in range(groups):
             s.count_reads[g].in_ //= s.read[g * TAPS : (g + 1) * TAPS]
+        for g in range(sets):
             s.count_zeros[g].in_ //= s.zero[g * TAPS : (g + 1) * TAPS]
         s.num_reads, s.num_zeros = Wire(Count), Wire(Count)
         s.sum_reads, s.sum_zeros = Wire(Count), Wire(Count)
@@ -74,20 +79,27 @@ class TrafficCountersRTL(Component):
             counter.wen //= s.wen if i < 3 else s.out_wen
             counter.wdata //= s.wdata[i]
 
-        if cfg.zero_gating and cfg.adder:
+        if cfg.zero_gating and cfg.line_width:
+
+            @update
+            def up_look_at_used():
+                for t in range(num_operands):
+                    s.is_zero[t] @= s.used & (s.tap[t] == 0)
+
+        elif cfg.zero_gating and cfg.adder:
             # What is added is multiplied elsewhere.
             s.operand = InPort()
 
             @update
             def up_look_at_sums():
-                for t in range(num_taps):
+                for t in range(num_operands):
                     s.is_zero[t] @= (s.tap[t] == 0) & ~s.operand
 
         elif cfg.zero_gating:
 
             @update
             def up_look():
-                for t in range(num_taps):
+                for t in range(num_operands):
                     s.is_zero[t] @= s.tap[t] == 0
 
         else:
@@ -99,7 +111,17 @@ class TrafficCountersRTL(Component):
             s.sum_zeros @= 0
             for g in range(groups):
                 s.sum_reads @= s.sum_reads + zext(s.group_reads[g], TRAFFIC_NBITS)
+            for g in range(sets):
                 s.sum_zeros @= s.sum_zeros + zext(s.group_zeros[g], TRAFFIC_NBITS)
+
+        @update_ff
+        def up_add_taps():
+            s.read <<= s.reads
+            s.zero <<= s.is_zero
+            for g in range(groups):
+                s.group_reads[g] <<= s.count_reads[g].out
+            for g in range(sets):
+                s.group_zeros[g] <<= s.count_zeros[g].out
 
         @update
         def up_address():
@@ -145,14 +167,6 @@ class TrafficCountersRTL(Component):
             s.layer3 <<= s.layer2
             s.num_reads <<= s.sum_reads
             s.num_zeros <<= s.sum_zeros
-
-        @update_ff
-        def up_add_taps():
-            s.read <<= s.reads
-            s.zero <<= s.is_zero
-            for g in range(groups):
-                s.group_reads[g] <<= s.count_reads[g].out
-                s.group_zeros[g] <<= s.count_zeros[g].out
 
     def line_trace(s):
         return f"{s.val}"

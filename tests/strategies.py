@@ -95,7 +95,7 @@ def steps(draw: st.DrawFn, cfg: AccelConfig, max_steps: int = 14) -> list[Step]:
         last, pool_first, pool_last = (draw(st.booleans()) for _ in range(3))
         # Without load the array must not look at the weights that come with the step.
         w = draw(int8s(cfg.num_cols, TAPS))
-        shape = cfg.pixel_groups, TAPS
+        shape = cfg.operand_sets, TAPS
         x = draw(activations(*shape) if any_activations else st.just(np.full(shape, -128)))
         if draw(st.booleans()):
             # Zeros here and there: what is gated must not change the others.

@@ -20,6 +20,7 @@ from accel.checking.replay import (
     Memories,
     Outputs,
     Reads,
+    Windows,
     parameters,
     weight_words,
 )
@@ -173,6 +174,11 @@ class LayerCheck:
         codes = self._codes()
         exactly = Exactly(self.where, want)
         randomly = WithResidues(self.where, want, contents.rng)
+        self.count.accumulators += want.target.size * layer.window
+        self.count.products += want.target.size * layer.window * prod(want.weight.shape[1:])
+        if layer.d.column_windows:
+            self._windows(codes, exactly, randomly)
+            return
         pad_limbs = residues.limbs(randomly.pad).astype(float)
         rows = max(1, CHUNK // reads.step.size)
         # What all groups of output channels read is looked at once.
@@ -196,8 +202,55 @@ class LayerCheck:
                         randomly.compare(part, sums, limbs, contents.residues[source.name])
                     self._count_reads(number[inside], len(groups), len(pixel_groups))
         self.count.residue_sums += randomly.count
-        self.count.accumulators += want.target.size * layer.window
-        self.count.products += want.target.size * layer.window * prod(want.weight.shape[1:])
+
+    def _windows(self, codes: Ints, exactly: Exactly, randomly: WithResidues) -> None:
+        """The same of a layer with column windows, column by column."""
+        layer, contents, reads, outputs = self.layer, self.contents, self.reads, self.outputs
+        cfg, windows = layer.cfg, Windows.of(layer)
+        pad_limbs = residues.limbs(randomly.pad).astype(float)
+        elements = contents.residues[self.want.source.name]
+        weights = self.memories.weights[weight_words(layer, later=False)[:, 0]]
+        y, x = self._pixels(0)
+        pixels, vectors = np.arange(len(reads)), np.arange(layer.vectors)
+        for group, pixel_group in np.ndindex(layer.groups, cfg.pixel_groups):
+            columns = pixel_group * cfg.group_cols + np.arange(cfg.group_cols)
+            columns = columns[columns < layer.window_columns(group)]
+            if not columns.size:
+                continue
+            further = reads.pixel_at[:, pixel_group] + group * reads.group_at
+            at, inside = reads.taps(layer, pixels, further)
+            inside = inside[:, : columns.size]
+            at = np.where(inside, at[:, : columns.size], 0)
+            found = codes.take(at, mode="clip")
+            number = np.broadcast_to(group * len(reads) + pixels[:, None], at.shape)
+            self._are_there(number, at, inside, found)
+            self.count.reads += int(inside.sum())
+            self.count.early_reads += int((inside & (number < layer.d.safe_steps)).sum())
+            for i, column in enumerate(columns):
+                channel = self._channels(group, column)
+                if channel.size:
+                    pads = windows.outside | ~inside[windows.pixel, i]
+                    limbs = contents.limbs[:, at[:, i]][:, windows.pixel]
+                    limbs[:, pads] = pad_limbs
+                    seen = np.where(pads, PADDED, found[windows.pixel, i])
+                    weight = weights[group, column][None]
+                    part = Part(channel, weight, weight, y, x)
+                    exactly.compare(part, vectors, seen, layer.d.pad_value)
+                    randomly.compare(part, vectors, limbs, elements)
+        for group in range(layer.groups):
+            most = layer.window_columns(group)
+            found = outputs.columns(layer)[0, outputs.group == group]
+            self.require(
+                found.max() < most,
+                f"of group {group} it takes outputs from column {found.max()}, but {most} columns "
+                f"have a channel",
+            )
+        self.count.residue_sums += randomly.count
+
+    def _channels(self, group: int, column: int) -> Ints:
+        """The output channel that a column computes in a group: one, or none."""
+        of_column = self.outputs.columns(self.layer)[0] == column
+        return np.flatnonzero(of_column & (self.outputs.group == group))
 
     def _count_reads(self, number: Ints, groups: int, pixel_groups: int) -> None:
         """So many reads, in steps of these numbers, and in those of the groups that follow."""

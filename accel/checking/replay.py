@@ -163,9 +163,31 @@ def _layer(payload: list[int], where: str, cfg: AccelConfig) -> LayerDescriptor:
         where,
         "a pixel of a vector is dropped that there is not",
     )
+    if d.column_windows:
+        _raster(d, where, cfg)
     beats, room = d.write_last_beats + d.drop_beats, FIELDS["write_last_beats"].maximum
     require(beats <= room, where, f"a pixel has {beats} beats, but {room} can be counted")
     return d
+
+
+def _raster(d: LayerDescriptor, where: str, cfg: AccelConfig) -> None:
+    """What column windows rest on."""
+    width = d.read_loops[5].count
+    require(
+        2 <= width <= cfg.line_width,
+        where,
+        f"its rows of {width} pixels do not go into line buffers of {cfg.line_width}",
+    )
+    require(
+        all(loop.count == 1 for loop in d.read_loops[:5]) and bool(d.channel_mode),
+        where,
+        "its steps do not bring a pixel each",
+    )
+    require(
+        d.last_channels == cfg.group_cols,
+        where,
+        f"{d.last_channels} channels of a pixel are read for {cfg.group_cols} columns",
+    )
 
 
 # The image
@@ -198,7 +220,8 @@ class Layer:
 
     Loops of the reads, innermost first: kernel column, kernel row, channel make up a *sum* of
     ``steps`` steps; pooling column and row a *vector* of ``window`` sums; columns and rows of the
-    output a *group* of ``vectors`` vectors; there are ``groups`` of those.
+    output a *group* of ``vectors`` vectors; there are ``groups`` of those. With column windows the
+    columns and rows are those of the map, and not each of its pixels has a vector.
     """
 
     d: LayerDescriptor
@@ -213,8 +236,32 @@ class Layer:
         return prod(loop.count for loop in self.d.read_loops[3:5])
 
     @property
-    def vectors(self) -> int:
+    def positions(self) -> int:
+        """Iterations of the loops over columns and rows."""
         return prod(loop.count for loop in self.d.read_loops[5:7])
+
+    @property
+    def vectors(self) -> int:
+        return len(self.centres) if self.d.column_windows else self.positions
+
+    @cached_property
+    def centres(self) -> Ints:
+        """With column windows: the pixels of the raster whose windows have vectors, (vectors,)."""
+        d, used = self.d, []
+        for loop, step, first, last in (
+            (d.read_loops[6], d.row_step, d.skip_top, d.skip_bottom),
+            (d.read_loops[5], d.column_step, d.skip_left, d.skip_right),
+        ):
+            at = np.arange(loop.count)
+            odd = at & 1
+            border = (at == 0) & bool(first) | (at == loop.count - 1) & bool(last)
+            used.append(~border & ((odd == first) | (step == 1)))
+        return np.flatnonzero(used[0][:, None] & used[1])
+
+    @property
+    def behind(self) -> int:
+        """With column windows: steps from a pixel to the one that completes its window."""
+        return self.d.read_loops[5].count + 1 if self.d.column_windows else 0
 
     @property
     def groups(self) -> int:
@@ -227,12 +274,24 @@ class Layer:
 
     @property
     def total_steps(self) -> int:
-        return self.groups * self.vectors * self.vector_steps
+        sums = self.groups * self.positions * self.window
+        return sums * self.steps + self.d.adds * self.groups * self.vectors + self.behind
 
     def step_number(self, number: Ints, step: Ints) -> Ints:
         """Among all of the layer's steps, that of a step of sum number ``number``."""
         before = self.d.adds * (number // self.window + 1)
         return before + number * self.steps + step
+
+    def window_columns(self, group: int) -> int:
+        """With column windows: the columns that have a channel in this group of channels."""
+        return self.d.window_columns if group == self.groups - 1 else self.cfg.num_cols
+
+    def _vectors_before(self, step: int) -> int:
+        """Vectors of which the last step comes before this one."""
+        if not self.d.column_windows:
+            return step // self.vector_steps
+        group, position = divmod(max(0, step - self.behind), self.positions)
+        return group * self.vectors + int(np.count_nonzero(self.centres < position))
 
     # Pixels and beats, as the write sequencer counts them
 
@@ -280,7 +339,7 @@ class Layer:
         free = step + 2
         for stage in stages[reads + 1 :]:
             if holds is Holds.STEP and stage.holds is not Holds.STEP:
-                oldest //= self.vector_steps
+                oldest = self._vectors_before(oldest)
                 holds = Holds.VECTOR
             if holds is Holds.VECTOR and stage.holds is Holds.BEAT:
                 oldest = int(first_beats[oldest])
@@ -356,6 +415,29 @@ class Reads:
                 at, tap_at = ((a & wrap).astype(np.int16) for a in (start[i], self.tap_at[i]))
                 inside &= (at[:, None] + tap_at & wrap) < size
         return start[0][:, None] + self.tap_at[0], inside
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What the windows of a column are made of, in a group of output channels."""
+
+    pixel: Ints
+    """(vectors, 9): which pixel of the raster each tap is."""
+    outside: Bools
+    """(vectors, 9): it is the pad value instead."""
+
+    @classmethod
+    def of(cls, layer: Layer) -> Windows:
+        """What the hardware makes: a window shifts, and is fed with the pixel that comes and with
+        those that came one and two rows before it."""
+        width, centre = layer.d.read_loops[5].count, layer.centres[:, None]
+        row, column = np.divmod(np.arange(TAPS), 3)
+        age = (2 - row) * width + (2 - column)
+        outside = (row == 0) & (centre < width)
+        outside |= (row == 2) & (centre >= layer.positions - width)
+        outside |= (column == 0) & (centre % width == 0)
+        outside |= (column == 2) & (centre % width == width - 1)
+        return cls(np.where(outside, 0, centre + layer.behind - age), outside)
 
 
 def weight_words(layer: Layer, *, later: bool) -> Ints:

@@ -126,7 +126,8 @@ def _report(m: Mapping, cfg: AccelConfig) -> ProgramLayer:
         target=m.layer.target.name,
         macs=m.layer.macs,
         steps=m.steps,
-        weight_words=m.steps if reload else m.weight_words,
+        array_steps=m.array_steps,
+        weight_words=m.array_steps if reload else m.weight_words,
     )
 
 

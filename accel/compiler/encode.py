@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.compiler.convolution import Convolution
 from accel.compiler.layout import Layout
 from accel.compiler.mapping import WINDOW, Mapping
 from accel.compiler.placement import Placement
@@ -35,7 +36,8 @@ def describe(
     # What the last layer yields is in no place.
     target_base = 0 if is_last else placement.tensors[layer.target.name].base
     lo, hi = layer.output_range
-    above, left = layer.padding[:2]
+    # With column windows the pixels are read, and padding is left to the windows.
+    above, left = (0, 0) if m.column_windows else layer.padding[:2]
     read_row, read_bank = divmod(source.base - above * m.source.row_stride - left, TAPS)
     write_row, write_bank = divmod(target_base, TAPS)
     channels_left = m.target.channels - (m.num_groups - 1) * m.channels_per_group
@@ -45,7 +47,7 @@ def describe(
     (rows, columns), target = m.tile, m.target
     return LayerDescriptor(
         read_loops=_read_loops(m),
-        pixel_offsets=_pixel_offsets(m),
+        pixel_offsets=_pixel_offsets(m, cfg),
         write_loops=_write_loops(m),
         read_row=read_row,
         read_bank=read_bank,
@@ -62,7 +64,10 @@ def describe(
         weight_base=placement.weight_bases[i],
         last_rows=(kernel_h - 1) % WINDOW + 1,
         last_columns=(kernel_w - 1) % WINDOW + 1,
-        last_channels=(layer.weight.shape[1] - 1) % TAPS + 1,
+        # With column windows a pixel group reads a channel for each of its columns.
+        last_channels=(
+            cfg.group_cols if m.column_windows else (layer.weight.shape[1] - 1) % TAPS + 1
+        ),
         param_beats=m.pixels * m.beats,
         param_last_beats=last_beats if one_pixel else m.pixels * m.beats,
         param_vectors=m.vectors_per_group,
@@ -88,7 +93,23 @@ def describe(
         drop_y=target.height % rows,
         drop_beats=0 if one_pixel else m.beats - last_beats,
         **_sum_fields(m, placement, cfg),
+        **(_window_fields(layer, channels_left) if m.column_windows else {}),
     )
+
+
+def _window_fields(layer: Convolution, last_columns: int) -> dict[str, Any]:
+    """Which windows are used: without padding on a side none that reaches beyond it there."""
+    above, left, below, right = layer.padding
+    return {
+        "column_windows": 1,
+        "row_step": layer.stride[0],
+        "column_step": layer.stride[1],
+        "skip_top": 1 - above,
+        "skip_bottom": 1 - below,
+        "skip_left": 1 - left,
+        "skip_right": 1 - right,
+        "window_columns": last_columns,
+    }
 
 
 def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str, Any]:
@@ -132,6 +153,10 @@ def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str,
 
 def _read_loops(m: Mapping) -> tuple[Loop, ...]:
     row, channel = m.source.row_stride, m.source.channel_stride
+    groups = Loop(m.num_groups, m.group_stride)
+    if m.column_windows:
+        raster = Loop(m.source.width, 1, 0, 1), Loop(m.source.height, row, 1, 0)
+        return (*[Loop()] * 5, *raster, groups)
     (pool_h, pool_w), (stride_y, stride_x) = m.layer.pool, m.layer.stride
     step_y, step_x = _steps_apart(m)
     rows, columns = step_y * m.tile[0], step_x * m.tile[1]
@@ -145,7 +170,7 @@ def _read_loops(m: Mapping) -> tuple[Loop, ...]:
         Loop(pool_h, stride_y * row, stride_y, 0),
         Loop(m.vectors[1], columns, 0, columns),
         Loop(m.vectors[0], rows * row, rows, 0),
-        Loop(m.num_groups, m.group_stride),
+        groups,
     )
 
 
@@ -155,8 +180,12 @@ def _steps_apart(m: Mapping) -> tuple[int, int]:
     return rows * pool_rows, columns * pool_columns
 
 
-def _pixel_offsets(m: Mapping) -> tuple[Offset, Offset]:
+def _pixel_offsets(m: Mapping, cfg: AccelConfig) -> tuple[Offset, Offset]:
     """What bits 0 and 1 of a pixel group's number add to its addresses."""
+    if m.column_windows:
+        # The channels of a group's columns follow those of the group before.
+        channels = cfg.group_cols * m.source.channel_stride
+        return Offset(channels), Offset(2 * channels)
     (step_y, step_x), none = _steps_apart(m), Offset()
     next_row, next_column = (
         Offset(step_y * m.source.row_stride, step_y, 0),

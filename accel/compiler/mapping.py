@@ -41,6 +41,8 @@ class Mapping:
     """Output channels of a group, but for the last one, which may have fewer."""
     beats: int
     """Beats of a pixel."""
+    column_windows: bool = False
+    """Each column has a channel and a window of its own."""
 
     @property
     def steps_per_sum(self) -> int:
@@ -66,11 +68,18 @@ class Mapping:
         return prod(self.vectors)
 
     @property
+    def array_steps(self) -> int:
+        """Steps in which the array multiplies."""
+        return self.num_groups * self.vectors_per_group * prod(self.layer.pool) * self.steps_per_sum
+
+    @property
     def steps(self) -> int:
-        of_vector = prod(self.layer.pool) * self.steps_per_sum
-        # One more reads what is added.
-        of_vector += self.layer.addition is not None
-        return self.num_groups * self.vectors_per_group * of_vector
+        """All of them: one more for each vector that is added to; with column windows one for each
+        pixel that is read, and some behind."""
+        if not self.column_windows:
+            added_to = self.num_groups * self.vectors_per_group * (self.layer.addition is not None)
+            return self.array_steps + added_to
+        return self.num_groups * self.source.height * self.source.width + self.source.width + 1
 
     @property
     def weight_words(self) -> int:
@@ -85,17 +94,60 @@ class Mapping:
     @property
     def group_stride(self) -> int:
         """Bytes from what one group of output channels reads to what the next one does."""
+        if self.column_windows:
+            return self.channels_per_group * self.source.channel_stride
         if self.layer.groups == 1:
             return 0
         return self.layer.weight.shape[1] * self.source.channel_stride
 
 
 def map_layer(layer: Convolution, cfg: AccelConfig) -> Mapping:
-    """Choose reduction mode and tile, and put weights into words.
+    """Choose column windows, or reduction mode and tile, and put weights into words.
 
     Raises :class:`DoesNotFitError` naming what the hardware does not count that far.
     """
-    layer = _in_blocks(layer, cfg)
+    broadcast = _broadcast(_in_blocks(layer, cfg), cfg)
+    if not _has_windows(layer, cfg):
+        return broadcast
+    windows = _windows(_broadcast(layer, cfg), cfg)
+    beats = windows.array_steps * windows.beats
+    # The array or the requantizer takes longer; of the other mapping's vectors each is one beat.
+    return windows if max(windows.steps, beats) < broadcast.steps else broadcast
+
+
+def _has_windows(layer: Convolution, cfg: AccelConfig) -> bool:
+    """Whether the columns' own windows can compute a layer."""
+    channels, _, width = layer.source_shape
+    return (
+        layer.weight.shape == (channels, 1, WINDOW, WINDOW)
+        and layer.groups == channels
+        and max(layer.stride) <= 2
+        and max(layer.padding) <= 1
+        and layer.pool == (1, 1)
+        and layer.addition is None
+        and 2 <= width <= cfg.line_width
+    )
+
+
+def _windows(broadcast: Mapping, cfg: AccelConfig) -> Mapping:
+    """With a channel a column, where all columns had the same."""
+    layer = broadcast.layer
+    num_outputs = len(layer.weight)
+    channels = min(num_outputs, cfg.num_cols)
+    num_groups = -(-num_outputs // channels)
+    return replace(
+        broadcast,
+        channel_mode=True,
+        weights=_arrange(layer.weight, False, (1, 1, 1), num_groups, channels, cfg.num_cols),
+        read_counts=(1, 1, 1),
+        channels_per_group=channels,
+        beats=-(-channels // cfg.num_lanes),
+        column_windows=True,
+    )
+
+
+def _broadcast(layer: Convolution, cfg: AccelConfig) -> Mapping:
+    """With the same activations for all columns of a pixel."""
     source, target = Layout(*layer.source_shape), Layout(*layer.target.shape)
     _check_adder(layer, cfg)
     _check_sizes(layer, source)

@@ -45,6 +45,7 @@ from accel.hardware.walk import (
     step_numbers,
     steps_per_vector,
     total_steps,
+    window_ends,
     writes,
 )
 
@@ -60,6 +61,10 @@ def vectors_in_flight(
     reads: int64, same shape."""
     steps = np.maximum(places(Holds.STEP, cfg) - 1 - TAKEN_OVER - step, 0)
     in_front: NDArray[np.int64] = -(-steps // steps_per_vector(d))
+    if d.column_windows:
+        # Not every step has a vector: so many of the last ones, 0 of the last none
+        last_ones = np.cumsum(np.append(False, window_ends(d)[::-1]))
+        in_front = last_ones[np.minimum(steps, last_ones.size - 1)]
     # The last group's vectors have the fewest beats.
     beats = -(-places(Holds.BEAT, cfg) // d.param_last_beats)
     return in_front + places(Holds.VECTOR, cfg) + beats

@@ -26,6 +26,8 @@ class ProgramLayer:
     """The tensor of the network that it yields."""
     macs: int
     steps: int
+    array_steps: int
+    """Steps in which the array multiplies: not those that only bring pixels for column windows."""
     weight_words: int
     """Words read from the weight memory for one image."""
 

@@ -39,6 +39,7 @@ LIMITS = {
     "weight_depth": (16, 65536),
     "param_depth": (16, 65536),
     "max_layers": (1, 64),
+    "line_width": (0, 511),
 }
 """The least and the largest value of each number in a configuration."""
 SWITCHES = ("zero_gating", "adder")
@@ -81,6 +82,10 @@ class AccelConfig:
     zero_gating: bool = True
     """A zero activation switches no multiplier: the registers at its inputs keep what they hold.
     No effect on results or cycles."""
+    line_width: int = 0
+    """Pixels of the widest rows whose depthwise 3x3 convolutions get column windows: two rows of
+    line buffer and a window for each column, so that it makes an output of its own channel a step.
+    0: there are none."""
     adder: bool = False
     """Lanes behind the requantizer's that add another tensor, and the choice of ties of the
     requantizer's last rounding."""
@@ -105,6 +110,17 @@ class AccelConfig:
                 f"configuration: pixel_groups * num_lanes must divide num_cols, but "
                 f"{self.pixel_groups} * {self.num_lanes} does not divide {self.num_cols}"
             )
+        if self.line_width == 1:
+            raise AccelError(
+                "configuration: line_width must be 0, or from 2 on, not 1: a line buffer is read "
+                "where it is not written"
+            )
+        if self.line_width and self.group_cols > TAPS:
+            raise AccelError(
+                f"configuration: with line_width a pixel group has at most {TAPS} columns, one for "
+                f"each channel that it reads at once, but num_cols / pixel_groups is "
+                f"{self.group_cols}"
+            )
         if self.adder and self.group_cols > TAPS:
             raise AccelError(
                 f"configuration: with adder a pixel group has at most {TAPS} columns, one for each "
@@ -113,10 +129,11 @@ class AccelConfig:
 
     def __str__(self) -> str:
         """A short tag of ``[a-z0-9]``, different for every configuration; it names modules."""
+        windows = f"r{self.line_width}" if self.line_width else ""
         return (
             f"c{self.num_cols}l{self.num_lanes}a{self.acc_nbits}s{self.spad_depth}"
             f"m{self.act_depth}w{self.weight_depth}p{self.param_depth}d{self.max_layers}"
-            f"g{self.pixel_groups}z{int(self.zero_gating)}{'b' * self.adder}"
+            f"g{self.pixel_groups}z{int(self.zero_gating)}{windows}{'b' * self.adder}"
         )
 
     # Derived widths and counts
@@ -131,9 +148,26 @@ class AccelConfig:
         return self.num_cols // self.pixel_groups
 
     @property
+    def operand_sets(self) -> int:
+        """Sets of nine activations that the PE array takes in a step: one for each pixel group, or,
+        with column windows, for each column."""
+        return self.num_cols if self.line_width else self.pixel_groups
+
+    @property
+    def operand_cols(self) -> int:
+        """Columns that multiply the same nine activations."""
+        return self.num_cols // self.operand_sets
+
+    @property
     def num_beats(self) -> int:
         """Requantizer cycles for one vector of all columns."""
         return self.num_cols // self.num_lanes
+
+    @property
+    def passes_vectors_on(self) -> bool:
+        """The requantizer takes a vector in every cycle, where one is a single beat: what column
+        windows make, or all columns have a lane each."""
+        return self.line_width > 0 or self.num_beats == 1
 
     @property
     def spad_idx_nbits(self) -> int:

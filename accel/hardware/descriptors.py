@@ -18,6 +18,15 @@ Loops
     Every address sequence is a nest of counted loops, innermost first; when a loop advances, it
     adds its own stride to the address at which it last advanced, and all loops inside restart
     from there.
+
+Column windows
+    Layers of ``column_windows`` read a feature map as one raster, a pixel's channels a step, group
+    of channels after group without a gap: their loops are ``out_x``, ``out_y`` and ``group``, each
+    of as many iterations as the map has columns, rows and groups, and the others have one. Column
+    k of the array has the window of the group's channel k. The step that brings the pixel at (y,
+    x) completes the window that is centred at (y-1, x-1), or at the end of the row before that: a
+    row and a pixel behind. So as many steps follow after the last pixel. What of a window lies
+    outside the map is the pad value. :mod:`accel.hardware.walk` has it in plain NumPy.
 """
 
 from __future__ import annotations
@@ -161,6 +170,19 @@ class LayerDescriptor:
     operand_bank: int = _bits(4, 60, 4, "and its bank", only=ADDER)
     operand_lane_row: int = _bits(
         3, 44, 16, "rows from one channel of it to the next, and one bank", only=ADDER
+    )
+    # In the place of the counts that an offset does not have
+    column_windows: int = _bits(
+        8, 0, 1, "each column has a channel, and a 3x3 window of it, of its own"
+    )
+    row_step: int = _bits(8, 1, 1, "rows from a window to the next that is used", least=1)
+    column_step: int = _bits(8, 2, 1, "and columns", least=1)
+    skip_top: int = _bits(8, 3, 1, "no window centred on the map's first row is used")
+    skip_bottom: int = _bits(8, 4, 1, "none on its last")
+    skip_left: int = _bits(8, 5, 1, "none on its first column")
+    skip_right: int = _bits(8, 6, 1, "none on its last")
+    window_columns: int = _bits(
+        9, 0, 6, "columns that have a channel in the last group of channels", least=1
     )
 
     # Parameter sequencer

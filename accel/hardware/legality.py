@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import LayerDescriptor
 from accel.hardware.walk import (
+    OUT_X,
+    WINDOW_END,
     iterations,
     num_groups,
     pixels_per_vector,
     steps_per_sum,
     total_steps,
+    used_windows,
     vectors_per_group,
 )
 
@@ -104,11 +107,34 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         reach = sum((loop.count - 1) * getattr(loop, attribute) for loop in d.read_loops)
         reach += sum(getattr(offset, attribute) for offset in d.pixel_offsets)
         yield reach > MAX_OFFSET, f"a tap lies {reach} {what}s further, more than {MAX_OFFSET}"
+    if d.column_windows:
+        yield from _windows(d, cfg)
     total = total_steps(d)
     yield (
         d.safe_steps >= total,
         f"safe_steps = {d.safe_steps} leaves none of its {total} steps to wait in",
     )
+
+
+def _windows(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
+    width = d.read_loops[OUT_X].count
+    yield (
+        not 2 <= width <= cfg.line_width,
+        f"column windows over rows of {width} need a line_width from 2 to that, not "
+        f"{cfg.line_width}",
+    )
+    yield iterations(d.read_loops[:WINDOW_END]) > 1, "a pixel of its raster has several steps"
+    yield not d.channel_mode, "the pixels of its raster are read in windows"
+    yield (
+        d.last_channels != cfg.group_cols,
+        f"a pixel group reads {d.last_channels} channels for its {cfg.group_cols} columns",
+    )
+    yield (
+        d.window_columns > cfg.num_cols,
+        f"{d.window_columns} columns have a window, more than num_cols = {cfg.num_cols}",
+    )
+    yield not used_windows(d).any(), "none of its windows is used"
+    yield d.adds == 1, "it has column windows, whose steps are pixels, and adds a tensor"
 
 
 def _adder_rules(d: LayerDescriptor) -> Iterator[tuple[bool, str]]:

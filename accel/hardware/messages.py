@@ -7,6 +7,7 @@ go between the two.
 ================  =============================  ==========================================
 stream            message                        from -> to
 ================  =============================  ==========================================
+``pixel``         :class:`Pixel`                 operand fetch -> column windows, where there are
 ``step``          :class:`Step`                  activation and weight memory -> PE array
 ``acc``           :class:`Acc`                   PE array -> pooling unit
 ``pooled``        :class:`Pooled`                pooling unit -> requantizer
@@ -45,7 +46,8 @@ Ints = NDArray[np.int64]
 class Step(NamedTuple):
     """Nine activations times nine weights in every column.
 
-    x: int (pixel_groups, 9), each in [-128, 255], for the columns of each group. w: int8
+    x: int (operand_sets, 9), each in [-128, 255], for the columns of each pixel group; with column
+    windows for each column. w: int8
     (num_cols, 9); only read when ``load`` is set, and with ``keep`` written to scratchpad entry
     ``idx`` as well; without ``load`` the weights come from that entry. ``first`` starts an
     accumulation, ``last`` ends it and sends the sums on. ``pool_first`` and ``pool_last`` go with
@@ -61,6 +63,32 @@ class Step(NamedTuple):
     last: int
     pool_first: int
     pool_last: int
+
+
+class Pixel(NamedTuple):
+    """What a step reads, before column windows.
+
+    x: int (pixel_groups, 9), each in [-128, 255]. From ``w`` on as in :class:`Step`. Without
+    ``windows`` x is what all columns of a group multiply; with it element k is the pixel of column
+    k's own map, the next one of its raster; the one after it begins a row if ``row_end`` is set.
+    ``used``: the array takes a step, else none. edges: whether the window's first row, last row,
+    first column, last column (bits 0 to 3) lie outside the map; its taps there are ``pad_value``.
+    """
+
+    x: Ints
+    w: Ints
+    idx: int
+    load: int
+    keep: int
+    first: int
+    last: int
+    pool_first: int
+    pool_last: int
+    windows: int
+    row_end: int
+    used: int
+    edges: int
+    pad_value: int
 
 
 class Acc(NamedTuple):
@@ -168,16 +196,20 @@ def unpack_ints(word: int, nbits: int, count: int, *, signed: bool) -> Ints:
     )
 
 
-Message = Step | Acc | Pooled | Param | Beat | Operand | Terms | Out
+Message = Step | Pixel | Acc | Pooled | Param | Beat | Operand | Terms | Out
 
 
 @cache
 def mk_step(cfg: AccelConfig) -> Any:
-    """Bitstruct of :class:`Step`: x packs group g, tap t at 9g+t (9 bits each), w packs column c,
+    """Bitstruct of :class:`Step`: x packs set g, tap t at 9g+t (9 bits each), w packs column c,
     tap t at 9c+t (8 bits each)."""
+    return mk_bitstruct(f"Step_{cfg}", _step_fields(cfg, cfg.operand_sets))
+
+
+def _step_fields(cfg: AccelConfig, sets: int) -> dict[str, Any]:
     b1 = mk_bits(1)
-    fields = {
-        "x": mk_bits(cfg.pixel_groups * TAPS * ACT_NBITS),
+    return {
+        "x": mk_bits(sets * TAPS * ACT_NBITS),
         "w": mk_bits(cfg.weight_word_nbits),
         "idx": mk_bits(cfg.spad_idx_nbits),
         "load": b1,
@@ -187,7 +219,20 @@ def mk_step(cfg: AccelConfig) -> Any:
         "pool_first": b1,
         "pool_last": b1,
     }
-    return mk_bitstruct(f"Step_{cfg}", fields)
+
+
+@cache
+def mk_pixel(cfg: AccelConfig) -> Any:
+    """Bitstruct of :class:`Pixel`: x packs pixel group g, tap t at 9g+t."""
+    b1 = mk_bits(1)
+    fields = _step_fields(cfg, cfg.pixel_groups) | {
+        "windows": b1,
+        "row_end": b1,
+        "used": b1,
+        "edges": mk_bits(4),
+        "pad_value": mk_bits(ACT_NBITS),
+    }
+    return mk_bitstruct(f"Pixel_{cfg}", fields)
 
 
 @cache
@@ -254,6 +299,10 @@ def pack(cfg: AccelConfig, msg: Message) -> Any:
         case Step():
             x, w = pack_ints(msg.x, ACT_NBITS), pack_ints(msg.w, 8)
             return mk_step(cfg)(x, w, *msg[2:])
+        case Pixel():
+            x, w = pack_ints(msg.x, ACT_NBITS), pack_ints(msg.w, 8)
+            pad_value = int(msg.pad_value) & (1 << ACT_NBITS) - 1
+            return mk_pixel(cfg)(x, w, *msg[2:-1], pad_value)
         case Acc():
             return mk_acc(cfg)(pack_ints(msg.acc, cfg.acc_nbits), *msg[1:])
         case Pooled():
@@ -290,10 +339,16 @@ def unpack(cfg: AccelConfig, bits: Any) -> Message:
     cols, lanes, acc_nbits = cfg.num_cols, cfg.num_lanes, cfg.acc_nbits
     match type(bits).__name__.split("_")[0]:
         case "Step":
-            x = unpack_ints(int(bits.x), ACT_NBITS, cfg.pixel_groups * TAPS, signed=True)
+            x = unpack_ints(int(bits.x), ACT_NBITS, cfg.operand_sets * TAPS, signed=True)
             w = unpack_ints(int(bits.w), 8, cfg.num_multipliers, signed=True)
             flags = [int(getattr(bits, name)) for name in Step._fields[2:]]
             return Step(x.reshape(-1, TAPS), w.reshape(cols, TAPS), *flags)
+        case "Pixel":
+            x = unpack_ints(int(bits.x), ACT_NBITS, cfg.pixel_groups * TAPS, signed=True)
+            w = unpack_ints(int(bits.w), 8, cfg.num_multipliers, signed=True)
+            flags = [int(getattr(bits, name)) for name in Pixel._fields[2:-1]]
+            flags.append(bits.pad_value.int())
+            return Pixel(x.reshape(-1, TAPS), w.reshape(cols, TAPS), *flags)
         case "Acc":
             acc = unpack_ints(int(bits.acc), acc_nbits, cols, signed=True)
             return Acc(acc, int(bits.pool_first), int(bits.pool_last))

@@ -25,8 +25,8 @@ from pymtl3.passes.PassGroups import (
 
 from accel.process_wide import PYMTL3
 
-MAX_NBITS = 5120
-"""Above a ``step`` message of 64 columns, the widest signal there is (4,702 bits)."""
+MAX_NBITS = 5632
+"""Above a ``step`` message of 36 columns with windows, the widest signal there is (5,522 bits)."""
 
 _PYMTL_LIMIT = 1024
 

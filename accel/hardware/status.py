@@ -62,7 +62,8 @@ class Activity(IntEnum):
 TRAFFIC = ("weight_words", "activation_bytes", "gated_taps", "result_bytes")
 """What the hardware counts for each layer, from the loading of its descriptor on: words read from
 the weight memory; bytes read from the activation memories; taps that were gated, each of which kept
-``group_cols`` multipliers from switching; bytes of output."""
+``operand_cols`` multipliers from switching; bytes of output. A tap that the array does not see, of
+a window that is not used, is not gated."""
 
 
 TRAFFIC_NBITS = 48

@@ -12,6 +12,7 @@ from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import LayerDescriptor, Loop
 
 SUM_END, WINDOW_END, VECTORS_END = 3, 5, 7
+OUT_X, OUT_Y = 5, 6
 """Of :data:`~accel.hardware.descriptors.READ_LOOPS` so many, from the innermost on, walk through
 the steps of one sum; through those of one pooling window; through a group of output channels."""
 
@@ -41,7 +42,7 @@ def steps_per_window(d: LayerDescriptor) -> int:
 
 
 def steps_per_group(d: LayerDescriptor) -> int:
-    """Steps of sums of one group of output channels."""
+    """Steps that read for the sums of one group of output channels."""
     return iterations(d.read_loops[:VECTORS_END])
 
 
@@ -50,19 +51,59 @@ def steps_per_vector(d: LayerDescriptor) -> int:
     return steps_per_window(d) + d.adds
 
 
-def vectors_per_group(d: LayerDescriptor) -> int:
-    """Vectors that leave the pooling unit for one group of output channels."""
-    return iterations(d.read_loops[WINDOW_END:VECTORS_END])
+def num_groups(d: LayerDescriptor) -> int:
+    """Groups of output channels."""
+    return d.read_loops[-1].count
 
 
 def total_steps(d: LayerDescriptor) -> int:
     """Steps of a layer."""
-    return num_groups(d) * vectors_per_group(d) * steps_per_vector(d)
+    of_group = steps_per_group(d) + d.adds * vectors_per_group(d)
+    return num_groups(d) * of_group + steps_behind(d)
 
 
-def num_groups(d: LayerDescriptor) -> int:
-    """Groups of output channels."""
-    return d.read_loops[-1].count
+def vectors_per_group(d: LayerDescriptor) -> int:
+    """Vectors that leave the pooling unit for one group of output channels."""
+    if d.column_windows:
+        return int(np.count_nonzero(used_windows(d)))
+    return steps_per_group(d) // steps_per_window(d)
+
+
+def steps_behind(d: LayerDescriptor) -> int:
+    """So many steps after a pixel the window that is centred on it is complete, and so many follow
+    after a layer's last pixel; 0 of a layer without column windows."""
+    return d.read_loops[OUT_X].count + 1 if d.column_windows else 0
+
+
+def used_windows(d: LayerDescriptor) -> NDArray[np.bool_]:
+    """Of a layer with column windows: whether the window centred on each pixel is used, (rows,
+    columns) of the map."""
+    parts = (
+        (d.read_loops[OUT_Y].count, d.row_step, d.skip_top, d.skip_bottom),
+        (d.read_loops[OUT_X].count, d.column_step, d.skip_left, d.skip_right),
+    )
+    used = []
+    for count, step, skips_first, skips_last in parts:
+        at = np.arange(count)
+        is_used = (at - skips_first) % step == 0
+        is_used &= (at >= skips_first) & (at < count - skips_last)
+        used.append(is_used)
+    return used[0][:, None] & used[1]
+
+
+def window_ends(d: LayerDescriptor) -> NDArray[np.bool_]:
+    """Of a layer with column windows: whether each of its steps completes one that is used,
+    (steps,)."""
+    behind = np.zeros(steps_behind(d), bool)
+    return np.concatenate([behind, np.tile(used_windows(d).ravel(), num_groups(d))])
+
+
+def window_edges(d: LayerDescriptor) -> NDArray[np.bool_]:
+    """Of a layer with column windows: whether the window centred on each pixel has its first row,
+    last row, first column, last column outside the map, (rows, columns, 4)."""
+    height, width = (d.read_loops[i].count for i in (OUT_Y, OUT_X))
+    y, x = np.indices((height, width))
+    return np.stack([y == 0, y == height - 1, x == 0, x == width - 1], axis=-1)
 
 
 def groups_read_alike(d: LayerDescriptor) -> bool:
@@ -85,7 +126,8 @@ class Reads(NamedTuple):
 
 
 def reads(d: LayerDescriptor, pixel_groups: int, group: int = 0) -> Reads:
-    """What a layer's sums read for a group of output channels, in the order of their steps."""
+    """What a layer's sums read for a group of output channels, in the order of their steps. The
+    last :func:`steps_behind` steps of a layer read nothing, and are in no group."""
     loops, outermost = d.read_loops[:-1], d.read_loops[-1]
     tap = np.arange(TAPS)
     kernel_x, kernel_y, channel = last_iterations(loops)[:SUM_END]
@@ -107,10 +149,14 @@ def reads(d: LayerDescriptor, pixel_groups: int, group: int = 0) -> Reads:
 
     y, x = of_taps("dy", dy - d.padding_rows), of_taps("dx", dx - d.padding_columns)
     inside = (y >= 0) & (y < d.height) & (x >= 0) & (x < d.width)
+    used = used[:, None]
+    if d.column_windows and group == num_groups(d) - 1:
+        column = np.arange(pixel_groups)[:, None] * d.last_channels + tap
+        used = used & (column < d.window_columns)
     return Reads(
         address=TAPS * d.read_row + d.read_bank + of_taps("stride", reach),
-        inside=inside & used[:, None],
-        padding=~inside & used[:, None],
+        inside=inside & used,
+        padding=~inside & used,
     )
 
 
@@ -148,11 +194,10 @@ def operand_reads(d: LayerDescriptor, cfg: AccelConfig, group: int = 0) -> Opera
 def step_numbers(d: LayerDescriptor, group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The numbers of the steps of sums of a group of output channels, (steps,), and of those that
     read what is added, (vectors,), among all of the layer's in the order of their issue."""
-    per_window, per_vector = steps_per_window(d), steps_per_vector(d)
-    vector = group * vectors_per_group(d) + np.arange(vectors_per_group(d))
-    first = vector * per_vector
-    of_sums = first[:, None] + d.adds + np.arange(per_window)
-    return of_sums.ravel(), first[: first.size * d.adds]
+    number = group * steps_per_group(d) + np.arange(steps_per_group(d))
+    of_sums = number + d.adds * (number // steps_per_window(d) + 1)
+    vector = group * vectors_per_group(d) + np.arange(d.adds * vectors_per_group(d))
+    return of_sums, vector * steps_per_vector(d)
 
 
 def last_iterations(loops: tuple[Loop, ...]) -> list[NDArray[np.bool_]]:

@@ -64,12 +64,12 @@ def accesses(
     found = []
     for i, (layer, counters) in enumerate(zip(program.layers, traffic.tolist(), strict=True)):
         count = dict(zip(TRAFFIC, counters, strict=True))
-        columns = layer.steps * cfg.num_cols
-        multiply = TAPS * columns - gating * count["gated_taps"] * cfg.group_cols
-        weight_words = count["weight_words"] if scratchpads else layer.steps
+        columns = layer.array_steps * cfg.num_cols
+        multiply = TAPS * columns - gating * count["gated_taps"] * cfg.operand_cols
+        weight_words = count["weight_words"] if scratchpads else layer.array_steps
         weight_bytes = TAPS * cfg.num_cols * weight_words
         # Of the steps that load their weights, none comes out of a scratchpad.
-        kept = 1 - weight_words / layer.steps
+        kept = 1 - weight_words / layer.array_steps
         stored = weight_bytes if kept else 0
         first, last = i == 0, i == len(program.layers) - 1
         image_bytes = float(np.prod(program.input.shape)) if first else 0.0

@@ -143,6 +143,7 @@ class Evaluation:
                     kind=layer.kind,
                     macs=layer.macs,
                     steps=layer.steps,
+                    array_steps=layer.array_steps,
                     cycles=cycles,
                     utilization=_utilization(layer.macs, cycles, cfg),
                     lost_cycles=self._lost_cycles(i),
@@ -310,7 +311,7 @@ class Evaluation:
         program, rows = self.run.program, []
         for i, layer in enumerate(program.layers):
             count = dict(zip(TRAFFIC, self.run.traffic[i].tolist(), strict=True))
-            taps = TAPS * program.cfg.pixel_groups * layer.steps
+            taps = TAPS * program.cfg.operand_sets * layer.array_steps
             numbers = [count["weight_words"], count["activation_bytes"], count["result_bytes"]]
             energies = [layers[i].total for layers in self.energy.values()]
             rows.append([*numbers, count["gated_taps"], taps, *energies])

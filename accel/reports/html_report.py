@@ -255,9 +255,10 @@ def _memory_bytes(record: Record, layer: LayerRecord) -> tuple[float, float, flo
 
 def _gated(record: Record, *layers: LayerRecord) -> float:
     """The share of multiplications that a zero activation kept from switching."""
-    taps = TAPS * max(record.configuration.get("pixel_groups", 1), 1)
+    has_windows = record.configuration.get("line_width", 0) > 0
+    sets = record.configuration.get("num_cols" if has_windows else "pixel_groups", 1)
     gated = sum(layer.traffic["gated_taps"] for layer in layers)
-    return gated / (taps * sum(layer.steps for layer in layers))
+    return gated / (TAPS * max(sets, 1) * sum(layer.array_steps for layer in layers))
 
 
 def _roofline(record: Record) -> go.Figure:

@@ -50,6 +50,8 @@ class LayerRecord(_Model):
     """Multiply-accumulates."""
     steps: _Positive
     """Cycles that the mapping needs at least."""
+    array_steps: _Positive
+    """Those of them in which the array multiplies."""
     cycles: Annotated[float, Field(gt=0, le=2**53)] | None
     utilization: _Amount | None
     """Multiply-accumulates over what all multipliers could do in these cycles."""

@@ -225,6 +225,7 @@ def _queued(queue: Any) -> int:
 
 def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
     unit, row_nbits = "step_sequencer", cfg.act_addr_nbits
+    windows = ("windows", "row_end", "window_used", "edges") if cfg.line_width else ()
     size, num_taps = TAPS * cfg.act_depth, TAPS * cfg.pixel_groups
 
     def of_command(value: Callable[[Any], Value]) -> Callable[[Look], Value]:
@@ -259,27 +260,26 @@ def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
         # Who looks at it does so with the last step of a sum.
         return lambda c: c.plan.flags[c.step][i] if c.plan.flags[c.step][1] else None
 
-    def load(c: Any) -> bool:
-        return bool(c.plan.loads[c.step])
-
-    def keep(c: Any) -> bool:
-        return load(c) and not c.descriptor.reload
-
     def is_signed(c: Any) -> Value:
         is_operand = c.plan.place[c.step] == OPERAND
         return int(c.descriptor.operand_signed if is_operand else c.descriptor.signed)
 
     def weight_address(c: Any) -> Value:
-        if not load(c):
-            return None
-        return int(
-            c.descriptor.weight_base + c.group * c.plan.steps_per_output + c.plan.place[c.step]
-        )
+        return int(c.weight_address) if c.load else None
 
     def index(c: Any) -> Value:
-        if c.plan.place[c.step] == OPERAND or (load(c) and not keep(c)):
+        if c.plan.place[c.step] == OPERAND or (c.load and not c.keep):
             return None
-        return int(c.plan.place[c.step] % cfg.spad_depth)
+        return int(c.index)
+
+    def window(i: int, name: str) -> Probe:
+        def value(c: Any) -> Value:
+            is_window, _, used, _ = c.windows
+            # The ends of rows mean nothing without windows, nor edges of one that is not used.
+            means_something = (True, is_window, True, is_window and used)[i]
+            return c.windows[i] if means_something else None
+
+        return command(name, value)
 
     def command(name: str, value: Callable[[Any], Value]) -> Probe:
         return Probe(
@@ -313,14 +313,15 @@ def _step_sequencer(cfg: AccelConfig) -> list[Probe]:
         command("is_signed", is_signed),
         command("layer", lambda c: c.layer),
         command("weight_address", weight_address),
-        command("load", lambda c: int(load(c))),
-        command("keep", lambda c: int(keep(c))),
+        command("load", lambda c: int(c.load)),
+        command("keep", lambda c: int(c.keep)),
         command("idx", index),
         command("first", flag(0)),
         command("last", flag(1)),
         command("pool_first", pool_flag(2)),
         command("pool_last", pool_flag(3)),
         command("frees_input", lambda c: int(c.done)),
+        *(window(i, name) for i, name in enumerate(windows)),
     ]  # fmt: skip
 
 
@@ -336,9 +337,12 @@ def _operand_fetch(cfg: AccelConfig) -> list[Probe]:
         )
 
     def of_step(value: Callable[[Any], Value]) -> Callable[[Look], Value]:
+        # What is read to be added is no step of the array's.
+        return lambda look: None if look.core.offered is None else value(look.core.offered)
+
+    def of_pixel(value: Callable[[Any], Value]) -> Callable[[Look], Value]:
         def cl(look: Look) -> Value:
-            at = look.core.at_step
-            # What is read to be added is no step of the array's.
+            at = look.core.at_data
             return None if at is None or at.step is None else value(at.step)
 
         return cl
@@ -358,10 +362,20 @@ def _operand_fetch(cfg: AccelConfig) -> list[Probe]:
     def if_last(name: str) -> Callable[[Any], Value]:
         return lambda step: getattr(step, name) if step.last else None
 
+    pixel = Probe(
+        unit=unit,
+        signal="operand_fetch.column_windows.pixel.msg.x",
+        cl=of_pixel(lambda step: pack_ints(step.x, ACT_NBITS)),
+        rtl=lambda s: int(s.operand_fetch.column_windows.pixel.msg.x),
+        element="tap",
+        nbits=ACT_NBITS,
+        is_signed=True,
+    )
     return [
         stage("read_val", "at_read"),
         stage("data_val", "at_data"),
         stage("step_val", "at_step"),
+        *([pixel] if cfg.line_width else []),
         message("x", lambda step: pack_ints(step.x, ACT_NBITS),
                 element="tap", nbits=ACT_NBITS, is_signed=True),
         message("w", weights, element="weight", nbits=8, is_signed=True),

@@ -44,6 +44,7 @@ CONFIGS = [
     config(16, 32, 16, 2),
     config(2, 25, 4),
     config(8, 26, 8, 4),
+    dataclasses.replace(config(8, 25, 2, 2), line_width=4),
 ]
 SMALL = CONFIGS[0]
 WIDE = CONFIGS[2]
@@ -57,7 +58,7 @@ def oracle(cfg: AccelConfig, messages: list[Step]) -> list[Acc]:
         w = step.w if step.load else scratchpad[step.idx]
         if step.keep:
             scratchpad[step.idx] = step.w
-        groups = w.reshape(cfg.pixel_groups, cfg.group_cols, TAPS)
+        groups = w.reshape(cfg.operand_sets, cfg.operand_cols, TAPS)
         sums = np.concatenate([g @ x for g, x in zip(groups, step.x, strict=True)])
         acc = (0 if step.first else acc) + sums
         if step.last:
@@ -67,7 +68,7 @@ def oracle(cfg: AccelConfig, messages: list[Step]) -> list[Acc]:
 
 def constant_steps(cfg: AccelConfig, count: int, x: int, w: int) -> list[Step]:
     """One accumulation of the same step; only the first one loads its weights."""
-    xs, ws = np.full((cfg.pixel_groups, TAPS), x), np.full((cfg.num_cols, TAPS), w)
+    xs, ws = np.full((cfg.operand_sets, TAPS), x), np.full((cfg.num_cols, TAPS), w)
     other = np.full_like(ws, 77)
     return [
         Step(xs, ws, 0, 1, 1, 1, int(count == 1), 1, 0)
@@ -80,8 +81,8 @@ def constant_steps(cfg: AccelConfig, count: int, x: int, w: int) -> list[Step]:
 def ramp(cfg: AccelConfig) -> list[Step]:
     """Every weight differs from its neighbours, so that no two taps or columns can be swapped."""
     w = np.arange(cfg.num_cols * TAPS).reshape(cfg.num_cols, TAPS) * 37 % 256 - 128
-    shape = cfg.pixel_groups, TAPS
-    num_taps = cfg.pixel_groups * TAPS
+    shape = cfg.operand_sets, TAPS
+    num_taps = cfg.operand_sets * TAPS
     ones = np.eye(num_taps, dtype=np.int64).reshape(num_taps, *shape)
     taps = [Step(one, w, 0, 1, 0, 1, 1, t % 2, 1) for t, one in enumerate(ones)]
     return [*taps, Step(np.arange(num_taps).reshape(shape) * 29 % 256, w, 0, 1, 0, 1, 1, 0, 0)]
@@ -92,7 +93,7 @@ def scratchpad_sweep(cfg: AccelConfig) -> list[Step]:
 
     def step(idx: int, load: int) -> Step:
         w = np.full((cfg.num_cols, TAPS), idx - 8) if load else np.full((cfg.num_cols, TAPS), 99)
-        x = np.arange(cfg.pixel_groups * TAPS).reshape(-1, TAPS)
+        x = np.arange(cfg.operand_sets * TAPS).reshape(-1, TAPS)
         return Step(x, w, idx, load, load, 1, 1, 0, 0)
 
     depth = range(cfg.spad_depth)
@@ -186,7 +187,7 @@ def test_zero_activations_switch_no_multiplier(data: st.DataObject) -> None:
         top.sim_edge()
         after = inputs()
         for (c, t), held in before.items():
-            x = int(step.x[c // cfg.group_cols, t])
+            x = int(step.x[c // cfg.operand_cols, t])
             if x == 0:
                 assert after[c, t] == held
             else:

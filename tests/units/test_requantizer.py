@@ -23,8 +23,10 @@ from tests.strategies import delayed, more_examples, requantizations, waits
 LEVELS = {"fl": RequantizerFL, "cl": RequantizerCL, "rtl": RequantizerRTL}
 
 
-def config(num_cols: int, num_lanes: int, acc_nbits: int) -> AccelConfig:
-    return dataclasses.replace(base, num_cols=num_cols, num_lanes=num_lanes, acc_nbits=acc_nbits)
+def config(num_cols: int, num_lanes: int, acc_nbits: int, line_width: int = 0) -> AccelConfig:
+    return dataclasses.replace(
+        base, num_cols=num_cols, num_lanes=num_lanes, acc_nbits=acc_nbits, line_width=line_width
+    )
 
 
 # The first three are those that --test-verilog builds.
@@ -36,6 +38,7 @@ CONFIGS = [
     config(2, 2, 26),
     config(4, 1, 27),
     config(16, 4, 32),
+    config(8, 4, 32, 8),
 ]
 SINGLE = config(1, 1, 32)
 
@@ -180,9 +183,9 @@ def test_timing(simulators: Simulators, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("level", ["cl", "rtl"])
-def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
+@pytest.mark.parametrize("cfg", [CONFIGS[0], CONFIGS[1], CONFIGS[-1]], ids=str)
+def test_latency_and_throughput(simulators: Simulators, level: str, cfg: AccelConfig) -> None:
     """A beat a cycle, without a gap between vectors."""
-    cfg = CONFIGS[0]
     beats = 5 * cfg.num_beats
     vectors = [Pooled(np.arange(cfg.num_cols) + i) for i in range(5)]
     _, param = single(0, ONE)
@@ -199,9 +202,10 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
     outs = oracle(cfg, vectors, params)
     timing = run(simulators(LEVELS[level], cfg), inputs, {"out": outs}).timing
     # The second vector comes as soon as the first has moved up, and waits.
-    assert timing["pooled"] == [0, *(2 + i * cfg.num_beats for i in range(4))]
-    assert timing["param"] == [2 + i for i in range(beats)]
-    assert timing["out"] == [2 + REQUANTIZER_LATENCY + i for i in range(beats)]
+    latency = 1 if cfg.passes_vectors_on else 2
+    assert timing["pooled"] == [0, *(latency + i * cfg.num_beats for i in range(4))]
+    assert timing["param"] == [latency + i for i in range(beats)]
+    assert timing["out"] == [latency + REQUANTIZER_LATENCY + i for i in range(beats)]
 
 
 @pytest.mark.parametrize("level", LEVELS)

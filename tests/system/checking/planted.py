@@ -55,11 +55,15 @@ CONFIGS: dict[str, AccelConfig] = {
     "squares": AccelConfig(
         num_cols=16, pixel_groups=4, num_lanes=2, spad_depth=4, act_depth=512, weight_depth=1024
     ),
+    "windows": dataclasses.replace(base, pixel_groups=2, num_lanes=4, line_width=10),
 }
 
 
 KINDS = "all kinds"
 """The name of a network of operations that :class:`Conv` and :class:`Linear` do not stand for."""
+DEPTHWISE = "depthwise"
+"""And of one of depthwise convolutions that column windows can compute, and of one that reads what
+they have made last."""
 SUMS = {"sums": (5, 7), "sums of rows": (4, 7)}
 """Of those that add tensors, and so need an adder: rows and columns."""
 
@@ -69,6 +73,8 @@ def network(name: str) -> Network:
     rng = np.random.default_rng(5)
     if name == KINDS:
         return all_kinds(rng)
+    if name == DEPTHWISE:
+        return depthwise(rng)
     if name in SUMS:
         return residual_network(rng, True, SUMS[name])
     shape, layers, signed = NETWORKS[name]
@@ -99,6 +105,21 @@ def all_kinds(rng: np.random.Generator) -> Network:
         output=dataclasses.replace(x, name="average", shape=(9, 2, 2)),
     )  # fmt: skip
     return Network(name=KINDS, operations=(depthwise, largest, grouped, pooled, average))
+
+
+def depthwise(rng: np.random.Generator) -> Network:
+    """Strides and padding of their own in each direction; 11 channels are no whole group."""
+    x = tensor("input", (11, 9, 10), 0.5, True, rng)
+    operations = []
+    for i, (stride, padding) in enumerate(
+        [((1, 1), (1, 1, 1, 1)), ((1, 2), (0, 0, 1, 1)), ((2, 1), (0, 1, 1, 1))]
+    ):
+        window: dict[str, Any] = {"stride": stride, "padding": padding}
+        operations.append(conv2d(f"layer{i}", x, 11, 11, (3, 3), window, True, False, rng))
+        x = operations[-1].output
+    window = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
+    operations.append(conv2d("layer3", x, 5, 1, (1, 1), window, True, False, rng))
+    return Network(name=DEPTHWISE, operations=tuple(operations))
 
 
 # In words
@@ -236,7 +257,7 @@ def _read(module: ModuleType, old: str, new: str) -> None:
 
 def programs() -> Iterator[tuple[str, Network, AccelConfig]]:
     """All networks on all configurations."""
-    for name in (*NETWORKS, KINDS, *SUMS):
+    for name in (*NETWORKS, KINDS, DEPTHWISE, *SUMS):
         for config in CONFIGS:
             yield f"{name} on {config}", network(name), config_for(name, config)
 

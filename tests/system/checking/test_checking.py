@@ -357,6 +357,63 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
     "weights that do not fit the scratchpads are kept there": (
         "deep", "base", lambda p: changed(p, 3, reload=0), "layer 'layer3': output channel 0",
     ),
+    # What column windows are made of
+    "column windows where there are none": (
+        "pooled", "base", lambda p: changed(p, 0, column_windows=1), "line buffers of 0",
+    ),
+    "windows of a kernel of several steps": (
+        "depthwise", "windows", lambda p: changed(p, 0, kernel_x__count=2), "do not bring a pixel",
+    ),
+    "a window for all columns": (
+        "depthwise", "windows", lambda p: changed(p, 0, column_windows=0), "layer 'layer0': ",
+    ),
+    "windows of taps that are a window": (
+        "depthwise", "windows", lambda p: changed(p, 0, channel_mode=0), "do not bring a pixel",
+    ),
+    "a channel too few for the columns": (
+        "depthwise", "windows", lambda p: moved(p, 0, last_channels=-1), "3 channels of a pixel ar",
+    ),
+    "a column of the last group without a channel": (
+        "depthwise", "windows", lambda p: moved(p, 0, window_columns=-1),
+        "layer 'layer0': of group 1 it takes outputs from column 2, but 2 columns have a channel",
+    ),
+    "a column of the last group too many": (
+        "depthwise", "windows", lambda p: moved(p, 0, window_columns=1),
+        r"layer 'layer0': step 90 reads byte \d+ .* holds no element of 'input'",
+    ),
+    "every row of windows, not every second": (
+        "depthwise", "windows", lambda p: changed(p, 2, row_step=1),
+        "'layer2': step, parameter and write sequencer count 35, 20 and 20 vectors",
+    ),
+    "the other one of each two rows of windows": (
+        "depthwise", "windows", lambda p: changed(p, 2, skip_top=0, skip_bottom=1), "'layer2': out",
+    ),
+    "the other one of each two columns of windows": (
+        "depthwise", "windows", lambda p: changed(p, 1, skip_left=0, skip_right=1), "'layer1': out",
+    ),
+    "the first row of windows instead of the last": (
+        "depthwise", "windows", lambda p: changed(p, 1, skip_top=0, skip_bottom=1), "'layer1': out",
+    ),
+    "the second half of the columns reads what the first one does": (
+        "depthwise", "windows", lambda p: changed(p, 0, pixel_bit0__row=0, pixel_bit0__bank=0),
+        "layer 'layer0': output channel 4, row 0, column 0: its sum",
+    ),
+    "each group of channels reads the first one": (
+        "depthwise", "windows", lambda p: changed(p, 0, group__row=0, group__bank=0),
+        "layer 'layer0': output channel 8, row 0, column 0: its sum",
+    ),
+    "one bit of a weight of a window": (
+        "depthwise", "windows",
+        lambda p: word_changed(p, weights_of(p, 0) + 1, lambda w: w ^ 1 << 8),
+        "layer 'layer0': output channel 1, row 0, column 0: its products with",
+    ),
+    "a step of column windows too early": (
+        "depthwise", "windows", lambda p: moved(p, 1, safe_steps=1),
+        r"layer 'layer1': step \d+ reads byte \d+ .* may be on its way",
+    ),
+    "column windows never wait": (
+        "depthwise", "windows", lambda p: moved(p, 0, safe_steps=1), "without having waited",
+    ),
     # What is written
     "zero point": ("pooled", "base", lambda p: moved(p, 1, zero_point=1), "its zero point is"),
     "no ReLU": ("pooled", "base", lambda p: changed(p, 1, lo=-128), "its least output is -128"),
@@ -745,6 +802,32 @@ SOURCE: dict[str, tuple[str, str, str]] = {
     ),
     "the last group of the results is whole": (
         "encode", "np.where(group == m.num_groups - 1, last, full)", "full",
+    ),
+    "windows begin at the padding": (
+        "encode", "(0, 0) if m.column_windows else layer.padding[:2]", "layer.padding[:2]",
+    ),
+    "windows at the top are used though there is no padding": (
+        "encode", '"skip_top": 1 - above', '"skip_top": 0',
+    ),
+    "windows at the right are never used": ("encode", '"skip_right": 1 - right', '"skip_right": 1'),
+    "rows of windows follow the stride of columns": (
+        "encode", '"row_step": layer.stride[0]', '"row_step": layer.stride[1]',
+    ),
+    "a column for each channel of the last group but one": (
+        "encode", '"window_columns": last_columns', '"window_columns": max(1, last_columns - 1)',
+    ),
+    "pixel groups are a channel apart": (
+        "encode", "cfg.group_cols * m.source.channel_stride", "m.source.channel_stride",
+    ),
+    "a pixel is read for each step that multiplies": (
+        "encode", "Loop(m.source.height, row, 1, 0)", "Loop(m.target.height, row, 1, 0)",
+    ),
+    "groups of windows are a channel apart": (
+        "mapping", "self.channels_per_group * self.source.channel_stride",
+        "self.source.channel_stride",
+    ),
+    "no windows in flight": (
+        "overlap", "last_ones[np.minimum(steps, last_ones.size - 1)]", "0 * steps",
     ),
     "a maximum over one pixel": ("encode", "Loop(pool_w, stride_x, 0, stride_x)", "Loop()"),
     "what is added dies before its last reader": (

@@ -312,7 +312,8 @@ def test_run_writes_its_figures(tmp_path, level):
     names = [layer["name"] for layer in record["layers"]]
     assert names == ["conv1", "conv2", "fc1", "fc2", "fc3"]
     keys = (
-        "name", "kind", "macs", "steps", "cycles", "utilization", "lost_cycles", "traffic", "energy"
+        "name", "kind", "macs", "steps", "array_steps", "cycles", "utilization", "lost_cycles",
+        "traffic", "energy"
     )  # fmt: skip
     assert all(tuple(layer) == keys for layer in record["layers"])
     assert sum(layer["macs"] for layer in record["layers"]) == 246_792

@@ -282,14 +282,15 @@ def test_what_becomes_of_a_model():
         (op.name, op.kind, {name: getattr(op, name) for name in op.OPTIONS}, op.output.shape)
         for op in network.operations
     ]
-    conv = {"relu": True, "largest": 255, "groups": 1}
+    limits = {"smallest": -128, "largest": 255}
+    conv = {"relu": True, "groups": 1} | limits
     pool = {"size": (2, 2), "stride": (2, 2), "padding": (0,) * 4}
     assert found == [
         ("features.0.conv", "conv2d", conv | {"stride": (2, 2), "padding": (2,) * 4}, (6, 6, 7)),
         ("conv", "conv2d", conv | {"stride": (1, 1), "padding": (0,) * 4}, (9, 4, 6)),
         ("conv.pool", "max_pool2d", pool, (9, 2, 3)),
-        ("fc", "linear", {"relu": True, "largest": 255}, (7,)),
-        ("out", "linear", {"relu": False, "largest": 255}, (4,)),
+        ("fc", "linear", {"relu": True} | limits, (7,)),
+        ("out", "linear", {"relu": False} | limits, (4,)),
     ]
     assert [layer.name for layer in network.layers] == ["features.0.conv", "conv", "fc", "out"]
     assert not any(isinstance(layer, MaxPool2d) for layer in network.layers)

@@ -19,7 +19,7 @@ def test_tag_tells_configurations_apart() -> None:
     """Verilog modules are named after it: a field that it left out would mix two designs up."""
     fields = dataclasses.fields(AccelConfig)
     other = {f.name: getattr(base, f.name) * 2 for f in fields}
-    other |= {"acc_nbits": 20, "zero_gating": False, "adder": True}
+    other |= {"acc_nbits": 20, "zero_gating": False, "line_width": 64, "adder": True}
     tags = {str(dataclasses.replace(base, **{name: value})) for name, value in other.items()}
     assert len(tags | {str(base)}) == len(fields) + 1
     assert all(tag.isalnum() and tag.islower() and tag.isascii() for tag in tags)
@@ -41,11 +41,21 @@ def test_tag_tells_configurations_apart() -> None:
         ("spad_depth", 12, "spad_depth must be a power of two, not 12"),
         ("act_depth", 1000, "act_depth must be a power of two, not 1000"),
         ("max_layers", 65, "max_layers must be from 1 to 64, not 65"),
+        ("line_width", 512, "line_width must be from 0 to 511, not 512"),
+        ("line_width", 1, "line_width must be 0, or from 2 on, not 1"),
     ],
 )
 def test_impossible_values_are_named(field: str, value: object, message: str) -> None:
     with pytest.raises(AccelError, match=message):
         dataclasses.replace(base, **{field: value})
+
+
+def test_a_column_of_windows_has_a_channel_of_its_own() -> None:
+    """No more than nine are read of a pixel at once."""
+    with pytest.raises(AccelError, match=r"at most 9 columns, .* num_cols / pixel_groups is 16"):
+        dataclasses.replace(base, num_cols=16, line_width=8)
+    cfg = dataclasses.replace(base, num_cols=16, pixel_groups=2, line_width=8)
+    assert (cfg.operand_sets, cfg.operand_cols) == (16, 1)
 
 
 def test_frozen() -> None:

@@ -18,13 +18,12 @@ from accel.network.tensor import Tensor
 from accel.operations import Add, AvgPool2d, Conv2d, MaxPool2d, Operation
 from accel.operations.window import window_count
 from accel.runtimes.qnnpack import run_network
-from accel.runtimes.rounding import QNNPACK, XNNPACK, Rounding
+from accel.runtimes.registry import RUNTIMES
 from accel.simulation.runner import simulate
 from tests.networks import added, random_images, residual_network
 from tests.tools.random_networks import CONFIGS
 
 KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average", "add", "block")
-EXACT = dataclasses.replace(QNNPACK, name="exact", exact_averages=True)
 LARGE = {"weight_depth": 4096, "param_depth": 2048, "act_depth": 1024, "acc_nbits": 32}
 ROOMY = [
     dataclasses.replace(cfg, adder=adder, **LARGE)
@@ -183,10 +182,11 @@ def test_residual_blocks(cfg: Any, signed: bool) -> None:
     assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
 
 
-@pytest.mark.parametrize("rounding", [XNNPACK, EXACT], ids=["xnnpack", "exact averages"])
-def test_other_roundings(rounding: Rounding) -> None:
+@pytest.mark.parametrize("origin", ["executorch", "litert"])
+def test_other_roundings(origin: str) -> None:
     """Sums whose ties go up, and averages whose ties go away from zero: PyTorch has neither, so
     what is right is what the network's own arithmetic says."""
+    rounding = RUNTIMES[origin].rounding
     rng = np.random.default_rng(7)
     x = tensor("input", (10, 6, 6), 0.5, True, rng)
     half = dataclasses.replace(x, scale=x.scale * 2)
@@ -194,6 +194,7 @@ def test_other_roundings(rounding: Rounding) -> None:
     mean = dataclasses.replace(half, name="mean", shape=(10, 3, 2))
     network = Network(
         name="n",
+        origin=origin,
         operations=(
             Add(name="sum", input=x, other=x, output=total, relu=False, rounding=rounding),
             AvgPool2d(

@@ -129,7 +129,7 @@ def test_steady_state_adds_up(program, images) -> None:
     ("cycles", "where"),
     [
         (5, r"with 0 of 4 result words, in layer 'layer0': step sequencer has no program"),
-        (300, r"with \d of 4 result words, in layer 'layer0': step sequencer issues steps"),
+        (320, r"with \d of 4 result words, in layer 'layer0': step sequencer issues steps"),
     ],
 )
 def test_says_where_it_stood_at_its_limit(program, images, cache, level, cycles, where) -> None:

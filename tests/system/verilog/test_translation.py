@@ -19,6 +19,8 @@ from tests import ROOT
 CONFIGS = PRESETS | {
     "adder": replace(PRESETS["base"], adder=True),
     "adder, wide": replace(PRESETS["wide"], adder=True),
+    "windows": replace(PRESETS["base"], num_lanes=8, line_width=64),
+    "windows, adder": replace(PRESETS["base"], num_lanes=8, line_width=64, adder=True),
 }
 
 
