@@ -107,7 +107,7 @@ class RequantizerRTL(Component):
                         s.valid <<= concat(s.valid[0:out_stage], s.beat)
 
             @update_ff
-            def up_held():
+            def up_held_of_queue():
                 if s.pooled.val & ~s.next_val:
                     s.next_vector <<= s.pooled.msg.acc
                 if s.next_val & s.moves_up:

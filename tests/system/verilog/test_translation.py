@@ -1,5 +1,6 @@
 """The Verilog: other tools take it as it is."""
 
+import ast
 import os
 import re
 import shutil
@@ -140,3 +141,21 @@ endmodule
     inner, outer = re.findall(r"(?s)unused_bits = &\{ 1'b0, (.*?) \};", found)
     assert inner == "in_"
     assert re.split(r",\s+", outer) == ["pair.b", "word[2:1]", "word[7:7]", "at[2:2]", "inner__out"]
+
+
+def test_update_blocks_of_a_component_have_different_names() -> None:
+    """PyMTL3 keeps the source of an update block by class and name: of two blocks with one name, in
+    branches for different configurations, it would translate the first that it has seen."""
+    for path in sorted(ROOT.glob("[rcf]*l_models/*.py")):
+        for component in ast.walk(ast.parse(path.read_text())):
+            if isinstance(component, ast.ClassDef):
+                blocks = [
+                    part.name
+                    for part in ast.walk(component)
+                    if isinstance(part, ast.FunctionDef)
+                    and any(
+                        isinstance(by, ast.Name) and by.id in ("update", "update_ff")
+                        for by in part.decorator_list
+                    )
+                ]
+                assert len(set(blocks)) == len(blocks), f"{path.name}: {component.name}"
