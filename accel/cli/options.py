@@ -10,6 +10,7 @@ import typer
 
 from accel.console import set_quiet
 from accel.errors import AccelError
+from accel.hardware.config import PRESETS
 
 DataFolder = Annotated[
     Path | None,
@@ -68,8 +69,8 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="NAME|FILE",
-        autocompletion=lambda: ["tiny", "base", "wide"],
-        help="tiny, base or wide, or a TOML file of fields.",
+        autocompletion=lambda: list(PRESETS),
+        help="tiny, base, wide or tinyml, or a TOML file of fields.",
     ),
 ]
 JobsOption = Annotated[

@@ -218,7 +218,18 @@ tiny = dataclasses.replace(
 wide = dataclasses.replace(
     base, num_cols=16, pixel_groups=2, num_lanes=4, weight_depth=1024, param_depth=128
 )
-PRESETS = {"tiny": tiny, "base": base, "wide": wide}
+# Each of MLPerf Tiny's four networks fits, and all of it an ECP5-85k.
+tinyml = dataclasses.replace(
+    base,
+    num_lanes=8,
+    act_depth=8192,
+    weight_depth=4096,
+    param_depth=1024,
+    max_layers=32,
+    line_width=64,
+    adder=True,
+)
+PRESETS = {"tiny": tiny, "base": base, "wide": wide, "tinyml": tinyml}
 
 
 Configuration = AccelConfig | str | Path | Mapping[str, Any]

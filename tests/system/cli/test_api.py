@@ -42,10 +42,10 @@ def test_a_configuration_in_any_form(tmp_path: Path) -> None:
     [
         ({"num_colls": 4}, "configuration: unknown field 'num_colls'; expected preset, "),
         ({"num_cols": "4"}, "configuration: num_cols must be a whole number, not '4'"),
-        ({"preset": "huge"}, "configuration: preset must be one of tiny, base, wide"),
+        ({"preset": "huge"}, "configuration: preset must be one of tiny, base, wide, tinyml"),
         (
             8,
-            "a configuration must be one of tiny, base, wide, a .toml file, a dictionary of fields",
+            "a configuration must be one of tiny, base, wide, tinyml, a .toml file, a dictionary of fields",
         ),
         (None, "a configuration must be one of"),
         ("huge", "unknown configuration 'huge'"),

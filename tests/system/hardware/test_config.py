@@ -10,7 +10,7 @@ from accel.hardware.config import PRESETS, AccelConfig, base, load_config
 
 def test_presets() -> None:
     columns = {name: cfg.num_cols for name, cfg in PRESETS.items()}
-    assert columns == {"tiny": 2, "base": 8, "wide": 16}
+    assert columns == {"tiny": 2, "base": 8, "wide": 16, "tinyml": 8}
     assert base.num_multipliers == 72
     assert all(load_config(name) == cfg for name, cfg in PRESETS.items())
 
@@ -74,8 +74,8 @@ def test_toml_file(tmp_path) -> None:
     [
         ("num_cols = ", "is not valid TOML"),
         ("columns = 4", "unknown field 'columns'; expected preset, acc_nbits"),
-        ('preset = "huge"', "preset must be one of tiny, base, wide, not 'huge'"),
-        ("preset = [1]", "preset must be one of tiny, base, wide"),
+        ('preset = "huge"', "preset must be one of tiny, base, wide, tinyml, not 'huge'"),
+        ("preset = [1]", "preset must be one of tiny, base, wide, tinyml"),
         ("num_cols = 3", "2 does not divide 3"),
         ("pixel_groups = 4\nnum_lanes = 4", "4 does not divide 8"),
         ("num_cols = 'x'", "num_cols must be a whole number, not 'x'"),
