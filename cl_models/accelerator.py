@@ -736,7 +736,10 @@ class AcceleratorCoreCL:
     @property
     def out(self) -> Any:
         """What the write sequencer is offered, or None."""
-        return self.requantizer.out if self.adder is None else self.adder.out
+        beat = self.requantizer.out
+        if self.adder is None:
+            return beat
+        return self.adder.offer(self.terms.out, self.operand, beat)
 
     @property
     def operand(self) -> Operand | None:
@@ -764,7 +767,7 @@ class AcceleratorCoreCL:
         steps, writes, images = self.steps, self.writes, self.images
         self.out_rdy = self.beat_rdy = writes.ready
         if self.adder is not None:
-            self.adder.settle(self.terms.out, self.out_rdy)
+            self.adder.settle(self.terms.out, self.requantizer.out, self.out_rdy)
             self.beat_rdy = self.adder.ready_beat
         self.param_rdy = self.requantizer.ready_param(self.beat_rdy)
         self.pooled_rdy = self.requantizer.ready_pooled

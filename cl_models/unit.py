@@ -21,6 +21,10 @@ class UnitCL(UnitPorts):
         """The ``rdy`` of every input in this cycle; ``offered`` holds their messages or None."""
         return (core.ready(send_rdy),)
 
+    flows_through = False
+    """What is offered may be what comes in, in the same cycle; then a core has ``offer(*offered)``
+    instead of ``out``."""
+
     def add_core(
         s, cfg: AccelConfig, core: Any, recv_types: dict[str, Any], send_name: str, send_type: Any
     ) -> None:
@@ -30,17 +34,32 @@ class UnitCL(UnitPorts):
 
         s.add_ports(recv_types, send_name, send_type)
 
+        def what_comes() -> list[Any]:
+            return [
+                unpack(cfg, s.recv_msg[i]) if s.recv_val[i] else None for i in range(len(names))
+            ]
+
         # Combinational
-        @update
-        def up_offer():
-            s.send_val @= core.out is not None
-            if core.out is not None:
-                s.send_msg @= pack(cfg, core.out)
+        if s.flows_through:
+
+            @update
+            def up_flow():
+                out = core.offer(*what_comes())
+                s.send_val @= out is not None
+                if out is not None:
+                    s.send_msg @= pack(cfg, out)
+
+        else:
+
+            @update
+            def up_offer():
+                s.send_val @= core.out is not None
+                if core.out is not None:
+                    s.send_msg @= pack(cfg, core.out)
 
         @update
         def up_ready():
-            for i in range(len(names)):
-                offered[i] = unpack(cfg, s.recv_msg[i]) if s.recv_val[i] else None
+            offered[:] = what_comes()
             ready = s.ready(core, offered, bool(s.send_rdy))
             for i in range(len(names)):
                 s.recv_rdy[i] @= ready[i]

@@ -88,7 +88,7 @@ class AcceleratorCoreFL:
         d = self.program.layers[i]
         pooled = self._pool(d, self._sums(memory, i))
         channels = output_channels(d, self.cfg.num_lanes)
-        operands = [self._added(d, memory, g) for g in range(len(channels))]
+        added = [self._added(d, memory, g) for g in range(len(channels))] if d.adds else []
         results = []
         channel_stride = TAPS * d.lane_row + 1
         offset, inside = write_pixels(d)
@@ -103,8 +103,8 @@ class AcceleratorCoreFL:
             acc = wrap(pooled[:, :, g, :cols] + bias, self.cfg.acc_nbits)
             away = bool(d.ties_away)
             y = requantize(acc, multiplier, d.zero_point, d.lo, d.hi, away)
-            if self.cfg.adder:
-                y = add_terms(y, operands[g][..., :cols], Terms.of(d))
+            if d.adds:
+                y = add_terms(y, added[g][..., :cols], Terms.of(d))
             y = self._pixels(d, y)
             if d.to_result:
                 y[:, :, valid:] = 0
@@ -120,8 +120,6 @@ class AcceleratorCoreFL:
         self, d: LayerDescriptor, memory: NDArray[np.uint8], group: int
     ) -> NDArray[np.int64]:
         """What is added to the vectors of a group of output channels, (N, vectors, num_cols)."""
-        if not d.adds:
-            return np.zeros((1, 1, self.cfg.num_cols), np.int64)
         at = operand_reads(d, self.cfg, group).address % memory.shape[1]
         values = memory[:, at]
         return (values.view(np.int8) if d.operand_signed else values).astype(np.int64)

@@ -2,8 +2,6 @@
 
 from collections import deque
 
-import numpy as np
-
 from accel.hardware.config import AccelConfig
 from accel.hardware.messages import (
     Beat,
@@ -21,7 +19,8 @@ from fl_models.unit import UnitFL
 
 
 class AdderCoreFL:
-    """Adds to the beats of a vector what is the next one on ``operand``, in layers that ``pop``.
+    """Adds to the beats of a vector what is the next one on ``operand``, in layers that ``pop``;
+    those of others pass.
 
     Beat i of a vector takes columns i*num_lanes and following. Terms are a layer's, and go with its
     last beat.
@@ -52,18 +51,19 @@ class AdderCoreFL:
                 self.operands.append(message.x)
                 return []
         assert self.terms is not None
-        terms, start = self.terms, self.beat * self.num_lanes
-        added = np.zeros(self.num_lanes, np.int64)
-        if terms.pops:
-            added = self.operands[0][start : start + self.num_lanes]
-        self.beat += 1
-        if message.last:
-            self.beat = 0
-            if terms.pops:
-                self.operands.popleft()
+        y = self._add(message, self.terms) if self.terms.pops else message.y
         if message.ends_layer:
             self.terms = None
-        return [Out(add_terms(message.y, added, terms) & 0xFF)]
+        return [Out(y & 0xFF)]
+
+    def _add(self, beat: Beat, terms: Terms) -> Ints:
+        start = self.beat * self.num_lanes
+        added = self.operands[0][start : start + self.num_lanes]
+        self.beat += 1
+        if beat.last:
+            self.beat = 0
+            self.operands.popleft()
+        return add_terms(beat.y, added, terms)
 
 
 def add_terms(y: Ints, operand: Ints, terms: Terms) -> Ints:

@@ -5,7 +5,7 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
 from accel.hardware.config import ACT_NBITS, AccelConfig, clog2
-from accel.hardware.descriptors import IDENTITY_SHIFT
+from accel.hardware.descriptors import LEAST_SHIFT
 from accel.hardware.messages import mk_beat, mk_operand, mk_out, mk_terms
 from accel.hardware.pipeline import ADDER_LATENCY, OPERANDS
 from rtl_models.adder_lane import HALF_NBITS, AdderLane
@@ -23,19 +23,22 @@ class AdderRTL(Component):
 
         operand --> [ queue of vectors ] -- num_lanes of the first --+
                                                                      v
-        beat ----> [ queue of two ] -------------------------> lane 0 .. lane L-1 --> out
-                                                                     ^  8 stages
-        terms -------------------------------------------------------+
+        beat --+-> [ queue of two ] -------------------------> lane 0 .. lane L-1 --+--> out
+               |                                                     ^  8 stages    |
+        terms --------------------------------------------------------              |
+               +---------------------------------- if nothing is added -------------+
 
     Beat i of a vector takes columns i*L to i*L+L-1; the beat with ``last`` takes the vector off its
-    queue. Where the layer's terms do not ``pop``, zeros are added and the queue is left alone.
+    queue. The beats of a layer whose terms do not ``pop`` pass by, in the cycle in which they come.
 
     ``terms`` are a layer's, and are used as they are offered: they are taken when the layer's last
-    output is, and no beat comes in between. So nothing but what is computed goes with a beat.
+    output is, and no beat of the next layer is taken before. So nothing but what is computed goes
+    with a beat, and the adder is empty when beats pass by.
 
-    Latency: 9 cycles from ``beat`` to ``out``. Throughput: 1 beat a cycle, within a layer.
-    ``beat.rdy`` and ``operand.rdy`` are registers. While ``out`` is not taken, all stages hold.
-    Reset: empty. Data registers are not reset.
+    Latency: 9 cycles from ``beat`` to ``out``; 0 where nothing is added. Throughput: 1 beat a
+    cycle, within a layer. ``operand.rdy`` is a register, and ``beat.rdy`` where something is added;
+    else it is ``out.rdy``. While ``out`` is not taken, all stages hold. Reset: empty. Data
+    registers are not reset.
     """
 
     def construct(s, cfg: AccelConfig):
@@ -47,7 +50,7 @@ class AdderRTL(Component):
         Place, Count, At = mk_bits(place_nbits), mk_bits(count_nbits), mk_bits(cfg.beat_nbits)
 
         ones = mk_bits(HALF_NBITS)((1 << HALF_NBITS) - 1)
-        least_less_one = IDENTITY_SHIFT - 1
+        least_less_one = LEAST_SHIFT - 1
 
         # Interface
         s.terms = RecvIfcRTL(mk_terms(cfg))
@@ -58,6 +61,10 @@ class AdderRTL(Component):
         # Wires
         s.advance, s.ready, s.take, s.pop, s.push = (Wire() for _ in range(5))
         s.lanes_en, s.is_alone, s.ending = Wire(), Wire(), Wire()
+        # The terms are those of the layer whose beat comes next: its last one has not come.
+        s.known = Wire()
+        s.passes, s.joins, s.ends, s.out_val = Wire(), Wire(), Wire(), Wire()
+        s.sums = Wire(8 * lanes)
         s.valid = Wire(NUM_STAGES)  # bit i belongs to stage i+1
         s.head, s.tail, s.count = Wire(Place), Wire(Place), Wire(Count)
         s.at = Wire(At)
@@ -66,7 +73,8 @@ class AdderRTL(Component):
 
         # Structure
         s.queue = SkidBufferRTL(mk_beat(cfg))
-        s.queue.recv //= s.beat
+        s.queue.recv.msg //= s.beat.msg
+        s.queue.recv.val //= s.joins
         s.operands = RegisterFileRTL(ACT_NBITS * cfg.num_cols, OPERANDS)
         s.operands.raddr //= s.head
         s.operands.waddr //= s.tail
@@ -90,20 +98,44 @@ class AdderRTL(Component):
             lane.zero_point //= s.terms.msg.zero_point
             lane.lo //= s.terms.msg.lo
             lane.hi //= s.terms.msg.hi
-            s.out.msg.y[8 * i : 8 * i + 8] //= lane.y
-        s.out.val //= s.valid[out_stage]
+            s.sums[8 * i : 8 * i + 8] //= lane.y
+        s.out_val //= s.valid[out_stage]
 
         # Combinational
         @update
+        def up_pass():
+            s.passes @= s.terms.val & s.known & ~s.terms.msg.pops
+            s.joins @= s.beat.val & s.terms.val & s.known & s.terms.msg.pops
+            if s.passes:
+                s.beat.rdy @= s.out.rdy
+                s.out.val @= s.beat.val
+            else:
+                s.beat.rdy @= s.queue.recv.rdy & s.terms.val & s.known
+                s.out.val @= s.out_val
+
+        @update
+        def up_out():
+            s.out.msg.y @= s.sums
+            if s.passes:
+                for i in range(lanes):
+                    s.out.msg.y[8 * i : 8 * i + 8] @= s.beat.msg.y[
+                        ACT_NBITS * i : ACT_NBITS * i + 8
+                    ]
+
+        @update
         def up_ready():
-            s.advance @= ~s.out.val | s.out.rdy
-            s.ready @= s.terms.val & ~s.ending & ((s.count != 0) | ~s.terms.msg.pops)
+            s.advance @= ~s.out_val | s.out.rdy
+            s.ready @= s.count != 0
             s.queue.send.rdy @= s.advance & s.ready
             s.take @= s.queue.send.val & s.advance & s.ready
-            s.pop @= s.take & s.queue.send.msg.last & s.terms.msg.pops
+            s.pop @= s.take & s.queue.send.msg.last
             s.is_alone @= s.valid[0:out_stage] == 0
             s.lanes_en @= s.take | (s.advance & ~s.is_alone)
-            s.terms.rdy @= s.ending & s.is_alone & s.out.val & s.out.rdy
+            s.ends @= s.out.rdy & (
+                (s.passes & s.beat.val & s.beat.msg.ends_layer)
+                | (s.ending & s.is_alone & s.out_val)
+            )
+            s.terms.rdy @= s.ends
 
         @update
         def up_queue():
@@ -114,7 +146,7 @@ class AdderRTL(Component):
         def up_choose():
             s.chosen @= 0
             for i in range(beats):
-                if s.terms.msg.pops & (s.at == i):
+                if s.at == i:
                     s.chosen @= s.beat_operands[i]
 
         # Sequential
@@ -123,6 +155,7 @@ class AdderRTL(Component):
             if s.reset:
                 s.valid <<= 0
                 s.ending <<= 0
+                s.known <<= 1
                 s.at <<= 0
             else:
                 if s.advance:
@@ -133,8 +166,13 @@ class AdderRTL(Component):
                         s.at <<= 0
                     else:
                         s.at <<= s.at + 1
-                elif s.terms.rdy:
+                elif s.ends:
                     s.ending <<= 0
+
+                if s.ends:
+                    s.known <<= 1
+                elif s.joins & s.queue.recv.rdy & s.beat.msg.ends_layer:
+                    s.known <<= 0
 
         @update_ff
         def up_places():

@@ -4,7 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, sext, update, upda
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.hardware.config import ACT_NBITS, AccelConfig
-from accel.hardware.descriptors import FIELDS, IDENTITY_SHIFT
+from accel.hardware.descriptors import FIELDS, LEAST_SHIFT
 from accel.hardware.legality import MAX_SHIFT
 
 MULTIPLIER_NBITS = FIELDS["own_multiplier"].nbits
@@ -12,7 +12,7 @@ LOW_NBITS = 12
 """Bits of a multiplier that one of its two products takes."""
 SUM_NBITS = 34
 """Holds two products of 9 bits signed and 23 unsigned, an int32, and what rounding adds."""
-INTEGER_NBITS = SUM_NBITS - IDENTITY_SHIFT
+INTEGER_NBITS = SUM_NBITS - LEAST_SHIFT
 HALF_NBITS = MAX_SHIFT
 
 
@@ -45,7 +45,7 @@ class AdderLane(Component):
         value_nbits = INTEGER_NBITS + 1
         sign, sign_at = mk_bits(value_nbits)(1 << (value_nbits - 1)), SUM_NBITS - 1
         # With copies of the sign to shift in
-        wide_nbits = INTEGER_NBITS + MAX_SHIFT - IDENTITY_SHIFT
+        wide_nbits = INTEGER_NBITS + MAX_SHIFT - LEAST_SHIFT
 
         # Interface
         s.en = InPort()
@@ -70,7 +70,7 @@ class AdderLane(Component):
 
         # Wires
         s.up, s.with_half, s.kept = Wire(), Wire(SUM_NBITS), Wire(INTEGER_NBITS)
-        s.kept //= s.with_half[IDENTITY_SHIFT:SUM_NBITS]
+        s.kept //= s.with_half[LEAST_SHIFT:SUM_NBITS]
         s.shifted = Wire(wide_nbits)
         s.ordered, s.ordered_lo, s.ordered_hi = (Wire(value_nbits) for _ in range(3))
 

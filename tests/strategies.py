@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from accel.hardware.config import TAPS, AccelConfig
-from accel.hardware.descriptors import DX, IDENTITY_SHIFT, Loop
+from accel.hardware.descriptors import DX, LEAST_SHIFT, Loop
 from accel.hardware.legality import MAX_SHIFT
 from accel.hardware.messages import Acc, Beat, Ints, Operand, Param, Pooled, Step, Terms
 from accel.network.graph import Network
@@ -176,7 +176,7 @@ def terms(draw: st.DrawFn) -> Terms:
     lo, hi = low, low + 255
     if draw(st.booleans()):
         lo, hi = sorted([draw(ends_and_between(low, low + 255)) for _ in range(2)])
-    shift = draw(ends_and_between(IDENTITY_SHIFT, MAX_SHIFT))
+    shift = draw(ends_and_between(LEAST_SHIFT, MAX_SHIFT))
     most = (1 << 23) - 1
     if draw(st.booleans()):
         # Few bits: sums are at ties often.

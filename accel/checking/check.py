@@ -114,6 +114,8 @@ def _replay(network: Network, program: Program, memories: Memories, contents: Co
             memories=memories,
             contents=contents,
             count=count,
+            # Before the first layer comes the last one of the image before.
+            free_from=d.safe_steps if memories.layers[i - 1].to_result else 0,
         )
         layer.shape()
         layer.room()

@@ -25,14 +25,10 @@ from accel.checking.replay import (
     weight_words,
 )
 from accel.checking.sums import PADDED, Exactly, Part, WithResidues, code
-from accel.hardware.pipeline import stages_of
 from accel.network.order import Order
 
 CHUNK = 1 << 20
 """Taps that are looked at together: more would only take more memory."""
-
-NEVER = 1 << 62
-"""The number of no step."""
 
 LEAST_NORMAL, INFINITE = 1 << 23, 255 << 23
 """As bits of a float32."""
@@ -61,6 +57,8 @@ class LayerCheck:
     memories: Memories
     contents: Contents
     count: Count
+    free_from: int
+    """The step from whose issue on no result of an earlier layer waits to be taken."""
 
     @property
     def where(self) -> str:
@@ -374,13 +372,7 @@ class LayerCheck:
         """The adder computes the sum that the network defines, or changes nothing."""
         d, summand = self.layer.d, self.want.summand
         if summand is None:
-            self.require(
-                not d.pops
-                and (d.own_multiplier, d.sum_constant, d.sum_zero_point) == (1 << d.sum_shift, 0, 0)
-                and d.sum_lo <= d.lo
-                and d.sum_hi >= d.hi,
-                "its adder changes its outputs, to which nothing is added",
-            )
+            self.require(not d.pops, "its adder takes what is to be added, but nothing is")
             return
         for what, number, meant in (
             ("taking of what is added", d.pops, 1),
@@ -451,12 +443,7 @@ class LayerCheck:
     def _readable(self) -> Ints:
         """The first step of the next layer by which each output is in memory, whatever stalls:
         (channels, rows, columns)."""
-        beats = self.outputs.beats(self.layer)
-        readable = np.full(beats.shape, NEVER)
-        # From the last of these steps on, all that comes before it is the next layer's.
-        for step in reversed(range(len(stages_of(self.layer.cfg)))):
-            readable[beats < self.layer.oldest_beat_in_flight(step)] = step
-        return readable
+        return self.layer.first_reads(self.free_from)[self.outputs.beats(self.layer)]
 
     def results(self, output_bytes: Ints, order: Order) -> None:
         """Outputs go to the results. output_bytes: (outputs,), where the program says they are, in

@@ -28,13 +28,16 @@ from accel.hardware.descriptors import (
     Offset,
 )
 from accel.hardware.packets import BIAS, MULTIPLIER, Packet, packets, payload_words
-from accel.hardware.pipeline import Holds, Stage, stages_of
+from accel.hardware.pipeline import TO_NEXT_LAYER, Holds, Stage, stages_of
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 READING = "the activation memory is read"
 """What happens to a step in one of the pipeline's stages."""
+
+NEVER = 1 << 62
+"""The number of a step that no layer has."""
 
 COORDINATE_NBITS = 11
 """Bits in which the hardware counts rows and columns of a feature map."""
@@ -286,6 +289,19 @@ class Layer:
         """With column windows: the columns that have a channel in this group of channels."""
         return self.d.window_columns if group == self.groups - 1 else self.cfg.num_cols
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What its steps, vectors and beats pass."""
+        return stages_of(adds=bool(self.d.adds))
+
+    @property
+    def last_steps(self) -> Ints:
+        """The number of each vector's last step, (groups * vectors,)."""
+        if not self.d.column_windows:
+            return (np.arange(self.groups * self.vectors) + 1) * self.vector_steps - 1
+        start = np.arange(self.groups)[:, None] * self.positions
+        return (start + self.centres + self.behind).ravel()
+
     def _vectors_before(self, step: int) -> int:
         """Vectors of which the last step comes before this one."""
         if not self.d.column_windows:
@@ -323,6 +339,44 @@ class Layer:
         beats = np.repeat(self.pixel_beats * prod(self.tile), self.vectors)
         return np.concatenate([[0], np.cumsum(beats)])
 
+    def first_reads(self, free_from: int) -> Ints:
+        """The first step of the next layer by which each beat is in memory: (beats,). free_from:
+        the layer's step from whose issue on no result waits to be taken."""
+        found = self._first_reads_in_time(free_from)
+        # From the last of these steps on, all that comes before it is the next layer's.
+        for step in reversed(range(len(self.stages))):
+            beats = slice(self.oldest_beat_in_flight(step))
+            found[beats] = np.minimum(found[beats], step)
+        return found
+
+    def _first_reads_in_time(self, free_from: int) -> Ints:
+        """The same, by following the vectors that end with step ``free_from`` or later. Cycles
+        count from the issue of the layer's last step; before it every step took one, or more."""
+        cfg, first_beats = self.cfg, self.first_beats
+        number, ends = len(first_beats) - 1, self.last_steps
+        at_least = 1 if cfg.passes_vectors_on else 2
+        # Where "next" does not hold a vector that is held at once, that takes no cycle.
+        (held,) = (i for i, s in enumerate(self.stages, 1) if s.register == "held vector")
+        to_lanes = held - cfg.passes_vectors_on
+        behind = len(self.stages) - held + 1
+        # At first everything is full: the vectors in front, queues, and what is added before.
+        others = stages_of(adds=cfg.adder)
+        free = sum(max(cfg.num_beats, at_least) for s in others if s.holds is Holds.VECTOR)
+        free += sum(s.places - 1 for s in others) + TO_NEXT_LAYER
+        free += sum(s.unit == "adder" for s in others)
+        found, known = np.full(first_beats[-1], NEVER), False
+        for vector in range(int(np.searchsorted(ends, free_from)), number):
+            comes = int(ends[vector]) - (self.total_steps - 1) + to_lanes
+            start = max(comes, free) if known else comes + free
+            beats = np.arange(first_beats[vector], first_beats[vector + 1])
+            free = start + max(len(beats), at_least)
+            # Two cycles after the last step's issue comes step 0, which reads two cycles later.
+            found[beats] = start + np.arange(len(beats)) + behind - 4
+            if not known:
+                found[: beats[0]] = found[beats[0]]
+                known = True
+        return found.clip(min=0)
+
     def oldest_beat_in_flight(self, step: int, stages: Sequence[Stage] | None = None) -> int:
         """The first beat that may not be in memory when the next layer's step number ``step``
         reads.
@@ -333,7 +387,7 @@ class Layer:
         when a layer is handed over. And the pipeline moves when a step reads, so that the
         accumulators and the registers for vectors after them are not all full at once.
         """
-        stages = stages_of(self.cfg) if stages is None else stages
+        stages = self.stages if stages is None else stages
         (reads,) = (i for i, stage in enumerate(stages) if READING in stage.does)
         oldest, holds, first_beats = self.total_steps, Holds.STEP, self.first_beats
         free = step + 2

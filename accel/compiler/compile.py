@@ -13,6 +13,7 @@ shares nothing with the passes (:mod:`accel.checking.check`).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,12 +23,12 @@ from accel.compiler import encode
 from accel.compiler.convolution import Convolution
 from accel.compiler.fuse import fuse
 from accel.compiler.mapping import Mapping, map_layer
-from accel.compiler.overlap import safe_steps
+from accel.compiler.overlap import first_safe_steps, safe_steps
 from accel.compiler.placement import IMAGE, Place, Placement, excess, place, would_do
 from accel.compiler.program import Program, ProgramLayer, StoredTensor
 from accel.compiler.refusal import DoesNotFitError, Refusal
 from accel.hardware.config import CLASS_NBITS, AccelConfig
-from accel.hardware.descriptors import FIELDS, LayerDescriptor
+from accel.hardware.descriptors import LayerDescriptor
 from accel.network.graph import Network
 
 
@@ -105,17 +106,14 @@ def _kept(place: Place, placement: Placement, num_layers: int) -> Iterator[tuple
 def _describe(
     mappings: list[Mapping], placement: Placement, cfg: AccelConfig
 ) -> list[LayerDescriptor]:
-    found: list[LayerDescriptor] = []
-    for i in range(len(mappings)):
-        d = encode.describe(mappings, placement, i, cfg)
-        # Nothing is in flight before the first layer: an image begins when the last one has ended.
-        safe = safe_steps(found[-1], d, cfg) if found else _first_safe_steps(mappings[0])
-        found.append(dataclasses.replace(d, safe_steps=safe))
-    return found
-
-
-def _first_safe_steps(m: Mapping) -> int:
-    return min(m.steps - 1, FIELDS["safe_steps"].maximum)
+    described = [encode.describe(mappings, placement, i, cfg) for i in range(len(mappings))]
+    # The last layer, which is before the first, sends results and writes nothing to memory.
+    safe = [first_safe_steps(described[0], cfg)]
+    for i, (before, d) in enumerate(itertools.pairwise(described)):
+        # Results that a layer sends may be kept waiting until the next one has waited for them.
+        free_from = safe[i] if described[i - 1].to_result else 0
+        safe.append(safe_steps(before, d, cfg, free_from))
+    return [dataclasses.replace(d, safe_steps=n) for d, n in zip(described, safe, strict=True)]
 
 
 def _report(m: Mapping, cfg: AccelConfig) -> ProgramLayer:

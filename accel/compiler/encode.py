@@ -116,8 +116,7 @@ def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str,
     """What is added, which lies as the outputs do."""
     addition, target = m.layer.addition, m.target
     if addition is None:
-        lo, hi = m.layer.target.limits
-        return {"sum_lo": lo, "sum_hi": hi}
+        return {}
     row, bank = divmod(placement.tensors[addition.operand.name].base, TAPS)
     loops, offsets = _write_loops(m), [0, 0]
     next_channels = cfg.group_cols * target.channel_stride

@@ -96,8 +96,8 @@ TERM_WORDS = range(18, 20)
 """And those of the adder."""
 WORDS_PER_LAYER = TERM_WORDS.stop
 
-IDENTITY_SHIFT = 13
-"""The least shift of the adder, with which and a multiplier of 2**13 it changes nothing."""
+LEAST_SHIFT = 13
+"""Of the adder's sums: those of runtimes are never less (:mod:`accel.numerics`)."""
 
 
 def _bits(
@@ -108,7 +108,6 @@ def _bits(
     *,
     signed: bool = False,
     least: int = 0,
-    default: int | None = None,
     only: str = "",
 ) -> Any:
     field = Field(
@@ -121,8 +120,7 @@ def _bits(
         least=least,
         only=only,
     )
-    default = least if default is None else default
-    return dataclasses.field(default=default, metadata={"field": field})
+    return dataclasses.field(default=least, metadata={"field": field})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,13 +218,12 @@ class LayerDescriptor:
         15, 52, 6, "beats without outputs that follow a pixel's in the last group of channels"
     )
 
-    # Adder: sums of a requantized output and another tensor's element, requantized in their turn
-    own_multiplier: int = _bits(
-        18, 0, 23, "of the requantized output", default=1 << IDENTITY_SHIFT, only=ADDER
-    )
+    # Adder: sums of a requantized output and another tensor's element, requantized in their turn.
+    # Where nothing is added it looks at `pops` alone.
+    own_multiplier: int = _bits(18, 0, 23, "of the requantized output", only=ADDER)
     operand_multiplier: int = _bits(18, 23, 23, "of what is added to it", only=ADDER)
     sum_shift: int = _bits(
-        18, 46, 5, "bits that are rounded away of the sum", least=IDENTITY_SHIFT, only=ADDER
+        18, 46, 5, "bits that are rounded away of the sum", least=LEAST_SHIFT, only=ADDER
     )
     sum_ties_away: int = _bits(
         18, 51, 1, "ties of this rounding go away from zero, not up", only=ADDER
@@ -234,8 +231,8 @@ class LayerDescriptor:
     pops: int = _bits(18, 52, 1, "the same as `adds`, for the adder", only=ADDER)
     sum_constant: int = _bits(19, 0, 32, "added to the products", signed=True, only=ADDER)
     sum_zero_point: int = _bits(19, 32, 9, "of the sum", signed=True, only=ADDER)
-    sum_lo: int = _bits(19, 41, 9, "least sum", signed=True, default=-128, only=ADDER)
-    sum_hi: int = _bits(19, 50, 9, "largest sum", signed=True, default=255, only=ADDER)
+    sum_lo: int = _bits(19, 41, 9, "least sum", signed=True, only=ADDER)
+    sum_hi: int = _bits(19, 50, 9, "largest sum", signed=True, only=ADDER)
 
     def encode(self) -> list[int]:
         """The descriptor's words.

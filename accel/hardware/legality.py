@@ -92,14 +92,19 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         f"pad_value = {d.pad_value} is none of the input's values, from {lo} to {hi}",
     )
     lo, hi = (-128, 127) if d.out_signed else (0, 255)
-    least, largest = (d.sum_lo, d.sum_hi) if cfg.adder else (d.lo, d.hi)
+    least, largest = (d.sum_lo, d.sum_hi) if d.adds else (d.lo, d.hi)
     yield (
         not lo <= least <= largest <= hi,
         f"outputs from {least} to {largest} are not within their type, from {lo} to {hi}",
     )
-    if cfg.adder:
-        yield from _adder_rules(d)
-    else:
+    yield (
+        d.adds != d.pops,
+        f"of what is added it reads {'every' if d.adds else 'no'} vector, but takes "
+        f"{'every' if d.pops else 'no'} one",
+    )
+    if d.adds:
+        yield from _sum_rules(d)
+    if not cfg.adder:
         yield d.adds == 1, "it adds a tensor, which needs an adder"
         yield d.ties_away == 1, "it rounds ties away from zero, which needs an adder"
     yield max(d.read_bank, d.write_bank) >= TAPS, "a bank must be from 0 to 8"
@@ -137,12 +142,7 @@ def _windows(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]
     yield d.adds == 1, "it has column windows, whose steps are pixels, and adds a tensor"
 
 
-def _adder_rules(d: LayerDescriptor) -> Iterator[tuple[bool, str]]:
-    yield (
-        d.adds != d.pops,
-        f"of what is added it reads {'every' if d.adds else 'no'} vector, but takes "
-        f"{'every' if d.pops else 'no'} one",
-    )
+def _sum_rules(d: LayerDescriptor) -> Iterator[tuple[bool, str]]:
     lo, hi = -128, 255
     yield (
         not lo <= d.lo <= d.hi <= hi,

@@ -106,12 +106,12 @@ ADDER_STAGES: tuple[Stage, ...] = (
     Stage(unit="adder", register="value", holds=Holds.BEAT, does="clamp"),
     Stage(unit="adder", register="output", holds=Holds.BEAT, stream="out"),
 )  # fmt: skip
-"""Of configurations with an adder: between requantizer and write sequencer."""
+"""Of a layer that adds: between requantizer and write sequencer."""
 
 
-def stages_of(cfg: AccelConfig) -> tuple[Stage, ...]:
-    """:data:`STAGES` and what else the configuration has."""
-    if not cfg.adder:
+def stages_of(*, adds: bool = False) -> tuple[Stage, ...]:
+    """:data:`STAGES`, and what else the outputs of a layer pass that adds."""
+    if not adds:
         return STAGES
     end = next(i for i, stage in enumerate(STAGES) if stage.unit == "write sequencer")
     return STAGES[:end] + ADDER_STAGES + STAGES[end:]
@@ -122,9 +122,30 @@ def stages(unit: str, holds: Holds | None = None) -> tuple[Stage, ...]:
     return tuple(s for s in STAGES if s.unit == unit and holds in (None, s.holds))
 
 
-def places(holds: Holds, cfg: AccelConfig) -> int:
-    """How many of these can be under way at once."""
-    return sum(stage.places for stage in stages_of(cfg) if stage.holds is holds)
+def places(holds: Holds, *, adds: bool = False) -> int:
+    """How many of these can be under way at once, of a layer that adds, or of another."""
+    return sum(stage.places for stage in stages_of(adds=adds) if stage.holds is holds)
+
+
+def memory_latency(cfg: AccelConfig, *, adds: bool = False) -> int:
+    """Cycles from the issue of a vector's last step to the first in which a step may read the
+    outputs of its first beat, if nothing stalls; those of each further beat follow a cycle later.
+    """
+    return len(stages_of(adds=adds)) - cfg.passes_vectors_on + 1
+
+
+def vector_cycles(cfg: AccelConfig) -> int:
+    """Least cycles from one vector to the next in the requantizer, however few beats each has."""
+    return 1 if cfg.passes_vectors_on else 2
+
+
+def backlog(cfg: AccelConfig) -> int:
+    """Most cycles that what a vector becomes can be late, once no result is waited for any more:
+    the vectors before it are still to be requantized, a queue's second place is to be emptied, what
+    the layer before adds goes first, and the units behind take up a new layer."""
+    vectors = places(Holds.VECTOR) * max(cfg.num_beats, vector_cycles(cfg))
+    queued = sum(stage.places - 1 for stage in stages_of(adds=cfg.adder))
+    return vectors + queued + TO_NEXT_LAYER + (ADDER_LATENCY if cfg.adder else 0)
 
 
 FETCH_LATENCY = len(stages("operand fetch"))
@@ -138,6 +159,10 @@ REQUANTIZER_LATENCY = len(stages("requantizer", Holds.BEAT))
 
 ADDER_LATENCY = len(ADDER_STAGES)
 """The same of the adder."""
+
+TO_NEXT_LAYER = 6
+"""Cycles that parameter sequencer, adder and write sequencer do nothing in, two each, where another
+layer's beat comes to them."""
 
 OPERANDS = 16
 """Vectors that wait to be added. As many are between the step that reads one and the beats that it

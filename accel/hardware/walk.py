@@ -98,6 +98,14 @@ def window_ends(d: LayerDescriptor) -> NDArray[np.bool_]:
     return np.concatenate([behind, np.tile(used_windows(d).ravel(), num_groups(d))])
 
 
+def vector_ends(d: LayerDescriptor) -> NDArray[np.int64]:
+    """The number of the last step of each vector, (vectors,)."""
+    if d.column_windows:
+        return np.flatnonzero(window_ends(d))
+    vectors = num_groups(d) * vectors_per_group(d)
+    return np.arange(1, vectors + 1) * steps_per_vector(d) - 1
+
+
 def window_edges(d: LayerDescriptor) -> NDArray[np.bool_]:
     """Of a layer with column windows: whether the window centred on each pixel has its first row,
     last row, first column, last column outside the map, (rows, columns, 4)."""
