@@ -23,8 +23,8 @@ from fl_models.adder import add_terms
 
 
 class AdderCoreCL:
-    """A beat's output is offered 9 cycles after the beat was accepted; in the same cycle, in a layer
-    that adds nothing.
+    """A beat's output is offered 9 cycles after the beat was accepted; in a layer that adds
+    nothing, in the same cycle.
 
     :meth:`offer` is what the ``out`` stream offers in this cycle, or None; :meth:`settle` comes
     before what is asked about the others. Outputs are computed only when the first one is due, and

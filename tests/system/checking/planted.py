@@ -64,7 +64,7 @@ KINDS = "all kinds"
 DEPTHWISE = "depthwise"
 """And of one of depthwise convolutions that column windows can compute, and of one that reads what
 they have made last."""
-SUMS = {"sums": (5, 7), "sums of rows": (4, 7)}
+SUMS = {"sums": (5, 7), "sums of rows": (4, 7), "sums of few": (2, 2)}
 """Of those that add tensors, and so need an adder: rows and columns."""
 
 

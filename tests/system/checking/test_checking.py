@@ -408,11 +408,11 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
         "layer 'layer0': output channel 1, row 0, column 0: its products with",
     ),
     "a step of column windows too early": (
-        "depthwise", "windows", lambda p: moved(p, 1, safe_steps=1),
-        r"layer 'layer1': step \d+ reads byte \d+ .* may be on its way",
+        "depthwise", "windows", lambda p: moved(p, 3, safe_steps=1),
+        r"layer 'layer3': step 0 reads byte \d+ .* may be on its way",
     ),
     "column windows never wait": (
-        "depthwise", "windows", lambda p: moved(p, 0, safe_steps=1), "without having waited",
+        "depthwise", "windows", lambda p: moved(p, 1, safe_steps=1), "without having waited",
     ),
     # What is written
     "zero point": ("pooled", "base", lambda p: moved(p, 1, zero_point=1), "its zero point is"),
@@ -492,8 +492,8 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
     ),
     # The order of things
     "a step too early": (
-        "pooled", "base", lambda p: moved(p, 1, safe_steps=1),
-        r"layer 'layer1': step 35 reads byte \d+ .* may be on its way .* from 36 on",
+        "pooled", "base", lambda p: moved(p, 2, safe_steps=1),
+        r"layer 'layer2': step 4 reads byte \d+ .* may be on its way .* from 5 on",
     ),
     "a step too early, four pixels at once": (
         "no linear layer", "squares", lambda p: moved(p, 1, safe_steps=1),
@@ -503,7 +503,7 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
         "vector", "base", lambda p: changed(p, 1, safe_steps=1), "layer 'layer1': step 0 reads",
     ),
     "a layer never waits": (
-        "pooled", "base", lambda p: moved(p, 0, safe_steps=1), "without having waited",
+        "pooled", "base", lambda p: moved(p, 1, safe_steps=1), "without having waited",
     ),
     "the image is never freed": (
         "pooled", "base", lambda p: changed(p, 0, frees_input=0), "0 layers say that nothing reads",
@@ -589,13 +589,7 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
         "sums", "base", lambda p: changed(p, 1, pops=0), "taking of what is added is 0, not 1",
     ),
     "something is taken to be added": (
-        "sums", "base", lambda p: changed(p, 0, pops=1), "its adder changes its outputs",
-    ),
-    "the adder doubles": (
-        "sums", "base", lambda p: changed(p, 0, own_multiplier=1 << 14), "its adder changes its",
-    ),
-    "the adder cuts off": (
-        "sums", "base", lambda p: moved(p, 2, sum_hi=-1), "its adder changes its outputs",
+        "sums", "base", lambda p: changed(p, 0, pops=1), "its adder takes what is to be added",
     ),
     "the multipliers are exchanged": (
         "sums", "base",
@@ -622,7 +616,7 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
     "the least sum": ("sums", "base", lambda p: moved(p, 1, sum_lo=1), "adder's least sum is"),
     "the largest sum": ("sums", "base", lambda p: moved(p, 3, sum_hi=1), "largest sum is"),
     "more steps are safe than those that add": (
-        "sums", "base", lambda p: moved(p, 1, safe_steps=1), "which may be on its way",
+        "sums of few", "wide", lambda p: moved(p, 1, safe_steps=1), "which may be on its way",
     ),
 }  # fmt: skip
 
@@ -721,8 +715,19 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "param_bases[-1] + m.param_words",
         "param_bases[-1] + m.param_words - 1",
     ),
-    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR, cfg)", "in_front"),
-    "no beats in flight": ("overlap", "-(-places(Holds.BEAT, cfg) // d.param_last_beats)", "0"),
+    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR)", "in_front"),
+    "no beats in flight": (
+        "overlap", "-(-places(Holds.BEAT, adds=adds) // d.param_last_beats)", "0",
+    ),
+    "memory is read a cycle early": ("overlap", "(TAKEN_OVER + 1)", "(TAKEN_OVER + 2)"),
+    "a vector's beats come at once": ("overlap", "+ beats - 1", ""),
+    "no vector is late": ("overlap", "np.maximum(backlog(cfg), -so_far)", "-so_far"),
+    "vectors do not wait for each other": ("overlap", "np.cumsum(later)", "0 * later"),
+    "sums take no time": ("overlap", "memory_latency(cfg, adds=bool(d.adds))",
+        "memory_latency(cfg)"),
+    "results are never waited for": (
+        "compile", "safe[i] if described[i - 1].to_result else 0", "0",
+    ),
     "no steps in flight": ("overlap", "return in_front + ", "return np.zeros_like(in_front) + "),
     "a step late": ("overlap", "step[unsafe].min()))", "step[unsafe].min()) + 1)"),
     "a vector less": ("overlap", "youngest <= vectors", "youngest < vectors"),
