@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class Target:
     luts_per_carry: int | None = None
     tool: tuple[str, ...] = ()
     liberty: Path | None = None
+    blocks: int = 0
+    """Block RAMs, if all memories may go there."""
     areas: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -93,18 +96,21 @@ _ECP5_CELLS = {
 }
 # More weight on slow paths than nextpnr gives by itself: multipliers' operands end up beside them.
 _PLACER = ("--placer-heap-timingweight", "40", "--placer-heap-critexp", "5")
-# The large device has block RAM to spare: even memories of a few entries go there, and save LUTs.
 _ECP5_MULTIPLIER = "techmap -map ecp5_multiplier.v"
+# Where the device has so many, even memories of a few entries go there, and save LUTs.
 _ALL_BLOCK_RAM = 'setattr -set ram_style "block" MemoryRTL__*/m:*'
+_ECP5_BLOCKS = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
+"""Bits and words that an ECP5's block RAM can have."""
 _TARGETS = {
     target.name: target
     for target in (
         Target(
             name="ecp5",
             title="ECP5-85k, speed grade 6",
-            script=f"{_ALL_BLOCK_RAM}; {_ECP5_MULTIPLIER}; synth_ecp5 -top {{top}}; check -assert",
+            script=f"{_ECP5_MULTIPLIER}; synth_ecp5 -top {{top}}; check -assert",
             cells=_ECP5_CELLS,
             luts_per_carry=2,
+            blocks=208,
             tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6", *_PLACER),
         ),
         Target(
@@ -401,12 +407,30 @@ def _prepare(folder: Path, verilog: str, target: Target) -> None:
             ) from e
 
 
+def _blocks(verilog: str, top: str) -> int:
+    """Block RAMs of an ECP5 that all memories of ``top`` take, each for itself."""
+    _, *parts = re.split(r"^module (\w+)", verilog, flags=re.MULTILINE)
+    modules = dict(zip(parts[::2], parts[1::2], strict=True))
+
+    @cache
+    def count(module: str) -> int:
+        if memory := re.fullmatch(r"MemoryRTL__nbits_(\d+)__depth_(\d+)", module):
+            bits, words = map(int, memory.groups())
+            return min(-(-bits // width) * -(-words // depth) for width, depth in _ECP5_BLOCKS)
+        inside = re.findall(r"^  (\w+) \w+\n  \(", modules[module], re.MULTILINE)
+        return sum(count(each) for each in inside)
+
+    return count(top)
+
+
 def _map(
     folder: Path, top: str, target: Target, *, flat: bool
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Run Yosys. Returns the figures of the top module and, unless ``flat``, of each unit; and the
     unit behind each of the top module's ports."""
     netlist = "flat.json" if flat else "units.json"
+    verilog = (folder / "design.v").read_text()
+    has_room = bool(target.blocks) and _blocks(verilog, top) <= target.blocks
     script = [
         "read_verilog -sv design.v",
         f"hierarchy -check -top {top}",
@@ -414,6 +438,7 @@ def _map(
         "proc",
         "check -assert",
         "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr",
+        _ALL_BLOCK_RAM if has_room else "",
         target.script.format(top=top),
         f"write_json {netlist}",
     ]

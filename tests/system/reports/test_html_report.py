@@ -457,7 +457,7 @@ def test_the_page_of_the_demo(show: Callable[..., Opened], tmp_path: Path) -> No
         opened = show(tmp_path / "report.html", width)
         check(opened, CHARTS)
         text = opened.page.inner_text("body")
-        for words in ("1,000", "93.00%", "0\nof 11,000 outputs differ", "3,696", "accel demo"):
+        for words in ("1,000", "93.00%", "0\nof 11,000 outputs differ", "3,683", "accel demo"):
             assert words in text, words
 
 

@@ -224,7 +224,7 @@ def command(*arguments):
         (("--layer", "fc3", "--cycles", "3"), "'3' is no range of cycles"),
         (
             ("--layer", "fc3", "--cycles", "0:9999"),
-            "cycles 0:9999 go beyond the end: layer 'fc3' takes 46 cycles, and the image's last",
+            "cycles 0:9999 go beyond the end: layer 'fc3' takes 38 cycles, and the image's last",
         ),
         (("--layer", "0", "--level", "fl"), "level 'fl' has no units to look into"),
         (("--layer", "0", "--level", "cl", "--vcd", "x.vcd"), "level 'cl' has no signals"),
