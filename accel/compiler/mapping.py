@@ -180,15 +180,14 @@ def _broadcast(layer: Convolution, cfg: AccelConfig) -> Mapping:
 
 
 def _in_blocks(layer: Convolution, cfg: AccelConfig) -> Convolution:
-    """A depthwise convolution of several channels at once, nine of which a step reads: with a
-    diagonal of weights, if that takes fewer steps."""
+    """A depthwise convolution of several channels at once, with a diagonal of weights. A step reads
+    nine of them, or a window of one, whichever takes fewer steps, and never more than a channel
+    after another does; but there are fewer vectors for the requantizer, and fewer parameters."""
     channels, inputs, *kernel = layer.weight.shape
     if not layer.groups == channels == layer.source_shape[0] or inputs != 1:
         return layer
     most = min(TAPS, cfg.num_cols)
     block = max(n for n in range(1, most + 1) if channels % n == 0)
-    if prod(kernel) >= block * prod(_mode(layer)[1]):
-        return layer
     weight = np.zeros((channels, block, *kernel), np.int8)
     channel = np.arange(channels)
     weight[channel, channel % block] = layer.weight[:, 0]
