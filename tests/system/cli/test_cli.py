@@ -369,7 +369,10 @@ def test_run_takes_a_network_and_a_configuration(tmp_path):
     ("options", "message"),
     [
         (("--level", "gate"), "unknown level 'gate': expected one of fl, cl, rtl, verilator"),
-        (("--config", "huge"), "unknown configuration 'huge': expected one of tiny, base, wide, tinyml"),
+        (
+            ("--config", "huge"),
+            "unknown configuration 'huge': expected one of tiny, base, wide, tinyml",
+        ),
         (
             ("--images", "few"),
             "a folder of pictures or random:N, not 'few'",
