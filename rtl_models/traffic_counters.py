@@ -45,9 +45,6 @@ class TrafficCountersRTL(Component):
         s.gated_taps = OutPort(Count)
         s.result_bytes = OutPort(Count)
 
-        s.tap = [Wire(ACT_NBITS) for _ in range(num_operands)]
-        for t in range(num_operands):
-            s.tap[t] //= s.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
         s.val, s.loads = Wire(3), Wire(3)  # bit i belongs to stage i+1
         s.layer1, s.layer2, s.layer3 = Wire(Layer), Wire(Layer), Wire(Layer)
         s.is_zero = Wire(num_operands)
@@ -78,6 +75,11 @@ class TrafficCountersRTL(Component):
             counter.waddr //= s.waddr if i < 3 else s.out_waddr
             counter.wen //= s.wen if i < 3 else s.out_wen
             counter.wdata //= s.wdata[i]
+
+        if cfg.zero_gating:
+            s.tap = [Wire(ACT_NBITS) for _ in range(num_operands)]
+            for t in range(num_operands):
+                s.tap[t] //= s.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
 
         if cfg.zero_gating and cfg.line_width:
 

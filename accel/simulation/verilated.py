@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from accel.children import started
 from accel.errors import AccelError
 from accel.hardware.config import AccelConfig
-from accel.simulation.toolchain import Toolchain, find_toolchain
+from accel.simulation.toolchain import Toolchain, find_toolchain, is_plain, plain_folder
 from accel.verilog.translation import module_name, translate
 
 VERILATOR_OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal")
@@ -85,11 +84,11 @@ def _build_there(
     try:
         keep = place / "keep"
         keep.mkdir()
-        if _is_plain(place):
+        if is_plain(place):
             compile_driver(translate(cfg), cfg, toolchain, main, place, options)
             shutil.move(place / "obj" / "driver", keep / "driver")
         else:
-            with tempfile.TemporaryDirectory(prefix="accel-", dir=_plain_folder(place)) as other:
+            with tempfile.TemporaryDirectory(prefix="accel-", dir=plain_folder(place)) as other:
                 compile_driver(translate(cfg), cfg, toolchain, main, Path(other), options)
                 shutil.move(Path(other) / "obj" / "driver", keep / "driver")
         os.rename(keep, folder)
@@ -106,22 +105,6 @@ def _remove_leftovers(cache: Path) -> None:
         lock = FileLock(cache / f"{place.name.removeprefix(_BUILDING)}.lock", blocking=False)
         with contextlib.suppress(Timeout), lock:
             shutil.rmtree(place, ignore_errors=True)
-
-
-def _is_plain(path: Path) -> bool:
-    """Whether make takes the path as it is: a space ends a name, and $ and # mean something."""
-    return re.fullmatch(r"[\w./+-]*", str(path.absolute()), re.ASCII) is not None
-
-
-def _plain_folder(instead_of: Path) -> str:
-    """A folder for temporary files whose path make takes."""
-    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
-        if _is_plain(Path(folder)) and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    raise AccelError(
-        f"make cannot build in {instead_of}, whose path has more than letters, digits and ._+-, "
-        f"nor in {tempfile.gettempdir()}: set TMPDIR to a folder that has no such character"
-    )
 
 
 def run(
@@ -228,17 +211,12 @@ def compile_driver(
     """
     (place / "accelerator.v").write_text(verilog)
     shutil.copyfile(main, place / main.name)
-    verilator, environment = toolchain.verilator, os.environ | toolchain.environment
+    environment = os.environ | toolchain.environment
     # Verilator's make calls python3, which stands beside this one if nowhere else.
     beside = os.path.dirname(sys.executable)
     environment["PATH"] = os.pathsep.join(filter(None, (environment.get("PATH"), beside)))
-    if not _is_plain(toolchain.root) and toolchain.verilator.parent.parent == toolchain.root:
-        # make finds Verilator's own files by their path, too.
-        (place / "verilator").symlink_to(toolchain.root.absolute())
-        verilator = place / "verilator" / "bin" / verilator.name
-        environment |= {"VERILATOR_ROOT": str(place / "verilator")}
     command = [
-        str(verilator),
+        str(toolchain.verilator),
         "--cc",
         "--exe",
         "--build",

