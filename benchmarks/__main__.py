@@ -12,7 +12,16 @@ from typing import Any
 
 from accel import files
 from accel.errors import AccelError
-from benchmarks import cluster, columns, drivers, images, levels, same_network, scalesim
+from benchmarks import (
+    cluster,
+    columns,
+    drivers,
+    images,
+    levels,
+    mlperf_tiny,
+    same_network,
+    scalesim,
+)
 from benchmarks.common import ROOT, error_console, machine, png
 
 SECTIONS = {
@@ -21,6 +30,7 @@ SECTIONS = {
     "drivers": drivers,
     "images": images,
     "columns": columns,
+    "mlperf-tiny": mlperf_tiny,
     "cluster": cluster,
 }
 TEMPLATE = Path(__file__).with_name("template.md")

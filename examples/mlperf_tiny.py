@@ -10,6 +10,7 @@ cycles does not: they are random here, unless they are trained.
 
 import argparse
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class MobileNetV1(nn.Sequential):
         strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
         super().__init__(
             convolution(3, 8, (3, 3), 2),
-            *(separable(*widths[i : i + 2], stride) for i, stride in enumerate(strides)),
+            *map(separable, widths, widths[1:], strides),
             nn.AvgPool2d(3),
             nn.Flatten(),
             nn.Linear(256, 2),
@@ -143,7 +144,7 @@ class DepthwiseNet(nn.Sequential):
         )
 
 
-NETWORKS = {
+NETWORKS: dict[str, Any] = {
     "resnet8": ResNet8,
     "mobilenet": MobileNetV1,
     "ds-cnn": DsCnn,

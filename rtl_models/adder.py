@@ -64,7 +64,7 @@ class AdderRTL(Component):
         # The terms are those of the layer whose beat comes next: its last one has not come.
         s.known = Wire()
         s.passes, s.joins, s.ends, s.out_val = Wire(), Wire(), Wire(), Wire()
-        s.sums = Wire(8 * lanes)
+        s.sums, s.as_they_are = Wire(8 * lanes), Wire(8 * lanes)
         s.valid = Wire(NUM_STAGES)  # bit i belongs to stage i+1
         s.head, s.tail, s.count = Wire(Place), Wire(Place), Wire(Count)
         s.at = Wire(At)
@@ -99,6 +99,7 @@ class AdderRTL(Component):
             lane.lo //= s.terms.msg.lo
             lane.hi //= s.terms.msg.hi
             s.sums[8 * i : 8 * i + 8] //= lane.y
+            s.as_they_are[8 * i : 8 * i + 8] //= s.beat.msg.y[low : low + 8]
         s.out_val //= s.valid[out_stage]
 
         # Combinational
@@ -115,12 +116,7 @@ class AdderRTL(Component):
 
         @update
         def up_out():
-            s.out.msg.y @= s.sums
-            if s.passes:
-                for i in range(lanes):
-                    s.out.msg.y[8 * i : 8 * i + 8] @= s.beat.msg.y[
-                        ACT_NBITS * i : ACT_NBITS * i + 8
-                    ]
+            s.out.msg.y @= s.as_they_are if s.passes else s.sums
 
         @update
         def up_ready():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from accel.hardware.config import AccelConfig
 from accel.simulation import verilated
 from accel.simulation.runner import simulate
 from benchmarks import __main__ as document
-from benchmarks import alkaid, cluster, columns, drivers, same_network, scalesim
+from benchmarks import alkaid, cluster, columns, drivers, mlperf_tiny, same_network, scalesim
 from benchmarks.common import Spread, Table, check
 from tests.networks import Conv, Linear, random_images, random_network
 
@@ -114,6 +115,63 @@ def test_columns_over_their_mapping() -> None:
     ]  # fmt: skip
 
 
+MLPERF = {
+    "images": 10, "multipliers": 72, "vela": "quoted",
+    "networks": [
+        {"name": "resnet8", "macs": 7201, "steps": 110, "cycles": 121.0, "ethos": 242,
+         "causes": {"hand-over": 6, "fill": 0, "drain": 2, "requantizer": 3}, "published": None},
+    ],
+}  # fmt: skip
+
+
+def test_networks_beside_an_ethos() -> None:
+    places = mlperf_tiny.fill(MLPERF)
+    assert places["mlperf"].rows == [
+        ["resnet8", 101, 110, 121, "10.0%", "82.7%", 242, "2.0"],
+    ]  # fmt: skip
+    assert places["mlperf_causes"].rows == [["resnet8", 6, 0, 2, 3, 11]]
+    assert places["mlperf_vela"] == "quoted, not run here"
+    assert places["mlperf_published"] == "The published models were not there to be run."
+    (network,) = MLPERF["networks"]
+    ran = MLPERF | {"vela": "run", "networks": [network | {"published": 121.0}]}
+    places = mlperf_tiny.fill(ran)
+    assert places["mlperf_vela"] == "Vela was run for this page"
+    assert places["mlperf_published"].endswith(
+        "LiteRT's: `pretrainedResnet_quant.tflite` 121 cycles."
+    )
+    bars = mlperf_tiny.draw(ran).axes[0]
+    assert [text.get_text() for text in bars.texts] == [" 110", " 121", " 242"]
+
+
+@pytest.mark.parametrize(
+    ("summary", "cycles"),
+    [
+        ("network,cycles_npu,cycles_total\nsome,355,356.0\n", 356),
+        ("network\nsome\n", None),
+        ("network,cycles_total\n", None),
+        ("network,cycles_total\nsome,x\n", None),
+    ],
+)
+def test_what_vela_says(monkeypatch, tmp_path, summary, cycles) -> None:
+    """As Vela 5.2.0 calls its summary and its column, without its other forty."""
+    monkeypatch.setattr(mlperf_tiny, "BUILD", tmp_path)
+    monkeypatch.setattr(mlperf_tiny.common, "install", lambda *_: tmp_path / "bin" / "python")
+
+    def vela(command: list[str], problem: str) -> str:
+        assert command[0] == str(tmp_path / "bin" / "vela") and command[-1] == "some.tflite"
+        out = tmp_path / "vela"
+        out.mkdir()
+        (out / "some_summary_Ethos_U55.csv").write_text(summary)
+        return ""
+
+    monkeypatch.setattr(mlperf_tiny.common, "call", vela)
+    if cycles is not None:
+        assert mlperf_tiny.estimate(Path("some.tflite")) == cycles
+        return
+    with pytest.raises(AccelError, match=r"^Vela failed on some\.tflite: it left no summary"):
+        mlperf_tiny.estimate(Path("some.tflite"))
+
+
 def test_two_workers_beside_one() -> None:
     rates = {
         "1 local": [90.0, 100.0, 110.0], "1 on a cluster": [80.0, 70.0, 90.0],
@@ -151,7 +209,7 @@ def test_document_follows_from_its_numbers(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(document, "DOCUMENT", tmp_path / "benchmarks.md")
     document.write(record)
     assert document.DOCUMENT.read_text() == committed
-    for picture in ("same_network", "images", "columns"):
+    for picture in ("same_network", "images", "columns", "mlperf_tiny"):
         assert f"(images/{picture}.png)" in committed
         assert (tmp_path / "images" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
