@@ -23,10 +23,17 @@ from accel.fashion_mnist import data
 CONFIG = "tinyml"
 
 
-def convolution(inputs: int, outputs: int, kernel: tuple[int, int], stride: int = 1, **options):
+def convolution(
+    inputs: int,
+    outputs: int,
+    kernel: tuple[int, int],
+    stride: int = 1,
+    *,
+    groups: int = 1,
+    relu: bool = True,
+) -> nn.Sequential:
     """Convolution with TensorFlow's SAME padding of a map of even size, batch normalisation and
-    ReLU. options: groups, relu."""
-    relu, groups = options.get("relu", True), options.get("groups", 1)
+    ReLU."""
     # For a stride of 2 nothing is padded above and left of a 3x3 kernel.
     over = [size - stride for size in kernel]
     first = [size // 2 for size in over]
