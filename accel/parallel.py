@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import pickle
 import platform
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from joblib import Parallel, delayed
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import ParallelBackendBase
 
@@ -100,6 +102,9 @@ def _through_joblib(
 
 def _call(function: Callable[[Task], Result], index: int, task: Task) -> tuple[int, Result]:
     """In the process that runs the task."""
+    # What tasks load, such as torch, is there for the next ones; joblib takes it for a leak, and
+    # ends the process. If nothing else was to be done then, later tasks wait for it without end.
+    process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
     return index, function(task)
 
 

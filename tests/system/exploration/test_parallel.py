@@ -142,6 +142,22 @@ def test_each_result_comes_once_with_its_index(where):
     assert sorted(results) == [(n, n * n) for n in range(30)]
 
 
+KEPT: list[bytes] = []
+
+
+def keep_much(x):
+    """Not in its first task, after which joblib looks how much a process has."""
+    time.sleep(0.6)
+    if len(KEPT) == 1:
+        KEPT.append(b"x" * 500_000_000)
+    KEPT.append(b"")
+    return os.getpid()
+
+
+def test_processes_keep_what_they_load():
+    assert len({pid for _, pid in run_tasks(keep_much, range(10), jobs=2)}) == 2
+
+
 def test_no_tasks(where):
     assert list(run_tasks(square, [], **where)) == []
 
