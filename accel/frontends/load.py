@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,25 @@ READERS = {
 _SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
 
 
-def load(source: Network | str | Path) -> Network:
+def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     """The network in a file: one that :meth:`Network.save` or ``accel quantize`` wrote
-    (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``).
+    (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``). Or that
+    of a PyTorch model that ``convert_fx`` or ``convert`` has quantized.
 
-    A file is data: nothing in it runs. A network is returned as it is.
+    source: the file's path, or the model. input_shape: of an image that a PyTorch model takes,
+    (channels, height, width) or (features,), which it does not say itself; of no file. A file is
+    data: nothing in it runs. A network is returned as it is.
 
     Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds what no network
     has; for a suffix that is not known; and for a float model, which :func:`accel.quantize` takes.
     """
     if isinstance(source, Network):
         return source
+    if _is_converted(source):
+        network: Network = import_module("accel.frontends.converted").network_of(
+            source, input_shape
+        )
+        return network
     if not isinstance(source, str | Path):
         raise AccelError(_not_a_file(source))
     path = Path(source)
@@ -43,8 +52,16 @@ def load(source: Network | str | Path) -> Network:
         raise AccelError(
             f"cannot tell what {path} holds: expected a file whose name ends in {_SUPPORTED}"
         )
-    network: Network = import_module(f"accel.{reader}").load(path)
+    network = import_module(f"accel.{reader}").load(path)
     return network
+
+
+def _is_converted(source: Any) -> bool:
+    # Whoever has a model has loaded torch.
+    if "torch" not in sys.modules or isinstance(source, str | Path):
+        return False
+    found: bool = import_module("accel.frontends.converted").is_converted(source)
+    return found
 
 
 def _is_safetensors(path: Path) -> bool:

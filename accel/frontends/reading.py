@@ -29,6 +29,8 @@ from accel.runtimes.qnnpack import quiet
 _NUM_IMAGES = 3
 """Images of the export: 0 and 1 are special to it, and who writes a batch size writes another."""
 
+_SHAPE = "input_shape=(3, 32, 32)"
+
 _HOW = "expected a torch.nn.Module, or an exported program"
 
 
@@ -172,12 +174,14 @@ def _check_kind(model: nn.Module) -> None:
         if origin.startswith(
             ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
         ):
-            raise AccelError(f"{where} is quantized already: give the float model")
+            how = "" if ".dynamic" in origin else f"accel.load(model, {_SHAPE}) reads it, or "
+            raise AccelError(f"{where} is quantized already: {how}give the float model")
     if isinstance(model, fx.GraphModule):
         for node in model.graph.nodes:
             if "quantize" in node.name and node.op.startswith("call"):
                 raise AccelError(
-                    f"{kind} is quantized already (operation '{node.name}'): give the float model"
+                    f"{kind} is quantized already (operation '{node.name}'): "
+                    f"accel.load(model, {_SHAPE}) reads it, or give the float model"
                 )
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if nn.parameter.is_lazy(value):
