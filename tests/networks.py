@@ -27,6 +27,7 @@ class Conv(NamedTuple):
     padding: int = 0
     relu: bool = True
     pool: bool = False
+    depthwise: bool = False
 
 
 class Linear(NamedTuple):
@@ -69,7 +70,8 @@ def random_network(
         name = f"layer{i}"
         options: dict[str, Any] = {"relu": spec.relu, "rounding": rounding}
         if isinstance(spec, Conv):
-            shape = (spec.channels, x.shape[0], *spec.kernel)
+            shape = (spec.channels, 1 if spec.depthwise else x.shape[0], *spec.kernel)
+            options["groups"] = x.shape[0] if spec.depthwise else 1
             window = {"stride": (spec.stride,) * 2, "padding": (spec.padding,) * 4}
             options |= window
             out_shape = conv2d_shape(x.shape, shape, **window)
@@ -137,6 +139,21 @@ def residual_network(
     twice = added(rng, "twice", third.output, third.output, largest=largest)
     last = added(rng, "last", twice.output, first.output)
     return Network(name="residual", operations=(first, second, block, third, twice, last))
+
+
+def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network:
+    """An inverted bottleneck's depthwise convolution of 3x3 with a skip around it, and a linear
+    layer: what column windows and the adder are for."""
+    specs: list[Conv | Linear] = [
+        Conv(6, (1, 1)),
+        Conv(6, (3, 3), padding=1, depthwise=True),
+        Conv(6, (1, 1), relu=False),
+        Linear(5, relu=False),
+    ]
+    first, depthwise, last, linear = random_network(rng, (2, 5, 6), specs, signed=signed).layers
+    block = added(rng, "block", last.output, first.output)
+    linear = dataclasses.replace(linear, input=block.output)
+    return Network(name="depthwise", operations=(first, depthwise, last, block, linear))
 
 
 def layer_output_shape(

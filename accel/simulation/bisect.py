@@ -7,6 +7,7 @@ right, or something before it would have differed first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -68,8 +69,8 @@ class Divergence:
     @property
     def column(self) -> int | None:
         """The column of the array, if the signal has some."""
-        kind, _, number = self.elements[0].place.partition(" ")
-        return int(number) if kind == "column" else None
+        found = re.match(r"column (\d+)", self.elements[0].place)
+        return None if found is None else int(found[1])
 
     def __str__(self) -> str:
         where = f"cycle {self.cycle:,}"
@@ -84,9 +85,9 @@ class Divergence:
             f"{_text(first.rtl)} in the RTL, {_text(first.cl)} at level cl"
         )
         if rest:
-            names = [d.place.split(" ")[-1] for d in rest]
+            names = [d.place.partition(" ")[2] for d in rest]
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            text += f" (also {first.place.split(' ')[0]} {', '.join(names[:8])}{more})"
+            text += f" (also {first.place.partition(' ')[0]} {', '.join(names[:8])}{more})"
         return text + (f"; {self.note}" if self.note else "")
 
 
@@ -328,7 +329,7 @@ def _elements(probe: Probe, cl: Value, rtl: Value) -> tuple[Differing, ...]:
     length = max(len(a), len(b))
     a, b = (x + [0] * (length - len(x)) for x in (a, b))
     return tuple(
-        Differing(place=f"{probe.element} {i}", cl=x, rtl=y)
+        Differing(place=probe.place(i), cl=x, rtl=y)
         for i, (x, y) in enumerate(zip(a, b, strict=True))
         if x != y
     )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
-from accel.hardware.messages import pack_ints
+from accel.hardware.messages import Beat, Terms, pack, pack_ints
 from accel.hardware.packets import Packet, packets
 
 OPERAND = -1
@@ -58,6 +58,15 @@ class Probe:
     nbits: int = 0
     """Bits of each of them."""
     is_signed: bool = False
+    per_column: int = 0
+    """So many of them are of column 0, as many of column 1, and so on."""
+
+    def place(self, i: int) -> str:
+        """What element ``i`` is called."""
+        if not self.per_column:
+            return f"{self.element} {i}"
+        column, i = divmod(i, self.per_column)
+        return f"column {column} {self.element} {i}"
 
     def parts(self, value: int) -> list[int]:
         """The value of each element."""
@@ -91,8 +100,9 @@ def now(cfg: AccelConfig) -> list[Probe]:
         *_pooling_unit(cfg),
         *_param_sequencer(cfg),
         *_requantizer(cfg),
+        *(_adder(cfg) if cfg.adder else []),
         *_write_sequencer(),
-        *_ready(),
+        *_ready(cfg),
         *_between(),
     ]
 
@@ -347,38 +357,59 @@ def _operand_fetch(cfg: AccelConfig) -> list[Probe]:
 
         return cl
 
+    # The registers of a step are the windows'.
+    windows = "column_windows." if cfg.line_width else ""
+
     def message(name: str, value: Callable[[Any], Value], **element: Any) -> Probe:
         return Probe(
             unit=unit,
-            signal=f"operand_fetch.step.msg.{name}",
+            signal=f"operand_fetch.{windows}step.msg.{name}",
             cl=of_step(value),
             rtl=lambda s: int(getattr(s.operand_fetch.step.msg, name)),
             **element,
         )
 
+    def pixel(name: str, value: Callable[[Any], Value], **element: Any) -> Probe:
+        return Probe(
+            unit=unit,
+            signal=f"operand_fetch.column_windows.pixel.msg.{name}",
+            cl=of_pixel(value),
+            rtl=lambda s: int(getattr(s.operand_fetch.column_windows.pixel.msg, name)),
+            **element,
+        )
+
+    def operands(step: Any) -> Value:
+        return pack_ints(step.x, ACT_NBITS)
+
     def weights(step: Any) -> Value:
         return int.from_bytes(step.w.astype(np.int8).tobytes(), "little") if step.load else None
+
+    def added(look: Look) -> Value:
+        operand = look.core.operand
+        return None if operand is None else pack_ints(operand.x, ACT_NBITS)
 
     def if_last(name: str) -> Callable[[Any], Value]:
         return lambda step: getattr(step, name) if step.last else None
 
-    pixel = Probe(
-        unit=unit,
-        signal="operand_fetch.column_windows.pixel.msg.x",
-        cl=of_pixel(lambda step: pack_ints(step.x, ACT_NBITS)),
-        rtl=lambda s: int(s.operand_fetch.column_windows.pixel.msg.x),
-        element="tap",
-        nbits=ACT_NBITS,
-        is_signed=True,
-    )
+    bytes_read: dict[str, Any] = {"element": "tap", "nbits": ACT_NBITS, "is_signed": True}
+    of_columns = bytes_read | {"per_column": TAPS if cfg.line_width else 0}
+    weight: dict[str, Any] = {
+        "element": "weight", "nbits": 8, "is_signed": True, "per_column": TAPS,
+    }  # fmt: skip
     return [
         stage("read_val", "at_read"),
         stage("data_val", "at_data"),
         stage("step_val", "at_step"),
-        *([pixel] if cfg.line_width else []),
-        message("x", lambda step: pack_ints(step.x, ACT_NBITS),
-                element="tap", nbits=ACT_NBITS, is_signed=True),
-        message("w", weights, element="weight", nbits=8, is_signed=True),
+        *(
+            [pixel("x", operands, **bytes_read), pixel("w", weights, **weight)]
+            if cfg.line_width
+            else []
+        ),
+        Probe(unit=unit, signal=f"operand_fetch.{windows}step.val",
+              cl=lambda look: int(look.core.offered is not None),
+              rtl=lambda s: int(s.operand_fetch.step.val)),
+        message("x", operands, **of_columns),
+        message("w", weights, **weight),
         message("idx", lambda step: step.idx if step.keep or not step.load else None),
         message("load", lambda step: int(step.load)),
         message("keep", lambda step: int(step.keep)),
@@ -386,6 +417,13 @@ def _operand_fetch(cfg: AccelConfig) -> list[Probe]:
         message("last", lambda step: step.last),
         message("pool_first", if_last("pool_first")),
         message("pool_last", if_last("pool_last")),
+        *(
+            [Probe(unit=unit, signal="operand_fetch.operand.msg.x", cl=added,
+                   rtl=lambda s: int(s.operand_fetch.operand.msg.x),
+                   element="column", nbits=ACT_NBITS, is_signed=True)]
+            if cfg.adder
+            else []
+        ),
     ]  # fmt: skip
 
 
@@ -483,6 +521,19 @@ def _requantizer(cfg: AccelConfig) -> list[Probe]:
         out = look.core.requantizer.out
         return None if out is None else pack_ints(out.y, nbits)
 
+    def ends(name: str) -> Probe:
+        def cl(look: Look) -> Value:
+            out = look.core.requantizer.out
+            assert out is None or isinstance(out, Beat)
+            return None if out is None else int(getattr(out, name))
+
+        return Probe(
+            unit=unit,
+            signal=f"requantizer.out.msg.{name}",
+            cl=cl,
+            rtl=lambda s: int(getattr(s.requantizer.out.msg, name)),
+        )
+
     def stages(look: Look) -> Value:
         r = look.core.requantizer
         return _bits([*r.stages, r.out is not None])
@@ -499,6 +550,55 @@ def _requantizer(cfg: AccelConfig) -> list[Probe]:
         Probe(unit=unit, signal="requantizer.out.msg.y", cl=output,
               rtl=lambda s: int(s.requantizer.out.msg.y), element="lane", nbits=nbits,
               is_signed=cfg.adder),
+        *([ends("last"), ends("ends_layer")] if cfg.adder else []),
+    ]  # fmt: skip
+
+
+def _adder(cfg: AccelConfig) -> list[Probe]:
+    """And what tells it what to add."""
+
+    def term(name: str) -> Probe:
+        def cl(look: Look) -> Value:
+            terms = look.core.terms.out
+            return None if terms is None else int(getattr(pack(cfg, terms), name))
+
+        return Probe(
+            unit="term_sequencer",
+            signal=f"term_sequencer.terms.msg.{name}",
+            cl=cl,
+            rtl=lambda s: int(getattr(s.term_sequencer.terms.msg, name)),
+        )
+
+    def register(name: str, cl: Callable[[Any], Value], **element: Any) -> Probe:
+        return Probe(
+            unit="adder",
+            signal=f"adder.{name}",
+            cl=lambda look: cl(look.core.adder),
+            rtl=lambda s: int(getattr(s.adder, name)),
+            **element,
+        )
+
+    def next_operand(look: Look) -> Value:
+        operands = look.core.adder.operands
+        return pack_ints(operands[0], ACT_NBITS) if operands else None
+
+    return [
+        Probe(unit="term_sequencer", signal="term_sequencer.terms.val",
+              cl=lambda look: int(look.core.terms.out is not None),
+              rtl=lambda s: int(s.term_sequencer.terms.val)),
+        *map(term, Terms._fields),
+        register("known", lambda a: int(a.known)),
+        Probe(unit="adder", signal="adder.queue", cl=lambda look: len(look.core.adder.queue),
+              rtl=lambda s: _queued(s.adder.queue)),
+        register("count", lambda a: len(a.operands)),
+        Probe(unit="adder", signal="adder.operands.rdata", cl=next_operand,
+              rtl=lambda s: int(s.adder.operands.rdata),
+              element="column", nbits=ACT_NBITS, is_signed=True),
+        register("at", lambda a: a.beat),
+        register("ending", lambda a: int(a.ending)),
+        register("valid", lambda a: _bits([*a.stages, a.out is not None])),
+        register("sums", lambda a: None if a.out is None else pack_ints(a.out.y, 8),
+                 element="lane", nbits=8),
     ]  # fmt: skip
 
 
@@ -530,8 +630,12 @@ def _write_sequencer() -> list[Probe]:
     ]  # fmt: skip
 
 
-def _ready() -> list[Probe]:
-    """Who takes what is offered; each follows from those before it."""
+def _ready(cfg: AccelConfig) -> list[Probe]:
+    """Who takes what is offered; each follows from those before it. And what an adder offers, which
+    may be what comes in the same cycle."""
+
+    def outputs(look: Look) -> Value:
+        return None if look.core.out is None else pack_ints(look.core.out.y, 8)
 
     def probe(unit: str, port: str, cl: Callable[[Any], Any]) -> Probe:
         stream = port.removesuffix(".rdy")
@@ -544,11 +648,32 @@ def _ready() -> list[Probe]:
 
     return [
         probe("write_sequencer", "out.rdy", lambda core: core.out_rdy),
+        *(
+            [Probe(unit="adder", signal="adder.out.val",
+                   cl=lambda look: int(look.core.out is not None),
+                   rtl=lambda s: int(s.adder.out.val)),
+             Probe(unit="adder", signal="adder.out.msg.y", cl=outputs,
+                   rtl=lambda s: int(s.adder.out.msg.y), element="lane", nbits=8),
+             probe("adder", "beat.rdy", lambda core: core.beat_rdy),
+             probe("adder", "terms.rdy", lambda core: core.adder.ready_terms),
+             probe("adder", "operand.rdy", lambda core: core.adder.ready_operand)]
+            if cfg.adder
+            else []
+        ),
         probe("requantizer", "pooled.rdy", lambda core: core.pooled_rdy),
         probe("requantizer", "param.rdy", lambda core: core.param_rdy),
         probe("pooling_unit", "acc.rdy", lambda core: core.acc_rdy),
         probe("pe_array", "step.rdy", lambda core: core.step_rdy),
-    ]
+        *(
+            [Probe(unit="operand_fetch", signal="operand_fetch.operand.val",
+                   cl=lambda look: int(look.core.operand is not None and look.core.step_rdy),
+                   rtl=lambda s: int(s.operand_fetch.operand.val)),
+             Probe(unit="operand_fetch", signal="operand_fetch.go",
+                   cl=lambda look: int(look.core.go), rtl=lambda s: int(s.operand_fetch.go))]
+            if cfg.adder
+            else []
+        ),
+    ]  # fmt: skip
 
 
 def _between() -> list[Probe]:

@@ -37,6 +37,9 @@ MAKE_OPTIONS = (
 CYCLE_LIMIT_STATUS = 3
 """Exit status of the driver when it hit its cycle limit."""
 
+NEXT_TO_NOTHING = 1 << 16
+"""Bytes free on a disk that is full: the last file did not fit."""
+
 
 def cache_folder() -> Path:
     """Where builds are kept: ``accel/verilated`` in the user's cache folder."""
@@ -215,6 +218,8 @@ def compile_driver(
     # Verilator's make calls python3, which stands beside this one if nowhere else.
     beside = os.path.dirname(sys.executable)
     environment["PATH"] = os.pathsep.join(filter(None, (environment.get("PATH"), beside)))
+    # The compiler does not look for another folder if the one that is named is full.
+    environment["TMPDIR"] = tempfile.gettempdir()
     command = [
         str(toolchain.verilator),
         "--cc",
@@ -239,7 +244,15 @@ def compile_driver(
     with log.open("wb") as f, started(command, cwd=place, env=environment, output=f) as process:
         status = process.wait()
     if status:
-        lines = log.read_text(errors="replace").splitlines()
+        said = log.read_text(errors="replace")
+        # Who cannot write may not be able to say so either.
+        if "No space left" in said or shutil.disk_usage(place).free < NEXT_TO_NOTHING:
+            raise AccelError(
+                f"there is no space left to build the simulation of {cfg} in {place.parent} or "
+                f"{environment['TMPDIR']}: set XDG_CACHE_HOME and TMPDIR to folders with 300 "
+                f"megabytes free"
+            )
+        lines = said.splitlines()
         # make's own complaints have stars.
         errors = [line for line in lines if "rror" in line or "***" in line]
         raise AccelError(

@@ -65,12 +65,22 @@ class Verdict:
         return self.named in self.units
 
 
+def everything() -> Any:
+    """A configuration that has all components."""
+    from accel.hardware.config import AccelConfig
+
+    return AccelConfig(
+        num_cols=4, num_lanes=2, pixel_groups=2, acc_nbits=26, spad_depth=4, act_depth=256,
+        weight_depth=100, param_depth=60, max_layers=5, line_width=8, adder=True,
+    )  # fmt: skip
+
+
 def workloads() -> Iterator[tuple[Any, Any, Any, int]]:
     """Networks, configurations, images and seeds of pauses, which together use all of the RTL."""
     import numpy as np
 
     from accel.hardware.config import AccelConfig
-    from tests.networks import Conv, Linear, random_images, random_network
+    from tests.networks import Conv, Linear, depthwise_network, random_images, random_network
 
     sizes: dict[str, Any] = {
         "acc_nbits": 26, "act_depth": 256, "weight_depth": 200, "param_depth": 60, "max_layers": 5,
@@ -85,6 +95,8 @@ def workloads() -> Iterator[tuple[Any, Any, Any, int]]:
     specs = [Conv(3, (5, 5), 2, 0, False), Conv(6, (2, 2), 1, 1, False, True), Linear(11, False)]
     network = random_network(rng, (2, 11, 9), specs, signed=True)
     yield network, narrow, random_images(rng, network, 2), 5
+    network = depthwise_network(rng, signed=True)
+    yield network, everything(), random_images(rng, network, 2), 7
 
 
 def examine(mutant: Mutant) -> Verdict:
@@ -139,8 +151,7 @@ def _units(mutant: Mutant) -> tuple[str, ...]:
 
     from rtl_models.accelerator import AcceleratorRTL
 
-    # A configuration that has all components.
-    top: Any = AcceleratorRTL(next(workloads())[1])
+    top: Any = AcceleratorRTL(everything())
     top.elaborate()
     module = mutant.file.removesuffix(".py").replace("/", ".")
     found = set()

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -188,18 +189,37 @@ def test_missing_tool_is_named(program, images, no_cache, monkeypatch, tmp_path,
         toolchain.find_toolchain.cache_clear()
 
 
-def test_compiler_that_fails_is_named(program, images, no_cache, monkeypatch, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        ("error: no good", r"could not build the simulation of c4l2.*error: no good"),
+        (
+            "fatal error: error writing to x.s: No space left on device",
+            r"no space left to build the simulation of c4l2.* XDG_CACHE_HOME and TMPDIR to folders",
+        ),
+    ],
+)
+def test_compiler_that_fails_is_named(
+    program, images, no_cache, monkeypatch, tmp_path, said, match
+) -> None:
     """And nothing is left that the next run would take for a build."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("g++", "c++"):
-        (folder / name).write_text("#!/bin/sh\necho 'error: no space left' >&2\nexit 1\n")
+        (folder / name).write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(AccelError, match=r"could not build the simulation of c4l2.*error"):
+    with pytest.raises(AccelError, match=match):
         simulate(program, images)
     assert not list(no_cache.rglob("driver"))
     assert not list(no_cache.rglob("building-*"))
+
+
+def test_disk_that_is_full_is_named(program, images, no_cache, monkeypatch) -> None:
+    """Where Verilator cannot even write that there is no space."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(AccelError, match="there is no space left to build"):
+        verilated.build(program.cfg, options=("--no-such-option",))
 
 
 def test_cache_that_cannot_be_written_is_named(program, images, monkeypatch, tmp_path) -> None:
