@@ -168,8 +168,8 @@ def _check_kind(model: nn.Module) -> None:
             module, torch.ao.quantization.FakeQuantizeBase
         ):
             raise AccelError(
-                f"{where} is prepared for quantization-aware training, which is not supported: "
-                f"give the float model"
+                f"{where} is prepared for quantization-aware training: accel.load(model, {_SHAPE}) "
+                f"reads what convert_fx or convert makes of it; or give the float model"
             )
         if origin.startswith(
             ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
@@ -406,6 +406,9 @@ class _Reader:
             call.module, call.why = self._module(node, op)
         call.reads = tuple(self._values[n].made_by for n in of_images)
         self._calls.append(call)
+        if op == "mean" and call.module is not None and not self._arguments(node)["keepdim"]:
+            flat = Call(call.label, call.name, nn.Flatten(), reads=(len(self._calls) - 1,))
+            self._calls.append(flat)
         result = node.meta["val"]
         shape = tuple(result.shape) if isinstance(result, torch.Tensor) else ()
         self._values[node] = _Value(len(self._calls) - 1, shape)
@@ -599,7 +602,9 @@ class _Reader:
                     a["count_include_pad"], a["divisor_override"],
                 ), ""  # fmt: skip
             case "adaptive_avg_pool2d":
-                return nn.AdaptiveAvgPool2d(tuple(a["output_size"])), ""
+                return _adaptive_avg_pool2d(a, node.all_input_nodes[0].meta["val"].shape), ""
+            case "mean":
+                return _mean(a, node.all_input_nodes[0].meta["val"].ndim)
             case "dropout" | "dropout_" | "feature_dropout" | "feature_dropout_":
                 if not a["train"] or a["p"] == 0:
                     return nn.Identity(), ""
@@ -700,6 +705,22 @@ def _max_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
     )
     ceil_mode = bool(a["ceil_mode"]) and left_over
     return nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil_mode)
+
+
+def _adaptive_avg_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
+    """Where the map divides into so many windows, they are those of an average pool."""
+    size, wanted = tuple(shape[-2:]), tuple(a["output_size"])
+    if size == wanted:
+        return nn.Identity()
+    if wanted != (1, 1) and all(n % m == 0 for n, m in zip(size, wanted, strict=True)):
+        return nn.AvgPool2d((size[0] // wanted[0], size[1] // wanted[1]))
+    return nn.AdaptiveAvgPool2d(wanted)
+
+
+def _mean(a: dict[str, Any], ndim: int) -> tuple[nn.Module | None, str]:
+    if ndim != 4 or sorted(d % 4 for d in a.get("dim") or ()) != [2, 3]:
+        return None, "is a mean over something else than rows and columns, which is not supported"
+    return nn.AdaptiveAvgPool2d(1), ""
 
 
 def _set(module: nn.Module, **values: torch.Tensor | None) -> None:

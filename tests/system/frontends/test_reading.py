@@ -56,6 +56,32 @@ def test_however_it_is_written(name) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+POOLED = {
+    "own size": (lambda x: F.adaptive_avg_pool2d(x, 8), lambda x: x),
+    "divided": (lambda x: F.adaptive_avg_pool2d(x, (4, 2)), lambda x: F.avg_pool2d(x, (2, 4))),
+    "mean": (lambda x: x.mean([2, 3]), lambda x: F.avg_pool2d(x, 8)),
+    "mean, kept": (lambda x: x.mean((-1, -2), keepdim=True), lambda x: F.avg_pool2d(x, 8)),
+}
+"""Ways to write a pool, and the plain one."""
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_averages_however_they_are_written(name) -> None:
+    networks = []
+    for pool in POOLED[name]:
+        model = Written(lambda s, x, pool=pool: s.fc(pool(F.relu(s.conv(x))).flatten(1)))
+        model.fc = nn.Linear(POOLED[name][1](torch.zeros(1, 3, 8, 8)).numel(), 4)
+        torch.manual_seed(3)
+        nn.init.normal_(model.fc.weight)
+        nn.init.zeros_(model.fc.bias)
+        networks.append(quantize(model, IMAGES))
+    written, plain = networks
+    x = np.arange(64).reshape(1, 1, 8, 8) * 3
+    assert len(written.operations) == len(plain.operations)
+    for found, expected in zip(written.integers(x), plain.integers(x), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_wrappers_are_looked_through() -> None:
     model = Written(WRITTEN["keyword"]).eval()

@@ -538,6 +538,15 @@ def hooked() -> nn.Module:
     return model
 
 
+class Mean(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x):
+        return x.mean(self.dim)
+
+
 def after_conv(*modules: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 4, 3), *modules)
 
@@ -552,7 +561,8 @@ def after_conv(*modules: nn.Module) -> nn.Module:
         (after_conv(nn.AvgPool2d(2, padding=1, count_include_pad=False)), "leaves padding out"),
         (after_conv(nn.AvgPool2d(3, ceil_mode=True)), "has ceil_mode, which is supported for max"),
         (after_conv(nn.AvgPool2d(3, divisor_override=2)), "has a divisor of its own"),
-        (after_conv(nn.AdaptiveAvgPool2d(2)), r"averages to \(2, 2\), but only to one pixel"),
+        (after_conv(nn.AdaptiveAvgPool2d(3)), r"averages to \(3, 3\), but only to one pixel"),
+        (after_conv(Mean(1)), "is a mean over something else than rows and columns"),
         (after_conv(nn.AvgPool2d(2), nn.ReLU()), r"module '2' \(ReLU\) must come after a conv"),
         (after_conv(nn.ZeroPad2d(1), nn.MaxPool2d(2)), "follows a padding with zeros, but only a"),
         (after_conv(nn.ZeroPad2d(1)), "ends in a padding with zeros"),
