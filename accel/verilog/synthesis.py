@@ -417,7 +417,9 @@ def _blocks(verilog: str, top: str) -> int:
         if memory := re.fullmatch(r"MemoryRTL__nbits_(\d+)__depth_(\d+)", module):
             bits, words = map(int, memory.groups())
             return min(-(-bits // width) * -(-words // depth) for width, depth in _ECP5_BLOCKS)
-        inside = re.findall(r"^  (\w+) \w+\n  \(", modules[module], re.MULTILINE)
+        # Of what is not there Yosys complains.
+        text = modules.get(module, "")
+        inside = re.findall(r"^  (\w+) \w+\n  \(", text, re.MULTILINE)
         return sum(count(each) for each in inside)
 
     return count(top)
