@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from accel import numerics
 from accel.errors import AccelError
+from accel.frontends.reading import first_line, is_quantized
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -76,9 +77,8 @@ def is_converted(model: Any) -> bool:
     """Whether it is a model with quantized modules or operators."""
     if not isinstance(model, nn.Module):
         return False
-    kinds = {type(module).__module__ for module in model.modules()}
-    if any(name.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")) and
-           ".dynamic" not in name for name in kinds):  # fmt: skip
+    found = [module for module in model.modules() if is_quantized(module)]
+    if any(".dynamic" not in type(module).__module__ for module in found):
         return True
     graphs = (m.graph for m in model.modules() if isinstance(m, fx.GraphModule))
     return any(node.target is torch.quantize_per_tensor for g in graphs for node in g.nodes)
@@ -102,7 +102,7 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
             graph = fx.Tracer().trace(model)
         except Exception as e:
             raise AccelError(
-                f"the forward of {kind} cannot be traced ({_first_line(e)}); it must do the same "
+                f"the forward of {kind} cannot be traced ({first_line(e)}); it must do the same "
                 f"with every image"
             ) from e
         reading = _Reading(fx.GraphModule(model, graph), kind)
@@ -112,7 +112,7 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
             raise
         except Exception as e:
             raise AccelError(
-                f"{kind} does not take images of shape {shape} ({_first_line(e)}); input_shape "
+                f"{kind} does not take images of shape {shape} ({first_line(e)}); input_shape "
                 f"must be an image's, channels first"
             ) from e
         notes = tuple(
@@ -514,7 +514,3 @@ def _contiguous(x: Any) -> Any:
 def _pair(value: Any) -> tuple[int, int]:
     numbers = [value] if isinstance(value, int) else list(value)
     return (numbers[0], numbers[-1])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -34,6 +34,11 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds what no network
     has; for a suffix that is not known; and for a float model, which :func:`accel.quantize` takes.
     """
+    if input_shape is not None and isinstance(source, Network | str | Path):
+        raise AccelError(
+            "input_shape is for a PyTorch model: a file or a network says itself which images it "
+            "takes, so leave it out"
+        )
     if isinstance(source, Network):
         return source
     if _is_converted(source):

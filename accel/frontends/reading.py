@@ -20,6 +20,7 @@ from typing import Any, NoReturn, cast
 
 import torch
 from torch import fx, nn
+from torch.ao.nn.quantized import FloatFunctional, FXFloatFunctional
 from torch.export import ExportedProgram
 
 from accel.errors import AccelError
@@ -155,6 +156,14 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             return model
 
 
+def is_quantized(module: nn.Module) -> bool:
+    """Whether it is what PyTorch makes of a float module when it converts a model."""
+    # The float modules that stand for functions live beside the quantized ones.
+    return type(module).__module__.startswith(
+        ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+    ) and not isinstance(module, FloatFunctional | FXFloatFunctional)
+
+
 def _check_kind(model: nn.Module) -> None:
     kind = type(model).__name__
     if isinstance(model, torch.jit.ScriptModule):
@@ -171,9 +180,7 @@ def _check_kind(model: nn.Module) -> None:
                 f"{where} is prepared for quantization-aware training: accel.load(model, {_SHAPE}) "
                 f"reads what convert_fx or convert makes of it; or give the float model"
             )
-        if origin.startswith(
-            ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
-        ):
+        if is_quantized(module):
             how = "" if ".dynamic" in origin else f"accel.load(model, {_SHAPE}) reads it, or "
             raise AccelError(f"{where} is quantized already: {how}give the float model")
     if isinstance(model, fx.GraphModule):

@@ -149,7 +149,7 @@ def keep_much(x):
     """Not in its first task, after which joblib looks how much a process has."""
     time.sleep(0.6)
     if len(KEPT) == 1:
-        KEPT.append(b"x" * 500_000_000)
+        KEPT.append(b"x" * 350_000_000)
     KEPT.append(b"")
     return os.getpid()
 

@@ -286,6 +286,19 @@ def test_other_engines_models_have_qnnpack_s_bytes() -> None:
     same(network, copy.deepcopy(model), 3 * images(100))
 
 
+def test_float_models_made_to_be_converted_are_float_models() -> None:
+    """With the modules that stand for sums, and the stubs at both ends."""
+    network = accel.quantize(MixedEager(), images())
+    assert "add" in [operation.name for operation in network.operations]
+    with pytest.raises(AccelError, match=r"^MixedEager is a float model: accel\.quantize"):
+        accel.load(MixedEager(), SHAPE)
+
+
+def test_files_say_which_images_they_take() -> None:
+    with pytest.raises(AccelError, match=r"^input_shape is for a PyTorch model: a file or a netw"):
+        accel.load("model.onnx", SHAPE)
+
+
 def test_float_models_are_for_quantize() -> None:
     with pytest.raises(AccelError, match=r"is a float model: accel\.quantize"):
         accel.load(one(nn.ReLU()), SHAPE)
