@@ -218,7 +218,7 @@ tiny = dataclasses.replace(
 wide = dataclasses.replace(
     base, num_cols=16, pixel_groups=2, num_lanes=4, weight_depth=1024, param_depth=128
 )
-# Each of MLPerf Tiny's four networks fits, and all of it an ECP5-85k.
+# Each of MLPerf Tiny's four networks fits, and its block RAMs and multipliers an ECP5-85k.
 tinyml = dataclasses.replace(
     base,
     num_lanes=8,
