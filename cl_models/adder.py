@@ -40,7 +40,7 @@ class AdderCoreCL:
         self.queue: deque[Beat] = deque()
         self.operands: deque[Ints] = deque()
         self.beat = 0
-        # The terms are those of the layer whose beat comes next: its last one has not come.
+        # The terms are those of the layer whose beat comes next: its last one is not in the queue.
         self.known = True
         # A layer's last beat is under way.
         self.ending = False
@@ -56,7 +56,7 @@ class AdderCoreCL:
 
     def _passes(self, terms: Terms | None) -> bool:
         """What comes goes on as it is."""
-        return terms is not None and self.known and not terms.pops
+        return terms is not None and not terms.pops
 
     def offer(self, terms: Terms | None, operand: Operand | None, beat: Beat | None) -> Out | None:
         """Given what comes."""

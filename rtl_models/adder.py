@@ -61,7 +61,7 @@ class AdderRTL(Component):
         # Wires
         s.advance, s.ready, s.take, s.pop, s.push = (Wire() for _ in range(5))
         s.lanes_en, s.is_alone, s.ending = Wire(), Wire(), Wire()
-        # The terms are those of the layer whose beat comes next: its last one has not come.
+        # The terms are those of the layer whose beat comes next: its last one is not in the queue.
         s.known = Wire()
         s.passes, s.joins, s.ends, s.out_val = Wire(), Wire(), Wire(), Wire()
         s.sums, s.as_they_are = Wire(8 * lanes), Wire(8 * lanes)
@@ -105,7 +105,7 @@ class AdderRTL(Component):
         # Combinational
         @update
         def up_pass():
-            s.passes @= s.terms.val & s.known & ~s.terms.msg.pops
+            s.passes @= s.terms.val & ~s.terms.msg.pops
             s.joins @= s.beat.val & s.terms.val & s.known & s.terms.msg.pops
             if s.passes:
                 s.beat.rdy @= s.out.rdy
