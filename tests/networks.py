@@ -13,7 +13,7 @@ from accel.compiler.refusal import DoesNotFitError
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, Conv2d, MaxPool2d, Operation
+from accel.operations import Add, Concat, Conv2d, MaxPool2d, Operation
 from accel.operations import Linear as LinearOperation
 from accel.operations.conv2d import conv2d_shape
 from accel.runtimes.registry import RUNTIMES
@@ -154,6 +154,45 @@ def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network
     block = added(rng, "block", last.output, first.output)
     linear = dataclasses.replace(linear, input=block.output)
     return Network(name="depthwise", operations=(first, depthwise, last, block, linear))
+
+
+def joined(name: str, *parts: Tensor, **output: Any) -> Concat:
+    """Tensors behind one another, at the first one's scale unless ``output`` says otherwise."""
+    shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+    tensor = dataclasses.replace(parts[0], name=name, shape=shape, **output)
+    return Concat(name=name, parts=parts, output=tensor)
+
+
+def joining_network(
+    rng: np.random.Generator, signed: bool = False, ends_joined: bool = False
+) -> Network:
+    """Branches that are joined in place; a join within a join; a part that others read, one that
+    is there twice, the image, and parts of other scales. The last join's parts are results, or a
+    linear layer's input."""
+    specs: list[Conv | Linear] = [Conv(7, (3, 3), padding=1), *[Conv(5, (1, 1))] * 4]
+    first, left, right, third, fourth = random_network(rng, (2, 5, 6), specs, signed=signed).layers
+    same = {"scale": first.output.scale, "zero_point": first.output.zero_point}
+    left, right = (
+        _reading(layer, first.output, rng, output=dataclasses.replace(layer.output, **same))
+        for layer in (left, right)
+    )
+    inner = joined("inner", right.output, left.output)
+    outer = joined("outer", inner.output, first.output, first.output, first.input)
+    third, fourth = _reading(third, outer.output, rng), _reading(fourth, inner.output, rng)
+    last = joined("last", third.output, fourth.output, scale=fourth.output.scale)
+    operations = [first, left, right, inner, outer, third, fourth, last]
+    if not ends_joined:
+        (linear,) = random_network(rng, last.output.shape, [Linear(5, relu=False)]).layers
+        operations.append(dataclasses.replace(linear, name="linear", input=last.output,
+                          output=dataclasses.replace(linear.output, name="linear",
+                          signed=signed, zero_point=3)))  # fmt: skip
+    return Network(name="joining", operations=tuple(operations))
+
+
+def _reading(layer: Any, tensor: Tensor, rng: np.random.Generator, **fields: Any) -> Any:
+    """The layer, a convolution of 1x1, with another input and new weights."""
+    weight = rng.integers(-128, 128, (len(layer.weight), tensor.shape[0], 1, 1)).astype(np.int8)
+    return dataclasses.replace(layer, input=tensor, weight=weight, **fields)
 
 
 def layer_output_shape(

@@ -126,6 +126,8 @@ def _replay(network: Network, program: Program, memories: Memories, contents: Co
             layer.results(program.output_bytes, program.order)
             continue
         written = layer.writes()
+        for join in want.joined:
+            contents.join(join.whole, join.parts)
         # From the last step of its last reader on, the next image may come at any time.
         require(
             i < frees[0] or not image[written].any(),

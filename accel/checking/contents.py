@@ -27,7 +27,9 @@ class Contents:
         self.holder = np.full(size, NOTHING)
         self.element = np.full(size, NOTHING)
         self.limbs = np.zeros((residues.NUM_LIMBS, size))
-        self.residues: dict[str, residues.Residues] = {}
+        self.parts: dict[str, tuple[Tensor, ...]] = {}
+        """Of a tensor that was joined."""
+        self._residues: dict[str, residues.Residues] = {}
         self.readable = np.zeros(size, np.int64)
         self.end = 0
         """The byte after the last one that ever held an element."""
@@ -55,7 +57,7 @@ class Contents:
         self.tensors.append(tensor.name)
         self.holder[at] = np.where(element == NOTHING, NOTHING, number)
         self.element[at] = element
-        drawn = self.residues[tensor.name] = residues.draw(self.rng, tensor.size)
+        drawn = self._residues[tensor.name] = residues.draw(self.rng, tensor.size)
         self.limbs[:, at] = residues.limbs(np.where(element == NOTHING, 0, drawn[element]))
         self.end = max(self.end, int(at.max()) + 1)
 
@@ -63,11 +65,33 @@ class Contents:
         """No one knows what these bytes hold from now on."""
         self.holder[at] = NOTHING
 
+    def join(self, whole: Tensor, parts: tuple[Tensor, ...]) -> None:
+        """What holds an element of a part holds one of the whole from now on, too."""
+        self.parts[whole.name] = parts
+
+    def elements(self, tensor: Tensor) -> Ints:
+        """Of each byte, the number of the element of ``tensor`` that it holds, or ``NOTHING``."""
+        found, before = np.full(self.size, NOTHING), 0
+        if tensor.name in self.tensors:
+            mine = self.holder == self.tensors.index(tensor.name)
+            return np.where(mine, self.element, NOTHING)
+        for part in self.parts.get(tensor.name, ()):
+            of_part = self.elements(part)
+            found = np.where(of_part == NOTHING, found, of_part + before)
+            before += part.size
+        return found
+
     def holds(self, tensor: Tensor) -> Bools:
         """Of each byte, whether it holds an element of ``tensor``."""
-        if tensor.name not in self.tensors:
-            return np.zeros(self.size, bool)
-        return self.holder == self.tensors.index(tensor.name)
+        mine: Bools = self.elements(tensor) != NOTHING
+        return mine
+
+    def residues_of(self, tensor: Tensor) -> residues.Residues:
+        """Of its elements, in their order."""
+        if tensor.name in self.parts:
+            parts = [self.residues_of(part) for part in self.parts[tensor.name]]
+            return np.concatenate(parts)
+        return self._residues[tensor.name]
 
 
 def byte(at: int | np.integer[Any]) -> str:

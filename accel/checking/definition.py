@@ -14,7 +14,7 @@ from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Mean, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean, Operation
 from accel.operations.pool import Pool
 from accel.operations.weighted import Weighted
 
@@ -36,6 +36,14 @@ class Summand:
     zero_point: int
     lo: int
     hi: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """A tensor that consists of others, channel after channel."""
+
+    whole: Tensor
+    parts: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +81,8 @@ class Definition:
     lo: int
     hi: int
     summand: Summand | None = None
+    joined: tuple[Joined, ...] = ()
+    """Tensors that are there when the layer has ended, since their parts are, in this order."""
     sums: Sums
     """The operation's own arithmetic for one of its groups: of channels of a feature map, weights
     (sets of weights, channels, kernel rows, kernel columns) and the value of padding, the sums
@@ -119,9 +129,55 @@ def definitions(network: Network) -> list[Definition]:
             found[-1] = replace(
                 before, target=operation.output, summand=_summand(operation, before.target)
             )
+        elif isinstance(operation, Concat):
+            _join(operation, found, network)
         else:
             found.append(define(operation))
     return found
+
+
+def _join(operation: Concat, found: list[Definition], network: Network) -> None:
+    """Layers write their outputs side by side. What no layer yields, what is in another tensor or
+    twice in this one, and what has another scale, is copied; and in the end all, to the results."""
+    yielded = {definition.target.name for definition in found}
+    joined = [join for definition in found for join in definition.joined]
+    yielded |= {join.whole.name for join in joined}
+    taken = {part.name for join in joined for part in join.parts}
+    after, parts = operation.output, []
+    for i, part in enumerate(operation.parts, 1):
+        at_scale = (part.scale, part.zero_point) == (after.scale, after.zero_point)
+        if part.name not in yielded or part.name in taken or not at_scale:
+            # No tensor of the network has such a name.
+            copied = _Copied(name=f"{after.name}\t{i}", shape=part.shape, scale=after.scale,
+                             zero_point=after.zero_point, signed=after.signed)  # fmt: skip
+            copy = _copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], part)
+            lo, hi = after.limits
+            multiplier = np.full(part.shape[0], operation.multiplier(part), np.float32)
+            found.append(
+                replace(
+                    copy,
+                    name=f"{operation.name}.{i}",
+                    target=copied,
+                    multiplier=multiplier,
+                    zero_point=after.zero_point,
+                    lo=lo,
+                    hi=hi,
+                )
+            )
+            part = copied
+        taken.add(part.name)
+        parts.append(part)
+    join = Joined(whole=after, parts=tuple(parts))
+    found[-1] = replace(found[-1], joined=(*found[-1].joined, join))
+    if not network.readers[after.name]:
+        found.append(_copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], after))
+
+
+class _Copied(Tensor):
+    """One that only the check knows."""
+
+    def __post_init__(self) -> None:
+        """Its name may be any."""
 
 
 @singledispatch
@@ -284,9 +340,15 @@ def _(operation: Add) -> Definition:
     return replace(copy, summand=_summand(operation, operation.input))
 
 
-def _copy(operation: Pool | Add | Mean, size: tuple[int, int], sums: Sums) -> Definition:
+def _copy(
+    operation: Pool | Add | Mean | Concat,
+    size: tuple[int, int],
+    sums: Sums,
+    source: Tensor | None = None,
+) -> Definition:
     """Sums of so many elements, with weights of one; they are requantized to what they are."""
-    source, channels = operation.input, operation.input.shape[0]
+    source = operation.inputs[0] if source is None else source
+    channels = source.shape[0]
     weight = np.ones((channels, 1, *size), np.int8)
     lo, hi = source.limits
     return Definition(

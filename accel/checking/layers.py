@@ -197,7 +197,7 @@ class LayerCheck:
                     limbs[:, ~inside] = pad_limbs
                     for part in parts:
                         exactly.compare(part, sums, found, layer.d.pad_value)
-                        randomly.compare(part, sums, limbs, contents.residues[source.name])
+                        randomly.compare(part, sums, limbs, contents.residues_of(source))
                     self._count_reads(number[inside], len(groups), len(pixel_groups))
         self.count.residue_sums += randomly.count
 
@@ -206,7 +206,7 @@ class LayerCheck:
         layer, contents, reads, outputs = self.layer, self.contents, self.reads, self.outputs
         cfg, windows = layer.cfg, Windows.of(layer)
         pad_limbs = residues.limbs(randomly.pad).astype(float)
-        elements = contents.residues[self.want.source.name]
+        elements = contents.residues_of(self.want.source)
         weights = self.memories.weights[weight_words(layer, later=False)[:, 0]]
         y, x = self._pixels(0)
         pixels, vectors = np.arange(len(reads)), np.arange(layer.vectors)
@@ -260,9 +260,9 @@ class LayerCheck:
     def _codes(self) -> Ints:
         """Of each byte of memory the code of the element of the input that it holds."""
         codes = np.full(self.contents.size, NOTHING)
-        mine = np.flatnonzero(self.contents.holds(self.want.source))
-        elements = self.contents.element[mine]
-        codes[mine] = code(*np.unravel_index(elements, self.want.source_shape))
+        elements = self.contents.elements(self.want.source)
+        mine = np.flatnonzero(elements != NOTHING)
+        codes[mine] = code(*np.unravel_index(elements[mine], self.want.source_shape))
         return codes
 
     def _are_there(self, number: Ints, at: Ints, inside: Bools, found: Ints) -> None:
@@ -399,8 +399,7 @@ class LayerCheck:
         )
         at, number = outputs.summands(self.layer)
         within = (at >= 0) & (at < contents.size)
-        held = np.where(within, np.where(contents.holds(tensor), contents.element, NOTHING).take(
-            at, mode="clip"), NOTHING)  # fmt: skip
+        held = np.where(within, contents.elements(tensor).take(at, mode="clip"), NOTHING)
         wrong = held != np.arange(held.size).reshape(held.shape)
         if wrong.any():
             i = int(np.argmax(wrong))

@@ -77,12 +77,12 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
             StoredTensor(
                 name=IMAGE if p.written_by is None else f"{layers[p.written_by].name} output",
                 shape=p.tensor.shape,
-                first_row=p.first_row,
-                num_rows=p.layout.num_rows,
+                base=p.base,
+                num_bytes=p.layout.num_bytes,
                 written_by=p.written_by,
                 kept=tuple(_kept(p, placement, len(layers))),
             )
-            for p in placement.tensors.values()
+            for p in placement.stored(layer.target for layer in layers)
         ),
         max_accumulator=max(int(layer.accumulator_bound.max()) for layer in layers),
     )

@@ -30,6 +30,14 @@ class Addition:
     output_range: tuple[int, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """Where a tensor lies in a larger one."""
+
+    whole: Tensor
+    first_channel: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Convolution:
     """A convolution over a feature map with all that follows its sums: the maximum over pooling
@@ -68,6 +76,9 @@ class Convolution:
     """What is added after the rounding."""
     output_range: tuple[int, int]
     addition: Addition | None = None
+    within: tuple[Within, ...] = ()
+    """The tensors that its target is a part of, if it is of any: the one that it was joined into
+    first, then what that is a part of."""
     accumulator_bound: NDArray[np.int64]
     """(outputs,): the largest magnitude of each accumulator, whatever the input."""
     macs: int
@@ -135,6 +146,10 @@ class Convolution:
             accumulator_bound=np.full(channels, largest * area, np.int64),
             macs=0,
         )
+
+    def ends_in(self, tensor: Tensor) -> bool:
+        """Whether that tensor is what it makes, or the largest that this is a part of."""
+        return (self.within[-1].whole if self.within else self.target) == tensor
 
     @property
     def sources(self) -> tuple[Tensor, ...]:

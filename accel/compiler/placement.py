@@ -3,7 +3,7 @@ its words of the weight and the parameter memory, and what does not fit is found
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from accel.compiler.layout import Layout
@@ -22,19 +22,22 @@ class Place:
 
     tensor: Tensor
     layout: Layout
-    first_row: int
+    base: int
+    """Its first byte."""
     written_by: int | None
+    """The first layer that does."""
     last_read_by: int
+    is_part: bool = False
+    """It lies in another tensor's place."""
 
     @property
-    def base(self) -> int:
-        """Its first byte."""
-        return TAPS * self.first_row
+    def first_row(self) -> int:
+        return self.base // TAPS
 
     @property
     def end_row(self) -> int:
         """The row after its last."""
-        return self.first_row + self.layout.num_rows
+        return -(-(self.base + self.layout.num_bytes) // TAPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,14 @@ class Placement:
     act_rows: int
     weight_words: int
     param_words: int
+
+    def stored(self, written: Iterable[Tensor]) -> Iterator[Place]:
+        """The image's place, and of those tensors each that has one. What others are joined in is
+        there with its parts."""
+        names = {tensor.name for tensor in written}
+        for place in self.tensors.values():
+            if place.written_by is None or place.tensor.name in names:
+                yield place
 
 
 def place(mappings: list[Mapping], act_depth: int) -> Placement:
@@ -103,36 +114,63 @@ def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Pl
         image: Place(
             tensor=first.layer.source,
             layout=first.source,
-            first_row=0,
+            base=0,
             written_by=None,
             last_read_by=last_reader[image],
         )
     }
+    families = _families(mappings)
     for i, m in enumerate(mappings[:-1]):
-        name = m.layer.target.name
-        until = last_reader.get(name, i)
-        alive = [p for p in found.values() if p.last_read_by >= i]
-        # It is read, and so is in memory whole, before the next image comes.
-        if not last_reader[image] < i < until <= image_freed_by:
-            alive.append(found[image])
-        start = 0
-        for other in sorted(alive, key=lambda p: p.first_row):
-            if start + m.target.num_rows <= other.first_row:
-                break
-            start = max(start, other.end_row)
-        found[name] = Place(
-            tensor=m.layer.target,
-            layout=m.target,
-            first_row=start,
-            written_by=i,
-            last_read_by=until,
-        )
+        nested = [(m.layer.target, 0), *((w.whole, w.first_channel) for w in m.layer.within)]
+        whole = nested[-1][0]
+        if whole.name not in found:
+            layout = Layout(*whole.shape)
+            until = max((last_reader.get(name, i) for name in families[whole.name]), default=i)
+            alive = [p for p in found.values() if p.last_read_by >= i and not p.is_part]
+            # It is read, and so is in memory whole, before the next image comes.
+            if not last_reader[image] < i < until <= image_freed_by:
+                alive.append(found[image])
+            start = 0
+            for other in sorted(alive, key=lambda p: p.first_row):
+                if start + layout.num_rows <= other.first_row:
+                    break
+                start = max(start, other.end_row)
+            found[whole.name] = Place(
+                tensor=whole,
+                layout=layout,
+                base=TAPS * start,
+                written_by=i,
+                last_read_by=until,
+            )
+        # From the outermost to what the layer writes, which has the strides of all around it
+        outer = found[whole.name]
+        for (tensor, _), (_, channel) in zip(nested[-2::-1], nested[:0:-1], strict=True):
+            outer = found.setdefault(
+                tensor.name,
+                Place(
+                    tensor=tensor,
+                    layout=Layout(*tensor.shape),
+                    base=outer.base + channel * outer.layout.channel_stride,
+                    written_by=i,
+                    last_read_by=outer.last_read_by,
+                    is_part=True,
+                ),
+            )
+    return found
+
+
+def _families(mappings: list[Mapping]) -> dict[str, set[str]]:
+    """Of each tensor that has a place of its own, the names of all that lie in it."""
+    found: dict[str, set[str]] = {}
+    for m in mappings:
+        names = [m.layer.target.name, *(w.whole.name for w in m.layer.within)]
+        found.setdefault(names[-1], set()).update(names)
     return found
 
 
 def excess(mappings: list[Mapping], placement: Placement, cfg: AccelConfig) -> Iterator[Refusal]:
     """For each memory that is too small, the first layer with which it is."""
-    image, *others = placement.tensors.values()
+    image, *others = (p for p in placement.tensors.values() if not p.is_part)
     yield from _too_many(
         "act_depth",
         cfg.act_depth,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel.errors import AccelError
-from accel.hardware.config import AccelConfig
+from accel.hardware.config import TAPS, AccelConfig
 from accel.hardware.descriptors import BYTES_PER_WORD
 from accel.network.order import Order
 from accel.network.tensor import Tensor
@@ -39,13 +39,24 @@ class StoredTensor:
 
     name: str
     shape: tuple[int, ...]
-    first_row: int
-    num_rows: int
+    base: int
+    """Its first byte."""
+    num_bytes: int
+    """From its first to its last."""
     written_by: int | None
     """Number of the layer; None for the image."""
     kept: tuple[tuple[int, int], ...]
     """While which layers: each time the first of them, and the one after the last. Where an image
     lies the next one comes while this one is computed."""
+
+    @property
+    def first_row(self) -> int:
+        return self.base // TAPS
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that hold some of it."""
+        return -(-(self.base + self.num_bytes) // TAPS) - self.first_row
 
 
 @dataclass(frozen=True, kw_only=True)

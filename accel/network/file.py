@@ -183,11 +183,14 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
         if kind is None:
             raise AccelError(f"a layer's kind must be one of {', '.join(KINDS)}, not another")
         _fields(entry, kind.KIND, _OPERATION_FIELDS | dict(kind.OPTIONS))
-        inputs, count = entry["inputs"], len(kind.INPUTS)
+        inputs, count = [tensor(name) for name in entry["inputs"]], len(kind.INPUTS)
         require(
-            len(inputs) == count,
+            kind.MANY_INPUTS or len(inputs) == count,
             f"the number of tensors that layer {short(entry['name'])} reads must be {count}, "
             f"not {len(inputs)}",
+        )
+        fields = {kind.INPUTS[0]: tuple(inputs)} if kind.MANY_INPUTS else (
+            dict(zip(kind.INPUTS, inputs, strict=True))
         )
         options = {field: entry[field] for field in kind.OPTIONS}
         if any(field.name == "rounding" for field in dataclasses.fields(kind)):
@@ -196,7 +199,7 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
             kind(
                 name=entry["name"],
                 output=tensor(entry["output"]),
-                **{field: tensor(x) for field, x in zip(kind.INPUTS, inputs, strict=True)},
+                **fields,
                 **options,
                 **_arrays_of(kind, entry["name"], arrays),
             )

@@ -6,15 +6,16 @@ A new kind is a file here and an entry in :data:`KINDS`.
 
 from accel.operations.add import Add
 from accel.operations.avg_pool2d import AvgPool2d
+from accel.operations.concat import Concat
 from accel.operations.conv2d import Conv2d
 from accel.operations.linear import Linear
 from accel.operations.max_pool2d import MaxPool2d
 from accel.operations.mean import Mean
 from accel.operations.operation import Operation
 
-__all__ = ["KINDS", "Add", "AvgPool2d", "Conv2d", "Linear", "MaxPool2d", "Mean", "Operation"]
+__all__ = ["KINDS", "Add", "AvgPool2d", "Concat", "Conv2d", "Linear", "MaxPool2d", "Mean", "Operation"]
 
 KINDS: dict[str, type[Operation]] = {
-    kind.KIND: kind for kind in (Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Mean)
+    kind.KIND: kind for kind in (Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean)
 }
 """By the name that a network's file gives to each."""

@@ -31,6 +31,8 @@ class Operation(ABC):
     """What a network's file and reports call it."""
     INPUTS: ClassVar[tuple[str, ...]] = ("input",)
     """Its fields that are the tensors it reads, in the order in which a file names them."""
+    MANY_INPUTS: ClassVar[bool] = False
+    """That one field is a tuple of any number of tensors."""
     OPTIONS: ClassVar[Mapping[str, type]] = {}
     """Its fields that are no tensors and no arrays, and their types in a file."""
     ARRAYS: ClassVar[Mapping[str, Any]] = {}
@@ -41,8 +43,12 @@ class Operation(ABC):
 
     def __post_init__(self) -> None:
         require(is_name(self.name), f"a layer's name must be {NAME}, not {short(self.name)}")
-        for field in (*self.INPUTS, "output"):
-            tensor = getattr(self, field)
+        if self.MANY_INPUTS:
+            (field,) = self.INPUTS
+            self._require(
+                isinstance(getattr(self, field), tuple), f"{field} must be a tuple of Tensors"
+            )
+        for field, tensor in (*self._named_inputs(), ("output", self.output)):
             self._require(
                 isinstance(tensor, Tensor), f"{field} must be a Tensor, not {short(tensor)}"
             )
@@ -60,7 +66,13 @@ class Operation(ABC):
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The tensors that it reads."""
-        return tuple(getattr(self, field) for field in self.INPUTS)
+        return tuple(tensor for _, tensor in self._named_inputs())
+
+    def _named_inputs(self) -> list[tuple[str, Tensor]]:
+        if self.MANY_INPUTS:
+            (field,) = self.INPUTS
+            return [(f"{field}[{i}]", tensor) for i, tensor in enumerate(getattr(self, field))]
+        return [(field, getattr(self, field)) for field in self.INPUTS]
 
     @abstractmethod
     def _check(self) -> None:

@@ -41,6 +41,9 @@ class Rounding:
     pools_rescale: bool
     """Whether the output of an average pool may have another scale and zero point than its
     input."""
+    concat_rescales: bool
+    """Whether tensors that are joined may have other scales and zero points than the output. Their
+    elements are real numbers in between."""
     quantize: Callable[[Any, Any, int, bool], NDArray[np.int64]]
     """From real numbers, a scale, a zero point and whether integers are signed: integers."""
     add: AddRounding | None
@@ -57,6 +60,7 @@ QNNPACK = Rounding(
     add=AddRounding(nbits=22, ties_away=True, least_ratio=2.0**-14),
     takes_integer_bias=False,
     pools_rescale=False,
+    concat_rescales=True,
     quantize=numerics.quantize,
 )
 """PyTorch's kernels on the engine QNNPACK."""
@@ -68,6 +72,7 @@ XNNPACK = Rounding(
     add=AddRounding(nbits=21, ties_away=False, least_ratio=2.0**-10),
     takes_integer_bias=True,
     pools_rescale=False,
+    concat_rescales=False,
     quantize=numerics.quantize,
 )
 """XNNPACK, as ExecuTorch calls it with one weight scale for each output channel."""
@@ -78,6 +83,7 @@ ONNXRUNTIME = Rounding(
     bias=numerics.quotient_bias,
     takes_integer_bias=True,
     pools_rescale=True,
+    concat_rescales=True,
     quantize=numerics.quotient_quantize,
     add=None,
 )
@@ -89,6 +95,7 @@ LITERT = Rounding(
     bias=None,
     takes_integer_bias=True,
     pools_rescale=False,
+    concat_rescales=False,
     quantize=numerics.reciprocal_quantize,
     add=XNNPACK.add,
     exact_averages=True,

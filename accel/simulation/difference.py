@@ -153,7 +153,7 @@ def _addresses(program: Program, layer: int) -> NDArray[np.int64]:
     layout = Layout(*shape)
     c, y, x = np.indices(shape).reshape(3, -1)
     address: NDArray[np.int64] = (
-        stored.first_row * TAPS + c * layout.channel_stride + y * layout.row_stride + x
+        stored.base + c * layout.channel_stride + y * layout.row_stride + x
     )
     return address
 
