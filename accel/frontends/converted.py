@@ -28,7 +28,7 @@ from accel.frontends.reading import first_line, is_quantized
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
 from accel.runtimes.qnnpack import engine, quiet
@@ -63,6 +63,7 @@ _QUANTIZE: tuple[Any, ...] = (nnq.Quantize, torch.quantize_per_tensor)
 _DEQUANTIZE: tuple[Any, ...] = (nnq.DeQuantize, torch.dequantize, "dequantize")
 _SUMS: dict[Any, bool] = {_Q.add: False, _Q.add_relu: True}
 """And whether a ReLU follows, as it does below."""
+_JOINS: tuple[Any, ...] = (_Q.cat, torch.cat, torch.concat, torch.concatenate)
 _WEIGHTED_MODULES: dict[Any, bool] = {
     nnq.Conv2d: False, nniq.ConvReLU2d: True, nnq.Linear: False, nniq.LinearReLU: True,
 }  # fmt: skip
@@ -316,6 +317,8 @@ class _Reading(fx.Interpreter):
             self.reordered.append(self._label(node))
         elif what in _SUMS:
             self._sum(node, of, _SUMS[what], result)
+        elif what in _JOINS:
+            self._join(node, result)
         elif what in _WEIGHTED_MODULES:
             packed = module._packed_params
             packed = getattr(packed, "_packed_params", packed)
@@ -409,6 +412,31 @@ class _Reading(fx.Interpreter):
             self._refuse(node, "adds something else than two tensors of one shape")
         first, second = (value.tensor for value in values)
         self._add(node, Add(name=name, input=first, other=second, output=output, relu=relu))
+
+    def _join(self, node: fx.Node, result: torch.Tensor) -> None:
+        taken = node.args[0] if node.args else node.kwargs.get("tensors")
+        dim = (
+            node.args[1]
+            if len(node.args) > 1
+            else node.kwargs.get("dim", node.kwargs.get("axis", 0))
+        )
+        nodes = (
+            [n for n in taken if isinstance(n, fx.Node)] if isinstance(taken, list | tuple) else []
+        )
+        parts = [self._values[n].tensor for n in nodes if n in self._values]
+        if not isinstance(dim, int) or dim % result.ndim != 1 or len(parts) != len(nodes):
+            self._refuse(node, "joins something else than channels of quantized tensors")
+        maps = {part.shape[1:] for part in parts}
+        name = self._name(node)
+        output = _tensor(name, result)
+        if len(maps) != 1 or math.prod(output.shape) != sum(part.size for part in parts):
+            self._refuse(node, f"joins tensors of shapes {', '.join(str(p.shape) for p in parts)}")
+        # Vectors that are maps in another shape are joined as maps, which is the same.
+        output = replace(output, shape=(sum(part.shape[0] for part in parts), *maps.pop()))
+        if len(parts) == 1:
+            self._values[node] = self._values[nodes[0]]
+            return
+        self._add(node, Concat(name=name, parts=tuple(parts), output=output))
 
     def _weighted(
         self, node: fx.Node, value: _Value, packed: Any, relu: bool, result: torch.Tensor

@@ -17,14 +17,14 @@ from accel.frontends.tflite import Model, Operator, TensorInfo, parse, read
 from accel.network.graph import Network
 from accel.network.order import Order
 from accel.network.tensor import MAX_NAME, MAX_SIZE, Tensor, require
-from accel.operations import Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Mean, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean, Operation
 from accel.operations.weighted import Weighted
 from accel.operations.window import Pair, Sides
 from accel.runtimes.rounding import LITERT
 
 TAKEN = (
-    "CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, ADD, PAD, "
-    "RESHAPE, and QUANTIZE, DEQUANTIZE and SOFTMAX at the ends"
+    "CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, ADD, "
+    "CONCATENATION, PAD, RESHAPE, and QUANTIZE, DEQUANTIZE and SOFTMAX at the ends"
 )
 
 MULTIPLIER_END = 256.0
@@ -306,6 +306,37 @@ class _Reading:
         after = replace(_tensor(op, output), shape=x.shape)
         return self._rounded(op, output, Add, after, input=x, other=b.tensor)
 
+    def _join(self, op: Operator, output: TensorInfo) -> _Value:
+        values = [self._activation(op, number) for number in range(len(op.inputs))]
+        if not values:
+            _refuse(op, "it has no input")
+        after, axis = _tensor(op, output), op.options["Axis"]
+        rank = len(output.shape)
+        if axis not in (rank - 1, -1):
+            _refuse(op, f"it joins tensors along dimension {axis}, but only along channels it may")
+        if op.options["FusedActivationFunction"] != "NONE":
+            _refuse(op, f"its activation is {op.options['FusedActivationFunction']}, not NONE")
+        parts = tuple(value.tensor for value in values if value.tensor is not None)
+        for value, part in zip(values, parts, strict=True):
+            _, *sizes, last = value.info.shape
+            if (last, *sizes) != part.shape and part.shape[1:] not in ((), (1, 1)):
+                _refuse(
+                    op, f"its input, {value.info}, is a map of shape {part.shape} in another shape"
+                )
+        if len({len(part.shape) for part in parts}) > 1:
+            _refuse(op, "it joins maps and vectors")
+        if not after.signed or not all(part.signed for part in parts):
+            _refuse(op, "it joins bytes that are not signed")
+        shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+        if after.size != sum(part.size for part in parts):
+            _refuse(op, f"its output has shape {output.shape}, not one of {shape[0]} channels")
+        after = replace(after, shape=shape)
+        limits = min(v.limits[0] for v in values), max(v.limits[1] for v in values)
+        if len(parts) == 1:
+            return replace(values[0], info=output)
+        self._add(op, Concat, parts=parts, output=after, rounding=LITERT)
+        return _Value(info=output, tensor=after, limits=limits)
+
     def _average(self, op: Operator, output: TensorInfo) -> _Value:
         """Not XNNPACK's but LiteRT's own: the mean of the bytes, ties away from zero."""
         value, x = self._map(op)
@@ -435,6 +466,7 @@ _Limit = Callable[[float, float, int], int]
 _HANDLERS: dict[str, Callable[[_Reading, Operator, TensorInfo], _Value]] = {
     "ADD": _Reading._sum,
     "AVERAGE_POOL_2D": _Reading._average,
+    "CONCATENATION": _Reading._join,
     "CONV_2D": _Reading._conv2d,
     "DEPTHWISE_CONV_2D": _Reading._depthwise,
     "DEQUANTIZE": _Reading._left_to_host,

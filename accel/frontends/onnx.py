@@ -33,7 +33,7 @@ from accel.frontends.onnx_graph import (
 )
 from accel.network.graph import Network
 from accel.network.tensor import MAX_SIZE, Tensor, short
-from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.window import Pair, Sides, window_count
 from accel.runtimes.rounding import ONNXRUNTIME
 
@@ -47,7 +47,6 @@ WHY_NOT = {
     "Add": "ONNX Runtime adds in float32 on x86, which no integer adder equals",
     "AveragePool": "ONNX Runtime averages in float32, which no sum of integers equals; a "
     "GlobalAveragePool is read",
-    "Concat": "the hardware has nothing that brings its inputs to one scale",
     "Mul": "the hardware multiplies by weights only",
 }
 """Operators that quantized models have, but which are not read, and why."""
@@ -164,7 +163,8 @@ def _requantized(reader: Reader, node: Node, sums: Sums, params: Params) -> Acti
             )
         elif sums.only_if_allowed:
             reader.only_if_allowed.append(sums.node)
-    return reader.add(sums.node, sums.make, sums.shape, params, node.outputs[0], **options)
+    found = reader.add(sums.node, sums.make, sums.shape, params, node.outputs[0], **options)
+    return replace(found, shape=sums.seen or found.shape)
 
 
 @_reads("DequantizeLinear")
@@ -569,6 +569,73 @@ def _(reader: Reader, node: Node) -> Value:
     assert found.signed is not None
     make, shape = _average(found)
     return Sums(node, make, shape, found.signed, False)
+
+
+# What is joined
+
+
+def _joined(
+    node: Node, parts: list[Activation]
+) -> tuple[Callable[..., Operation], tuple[int, ...], tuple[int, ...]]:
+    """What makes one tensor of several, its shape, and that in which the graph has it."""
+    tensors, shapes = [], []
+    for part in parts:
+        if part.tensor is None or any(part.padding):
+            raise AccelError("it joins what is padded, or the input, whose scale is said nowhere")
+        tensors.append(part.tensor)
+        shapes.append(part.shape)
+    if node.take("axis", 1) not in (1, -len(shapes[0])):
+        raise AccelError("the hardware joins tensors along the channels, axis 1, only")
+    is_flat = len(shapes[0]) == 1
+    sizes = {tensor.shape[1:] for tensor in tensors}
+    # Maps of one size that are vectors are joined as maps, which is the same.
+    if len(sizes) > 1 or any(
+        shape != ((tensor.size,) if is_flat else tensor.shape)
+        for tensor, shape in zip(tensors, shapes, strict=True)
+    ):
+        raise AccelError(
+            f"it joins tensors of shapes {', '.join(map(str, shapes))}, which the hardware holds "
+            f"as {', '.join(str(tensor.shape) for tensor in tensors)}: they must differ in their "
+            f"channels only"
+        )
+    (size,) = sizes
+    channels = sum(tensor.shape[0] for tensor in tensors)
+    shape = (channels, *size)
+    make = partial(Concat, parts=tuple(tensors), rounding=ONNXRUNTIME)
+    return make, shape, (math.prod(shape),) if is_flat else shape
+
+
+@_reads("QLinearConcat", domain=MICROSOFT)
+def _(reader: Reader, node: Node) -> Value:
+    params = reader.params(node, 0)
+    count, left = divmod(len(node.inputs) - 2, 3)
+    if left or count < 1:
+        raise AccelError("each of its inputs must have a scale and a zero point")
+    parts = [reader.integers(node, 2 + 3 * i, 3 + 3 * i) for i in range(count)]
+    for part in parts:
+        _check_same_type(part, params)
+    make, shape, seen = _joined(node, parts)
+    return replace(reader.add(node, make, shape, params, node.outputs[0]), shape=seen)
+
+
+@_reads("Concat")
+def _(reader: Reader, node: Node) -> Value:
+    parts = [reader.activation(node, i) for i in range(len(node.inputs))]
+    if not parts:
+        raise AccelError("it joins nothing")
+    if all(part.is_real for part in parts):
+        parts = [reader.reals(node, i) for i in range(len(parts))]
+        make, shape, seen = _joined(node, parts)
+        signed = parts[0].signed
+        assert signed is not None
+        return Sums(node, make, shape, signed, False, seen=seen)
+    make, shape, seen = _joined(node, parts)
+    scales = {(t.tensor.scale, t.tensor.zero_point, t.tensor.signed) for t in parts if t.tensor}
+    if any(part.is_real for part in parts) or len(scales) != 1:
+        raise AccelError("the integers that it joins must be of one scale and zero point")
+    ((scale, zero_point, is_signed),) = scales
+    params = np.float32(scale), zero_point, is_signed
+    return replace(reader.add(node, make, shape, params, node.outputs[0]), shape=seen)
 
 
 # What moves nothing

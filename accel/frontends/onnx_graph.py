@@ -74,6 +74,8 @@ class Sums:
     is_weighted: bool
     least: float = -math.inf
     most: float = math.inf
+    seen: tuple[int, ...] = ()
+    """The shape in which the graph has the output, if it is another."""
     only_if_allowed: bool = False
     """Whether ONNX Runtime has an integer operator for it only if told to, since it is int8."""
 

@@ -29,11 +29,11 @@ from torch.export import ExportedProgram
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends import calibration
-from accel.frontends.reading import Reading, Sum, as_model, first_line, read
+from accel.frontends.reading import Joined, Reading, Sum, as_model, first_line, read
 from accel.frontends.stages import EXPECTED, Stage, conv_shape, inputs, outputs, read_stages
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
 from accel.runtimes.qnnpack import BATCH_SIZE, quiet
@@ -159,17 +159,20 @@ def _compare(
 def _calibrate(stages: list[Stage], images: torch.Tensor, signed: bool) -> list[Tensor]:
     """The tensor that goes into the first stage, and those that come out of each."""
     dtype = torch.qint8 if signed else torch.quint8
-    observers = [HistogramObserver(dtype=dtype) for _ in range(len(stages) + 1)]
+    # What pools a tensor keeps its scale; what is joined has one.
+    alike = list(range(len(stages) + 1))
     for i, stage in enumerate(stages):
-        if stage.module is None:
-            # What pools a tensor keeps its scale.
-            observers[i + 1] = observers[stage.sources[0] + 1]
+        if isinstance(stage.module, Joined | None):
+            of_sources = {alike[source + 1] for source in stage.sources}
+            alike = [min(of_sources) if n in {*of_sources, i + 1} else n for n in alike]
+    made_of = {n: HistogramObserver(dtype=dtype) for n in set(alike)}
+    observers = [made_of[n] for n in alike]
     for x in images.split(BATCH_SIZE):
         observers[0](x)
         made: list[torch.Tensor] = []
         for stage, observer in zip(stages, observers[1:], strict=True):
             taken = inputs(stage, x, made)
-            if stage.module is not None:
+            if not isinstance(stage.module, Joined | None):
                 observer(stage.stored(*taken))
             made.append(stage(*taken))
     shapes = [images.shape, *(y.shape for y in made)]
@@ -264,6 +267,10 @@ def _operations(rounded: _Rounded, sources: list[Tensor], after: Tensor) -> Iter
             relu=stage.relu,
             largest=_largest(stage.largest, tensor),
         )
+    elif isinstance(module, Joined):
+        shape = (sum(source.shape[0] for source in sources), *before.shape[1:])
+        tensor = replace(after, name=stage.name, shape=shape)
+        yield Concat(name=stage.name, parts=tuple(sources), output=tensor)
     elif module is not None:
         if isinstance(module, nn.Conv2d):
             shape = conv_shape(stage, rounded.weight.shape, before.shape)

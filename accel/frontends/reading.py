@@ -46,6 +46,13 @@ class Sum(nn.Module):
         return x + y
 
 
+class Joined(nn.Module):
+    """Puts tensors behind one another, channel after channel."""
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return torch.cat(tensors, 1)
+
+
 @dataclass(frozen=True)
 class _Value:
     """What a node of the graph holds: the result of a call, or a view of it."""
@@ -295,6 +302,8 @@ _VIEWS = {
 
 _SUMS = ("add", "add_")
 
+_JOINS = ("cat", "concat", "concatenate")
+
 _QUANTIZED = ("quantize", "dequantize", "fake_quant")
 
 
@@ -386,7 +395,7 @@ class _Reader:
         call = Call(self._label(node, op), self._name(node), None)
         of_images = [n for n in inputs if n not in self._constants]
         unknown = any(n not in self._values for n in of_images)
-        if unknown or (len(of_images) > 1 and op not in _SUMS):
+        if unknown or (len(of_images) > 1 and op not in (*_SUMS, *_JOINS)):
             call.refuse("reads not only what comes before it, which is not supported")
         values = [self._values[n] for n in of_images]
         if any(value.made_by in self._overwritten for value in values):
@@ -409,6 +418,8 @@ class _Reader:
             return
         if op in _SUMS:
             call.module, call.why, of_images = self._sum(node)
+        elif op in _JOINS:
+            call.module, call.why, of_images = self._join(node)
         else:
             call.module, call.why = self._module(node, op)
         call.reads = tuple(self._values[n].made_by for n in of_images)
@@ -444,6 +455,17 @@ class _Reader:
                 both,
             )
         return Sum(), "", both
+
+    def _join(self, node: fx.Node) -> tuple[nn.Module | None, str, list[fx.Node]]:
+        """Tensors behind one another, and all of them."""
+        a = self._arguments(node)
+        parts = [n for n in a["tensors"] if isinstance(n, fx.Node)]
+        if len(parts) != len(a["tensors"]):
+            return None, "joins a constant, but only tensors that follow from images can be", parts
+        ndim = node.meta["val"].ndim
+        if a["dim"] % ndim != 1:
+            return None, f"joins along dimension {a['dim']}, but only along 1, the channels", parts
+        return (Joined() if len(parts) > 1 else nn.Identity()), "", parts
 
     def _no_end(self, value: _Value) -> None:
         ends = [n for n in value.end if _operator(n) not in _VIEWS]
@@ -516,6 +538,7 @@ class _Reader:
             unique = f"{name}.{number}"
         if _operator(node) in (
             *_SUMS,
+            *_JOINS,
             "conv1d",
             "conv2d",
             "convolution",

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel.errors import AccelError
-from accel.frontends.reading import IMAGES, Call, Sum
+from accel.frontends.reading import IMAGES, Call, Joined, Sum
 from accel.operations.window import Pair, Sides, window_count
 
 EXPECTED = (
     "expected Conv2d, BatchNorm, ReLU, ReLU6, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten, "
-    "Linear, Dropout or sums of tensors"
+    "Linear, Dropout, sums of tensors, or tensors joined by channels"
 )
 
 
@@ -75,10 +75,11 @@ def _missing(size: int, window: int, stride: int, padding: int) -> int:
 
 @dataclass
 class Stage:
-    """A convolution, a linear layer, a sum, or a tensor as it is, and what follows it."""
+    """A convolution, a linear layer, a sum, joined tensors, or a tensor as it is, and what follows
+    it."""
 
     name: str
-    module: nn.Conv2d | nn.Linear | Sum | None
+    module: nn.Conv2d | nn.Linear | Sum | Joined | None
     """None for a tensor as it is."""
     sources: tuple[int, ...]
     """The numbers of the stages that it reads; :data:`IMAGES` for the images."""
@@ -102,12 +103,24 @@ class Stage:
                 return x
             case Sum():
                 return x + values[1]
+            case Joined():
+                return self._joined(values)
             case nn.Linear():
                 return self.module.forward(x.flatten(1))
         above, left, below, right = self.padding
         padded = F.pad(x, (left, right, above, below))
         conv = self.module
         return F.conv2d(padded, conv.weight, conv.bias, conv.stride, 0, 1, conv.groups)
+
+    def _joined(self, values: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        first = values[0].shape
+        for value in values:
+            if value.ndim != len(first) or value.shape[2:] != first[2:]:
+                raise AccelError(
+                    f"'{self.name}' joins {tuple(first[1:])} and {tuple(value.shape[1:])}, but "
+                    f"what is joined must be vectors, or maps of one height and width"
+                )
+        return torch.cat(values, 1)
 
     def stored(self, *values: torch.Tensor) -> torch.Tensor:
         """What the stage's scale is chosen for: its outputs, but of a maximum only what it
@@ -211,6 +224,14 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
                     call.refuse("follows a padding with zeros, but only a convolution may")
                 found.append(Stage(call.name, module, (stage, other.stage)))
                 stage, shared = len(found) - 1, False
+            case Joined():
+                parts = [values[i] for i in call.reads]
+                if any(part.zeros != NO_PADDING for part in parts):
+                    call.refuse("follows a padding with zeros, but only a convolution may")
+                if len({part.is_flat for part in parts}) > 1:
+                    call.refuse("joins feature maps and vectors")
+                found.append(Stage(call.name, module, tuple(part.stage for part in parts)))
+                stage, shared = len(found) - 1, False
             case nn.ZeroPad2d():
                 left, right, above, below = module.padding
                 if min(module.padding) < 0 or is_flat:
@@ -299,7 +320,7 @@ def _cut(call: Call, module: nn.Module, stage: Stage | None) -> None:
             f"number is supported"
         )
     # It changes place with a maximum or a flatten, so it may also come after them.
-    if stage is None or stage.module is None or not stage.only_maxima:
+    if stage is None or isinstance(stage.module, Joined | None) or not stage.only_maxima:
         call.refuse("must come after a convolution, linear layer or sum, and before an average")
     stage.relu = True
     if isinstance(module, nn.Hardtanh):

@@ -250,6 +250,7 @@ _POOL = _FUSED | _STRIDES | {"FilterHeight": None, "FilterWidth": None}
 _FIELDS: dict[str, tuple[str, Mapping[str, Mapping[int, str] | None]]] = {
     "ADD": ("AddOptions", _FUSED),
     "AVERAGE_POOL_2D": ("Pool2DOptions", _POOL),
+    "CONCATENATION": ("ConcatenationOptions", _FUSED | {"Axis": None}),
     "CONV_2D": ("Conv2DOptions", _FUSED | _STRIDES | _DILATION),
     "DEPTHWISE_CONV_2D": (
         "DepthwiseConv2DOptions",

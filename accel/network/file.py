@@ -189,8 +189,10 @@ def _network(arrays: Arrays, description: dict[str, Any]) -> Network:
             f"the number of tensors that layer {short(entry['name'])} reads must be {count}, "
             f"not {len(inputs)}",
         )
-        fields = {kind.INPUTS[0]: tuple(inputs)} if kind.MANY_INPUTS else (
-            dict(zip(kind.INPUTS, inputs, strict=True))
+        fields = (
+            {kind.INPUTS[0]: tuple(inputs)}
+            if kind.MANY_INPUTS
+            else (dict(zip(kind.INPUTS, inputs, strict=True)))
         )
         options = {field: entry[field] for field in kind.OPTIONS}
         if any(field.name == "rounding" for field in dataclasses.fields(kind)):

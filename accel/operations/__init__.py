@@ -13,7 +13,17 @@ from accel.operations.max_pool2d import MaxPool2d
 from accel.operations.mean import Mean
 from accel.operations.operation import Operation
 
-__all__ = ["KINDS", "Add", "AvgPool2d", "Concat", "Conv2d", "Linear", "MaxPool2d", "Mean", "Operation"]
+__all__ = [
+    "KINDS",
+    "Add",
+    "AvgPool2d",
+    "Concat",
+    "Conv2d",
+    "Linear",
+    "MaxPool2d",
+    "Mean",
+    "Operation",
+]
 
 KINDS: dict[str, type[Operation]] = {
     kind.KIND: kind for kind in (Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean)

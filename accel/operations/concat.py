@@ -138,13 +138,16 @@ class Concat(Operation):
         wanted = self.rescaled(part, x)
         for multiplier in self._candidates(part):
             found = numerics.requantize(
-                x - part.zero_point, multiplier, self.output.zero_point, *self.output.limits
+                x - part.zero_point,
+                np.array([multiplier]),
+                self.output.zero_point,
+                *self.output.limits,
             )
             if np.array_equal(found, wanted):
                 return multiplier
         return self._fail(
             f"no multiplier was found with which the array makes of tensor '{short(part.name)}' "
-            f"what {self.rounding.name} does"
+            f"what {self.rounding.name} does at ties: quantize all that is joined with one scale"
         )
 
     def _candidates(self, part: Tensor) -> Iterator[np.float32]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import AvgPool2d, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
 from accel.runtimes.rounding import ONNXRUNTIME
 
 BATCH_SIZE = 256
@@ -198,6 +198,15 @@ def _(operation: AvgPool2d, built: _Builder) -> None:
         *built.quantization(operation.output),
     ]
     built.node("QLinearGlobalAveragePool", inputs, operation.output.name, domain="com.microsoft")
+
+
+@_add.register
+def _(operation: Concat, built: _Builder) -> None:
+    inputs = built.quantization(operation.output)
+    for part in operation.parts:
+        inputs += [part.name, *built.quantization(part)]
+    output = operation.output.name
+    built.node("QLinearConcat", inputs, output, domain="com.microsoft", axis=1)
 
 
 def _dtype(tensor: Tensor) -> type[np.int8] | type[np.uint8]:

@@ -152,9 +152,7 @@ def _addresses(program: Program, layer: int) -> NDArray[np.int64]:
     shape = (*stored.shape, 1, 1)[:3]
     layout = Layout(*shape)
     c, y, x = np.indices(shape).reshape(3, -1)
-    address: NDArray[np.int64] = (
-        stored.base + c * layout.channel_stride + y * layout.row_stride + x
-    )
+    address: NDArray[np.int64] = stored.base + c * layout.channel_stride + y * layout.row_stride + x
     return address
 
 

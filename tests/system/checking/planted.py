@@ -21,7 +21,7 @@ from accel.hardware.fields import Field
 from accel.hardware.packets import BIAS, HEADER, Packet, packets
 from accel.network.graph import Network
 from accel.operations import AvgPool2d, MaxPool2d
-from tests.networks import Conv, Linear, random_network, residual_network
+from tests.networks import Conv, Linear, joining_network, random_network, residual_network
 from tests.system.hardware.test_operations import conv2d, tensor
 
 NETWORKS: dict[str, tuple[tuple[int, ...], list[Conv | Linear], bool]] = {
@@ -64,6 +64,8 @@ KINDS = "all kinds"
 DEPTHWISE = "depthwise"
 """And of one of depthwise convolutions that column windows can compute, and of one that reads what
 they have made last."""
+JOINED = "joined"
+"""And of one whose layers write side by side."""
 SUMS = {"sums": (5, 7), "sums of rows": (4, 7), "sums of few": (2, 2)}
 """Of those that add tensors, and so need an adder: rows and columns."""
 
@@ -75,6 +77,8 @@ def network(name: str) -> Network:
         return all_kinds(rng)
     if name == DEPTHWISE:
         return depthwise(rng)
+    if name == JOINED:
+        return joining_network(rng, True)
     if name in SUMS:
         return residual_network(rng, True, SUMS[name])
     shape, layers, signed = NETWORKS[name]
@@ -257,7 +261,7 @@ def _read(module: ModuleType, old: str, new: str) -> None:
 
 def programs() -> Iterator[tuple[str, Network, AccelConfig]]:
     """All networks on all configurations."""
-    for name in (*NETWORKS, KINDS, DEPTHWISE, *SUMS):
+    for name in (*NETWORKS, KINDS, DEPTHWISE, JOINED, *SUMS):
         for config in CONFIGS:
             yield f"{name} on {config}", network(name), config_for(name, config)
 

@@ -702,11 +702,18 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "start = max(start, other.end_row)", "start = max(start, other.first_row)",
     ),
     "a tensor dies before its last reader": (
-        "placement", "p.last_read_by >= i]", "p.last_read_by > i]",
+        "placement", "p.last_read_by >= i and not", "p.last_read_by > i and not",
     ),
     "tensors lie over the image": (
         "placement", "not last_reader[image] < i < until <= image_freed_by",
         "last_reader[image] >= i",
+    ),
+    "parts of a tensor lie over one another": (
+        "placement", "outer.base + channel * outer.layout.channel_stride", "outer.base",
+    ),
+    "a joined tensor dies with its first part": (
+        "placement", "until = max((last_reader.get(name, i) for name in families[whole.name]), "
+        "default=i)", "until = last_reader.get(m.layer.target.name, i)",
     ),
     "layers share weights": (
         "placement", "weight_bases[-1] + m.weight_words", "weight_bases[-1] + m.weight_words - 1",

@@ -20,10 +20,10 @@ from accel.operations.window import window_count
 from accel.runtimes.qnnpack import run_network
 from accel.runtimes.registry import RUNTIMES
 from accel.simulation.runner import simulate
-from tests.networks import added, random_images, residual_network
+from tests.networks import added, joined, joining_network, random_images, residual_network
 from tests.tools.random_networks import CONFIGS
 
-KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average", "add", "block")
+KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average", "add", "block", "join")
 LARGE = {"weight_depth": 4096, "param_depth": 2048, "act_depth": 1024, "acc_nbits": 32}
 ROOMY = [
     dataclasses.replace(cfg, adder=adder, **LARGE)
@@ -36,8 +36,8 @@ ROOMY = [
 def chains(draw: st.DrawFn, most: int = 4) -> Network:
     """Operations of any kind in a row, over maps of up to 12 x 12 pixels: kernels of any size that
     fits, strides up to 3 in each direction apart, up to 2 rows or columns of padding on each
-    side. Sums are of the last tensor and any of its shape before it, or itself; and a block is a
-    1x1 convolution whose input is added to it."""
+    side. Sums are of the last tensor and any of its shape before it, or itself; a block is a 1x1
+    convolution whose input is added to it; and the last tensor is joined with any of its size."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     signed, side = draw(st.booleans()), st.integers(1, 12)
     shape = draw(st.integers(1, 12)), draw(side), draw(side)
@@ -62,7 +62,9 @@ def chains(draw: st.DrawFn, most: int = 4) -> Network:
             operations.append(conv2d(f"{name} conv", x, x.shape[0], 1, size, single, *drawn(), rng))
         if kind in ("add", "block"):
             tensors = (
-                [operations[0].input, *(op.output for op in operations)] if operations else [x]
+                [*operations[0].inputs[:1], *(op.output for op in operations)]
+                if operations
+                else [x]
             )
             others = [t for t in tensors if t.shape == x.shape]
             other = x if kind == "block" else draw(st.sampled_from(others))
@@ -71,6 +73,17 @@ def chains(draw: st.DrawFn, most: int = 4) -> Network:
             relu, is_cut = drawn()
             largest = int(rng.integers(200, 256)) - 128 * signed if is_cut else 255
             operations.append(added(rng, name, *pair, relu=relu, largest=largest))
+        elif kind == "join":
+            tensors = (
+                [*operations[0].inputs[:1], *(op.output for op in operations)]
+                if operations
+                else [x]
+            )
+            sized = st.sampled_from([t for t in tensors if t.shape[1:] == x.shape[1:]])
+            parts = [x, *draw(st.lists(sized, min_size=1, max_size=2))]
+            rescales = draw(st.booleans())
+            output = {"scale": float(np.float32(x.scale * 1.5))} if rescales else {}
+            operations.append(joined(name, *draw(st.permutations(parts)), **output))
         elif kind in ("max", "average", "global average"):
             if kind == "global average":
                 size, window = x.shape[1:], {"stride": (1, 1), "padding": (0, 0, 0, 0)}
@@ -180,6 +193,21 @@ def test_sizes_that_people_use(kind: str) -> None:
 def test_residual_blocks(cfg: Any, signed: bool) -> None:
     network = residual_network(np.random.default_rng(6), signed)
     assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
+
+
+@pytest.mark.parametrize("ends_joined", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("cfg", ROOMY[::2], ids=str)
+def test_joined_tensors(cfg: Any, signed: bool, ends_joined: bool) -> None:
+    network = joining_network(np.random.default_rng(6), signed, ends_joined)
+    cfg = dataclasses.replace(cfg, max_layers=10)
+    assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
+
+
+def test_joined_tensors_verilated() -> None:
+    network = joining_network(np.random.default_rng(6))
+    cfg = dataclasses.replace(CONFIGS["groups"], **LARGE, max_layers=10)
+    assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl", "verilator"))
 
 
 @pytest.mark.parametrize("origin", ["executorch", "litert"])
