@@ -58,7 +58,8 @@ def float_model(
 
     kind: ``plain``; with ReLU6 (``clip``); a global average (``average``); a product without bias
     (``matmul``), or with one that is added (``add``); a softmax at the end (``softmax``); as a
-    vector from a reshape (``reshape``); with padding of its own (``pad``).
+    vector from a reshape (``reshape``); with padding of its own (``pad``); with two convolutions
+    side by side, joined (``join``).
     """
     constants: Arrays = {}
     nodes: list[onnx.NodeProto] = []
@@ -92,7 +93,11 @@ def float_model(
     options: dict[str, Any] = {"group": 8, "strides": [2, 2], "pads": [0, 0, 1, 1]}
     node("Conv", ["p1", weight("w2", 8, 1, 3, 3), bias("b2", 8)], "c2", **options)
     node("Relu", ["c2"], "r2")
-    node("Conv", ["r2", weight("w3", 12, 8, 1, 1)], "c3")
+    if kind == "join":
+        node("Conv", ["r2", weight("w5", 3, 8, 3, 3), bias("b5", 3)], "c5", pads=[1, 1, 1, 1])
+        node("Conv", ["r2", weight("w6", 5, 8, 1, 1), bias("b6", 5)], "c6")
+        node("Concat", ["c6", "c5"], "r2b", axis=1)
+    node("Conv", ["r2b" if kind == "join" else "r2", weight("w3", 12, 8, 1, 1)], "c3")
     features, last = 12 * (height // 4) * (width // 4), "c3"
     if kind == "average":
         node("GlobalAveragePool", ["c3"], "g")
@@ -115,7 +120,7 @@ def float_model(
     return model(nodes, constants, ("N", *shape), "s" if kind == "softmax" else "y")
 
 
-KINDS = ("plain", "clip", "average", "matmul", "softmax", "reshape", "pad")
+KINDS = ("plain", "clip", "average", "matmul", "softmax", "reshape", "pad", "join")
 """Of :func:`float_model`, those whose quantized models are read."""
 
 

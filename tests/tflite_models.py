@@ -181,6 +181,25 @@ def branches(rng: np.random.Generator) -> tuple[bytes, Random, Activation]:
     return r.model.content([x.index], [y.index]), r, x
 
 
+def joined(rng: np.random.Generator) -> tuple[bytes, Random, Activation]:
+    """What convolutions make of an image, and it itself twice, all of one scale."""
+    r = Random(rng)
+    x = r.given(r.map_shape())
+    parts = [x.index, x.index]
+    for _ in range(int(rng.integers(1, 4))):
+        shape = (int(rng.integers(1, 20)), 1, 1, x.shape[3])
+        y = r.weighted("CONV_2D", x, shape, 0, (*x.shape[:3], shape[0]), **PLAIN)
+        quantization = r.model.graph.tensors[y.index].quantization
+        quantization.scale = np.full(1, x.scale, F)
+        quantization.zeroPoint = np.full(1, x.zero_point)
+        parts.append(y.index)
+    rng.shuffle(parts)
+    channels = sum(int(r.model.graph.tensors[part].shape[3]) for part in parts)
+    y = r.model.tensor((*x.shape[:3], channels), x.scale, x.zero_point)
+    r.model.operator("CONCATENATION", parts, y, axis=int(rng.choice([3, -1])))
+    return r.model.content([x.index], [y]), r, x
+
+
 def whole(rng: np.random.Generator) -> tuple[bytes, Random, Activation]:
     """A model of every operator that there is, but those that only make other types."""
     r = Random(rng)

@@ -62,7 +62,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
     program = Program(
         cfg=cfg,
         words=tuple(encode.words(mappings, descriptors, placement, cfg)),
-        layers=tuple(_report(m, cfg) for m in mappings),
+        layers=tuple(_report(m, network, cfg) for m in mappings),
         rounding=network.rounding,
         order=network.order,
         input=network.input,
@@ -82,7 +82,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
                 written_by=p.written_by,
                 kept=tuple(_kept(p, placement, len(layers))),
             )
-            for p in placement.stored(layer.target for layer in layers)
+            for p in placement.stored(layer.target for layer in layers[:-1])
         ),
         max_accumulator=max(int(layer.accumulator_bound.max()) for layer in layers),
     )
@@ -116,12 +116,17 @@ def _describe(
     return [dataclasses.replace(d, safe_steps=n) for d, n in zip(described, safe, strict=True)]
 
 
-def _report(m: Mapping, cfg: AccelConfig) -> ProgramLayer:
+def _report(m: Mapping, network: Network, cfg: AccelConfig) -> ProgramLayer:
     reload = m.steps_per_sum > cfg.spad_depth
+    target, first = m.layer.target.name, 0
+    if target not in network.readers:
+        # A copy of what is joined
+        target, first = m.layer.within[0].whole.name, m.layer.within[0].first_channel
     return ProgramLayer(
         name=m.layer.name,
         kind=m.layer.kind,
-        target=m.layer.target.name,
+        target=target,
+        channels=(first, first + m.target.channels),
         macs=m.layer.macs,
         steps=m.steps,
         array_steps=m.array_steps,

@@ -23,7 +23,9 @@ class ProgramLayer:
     name: str
     kind: str
     target: str
-    """The tensor of the network that it yields."""
+    """The tensor of the network that it yields, or some channels of."""
+    channels: tuple[int, int]
+    """The first of them there, and the one after the last."""
     macs: int
     steps: int
     array_steps: int

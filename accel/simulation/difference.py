@@ -85,7 +85,8 @@ def first_difference(
     for number, (layer, (values, cycles, start)) in enumerate(
         zip(program.layers, found, strict=True)
     ):
-        tensor, wanted = expected[layer.target]
+        tensor, whole = expected[layer.target]
+        wanted = whole[slice(*layer.channels)]
         known = values >= 0
         got = values.astype(np.uint8).astype(np.int8 if tensor.signed else np.uint8)
         wrong = np.flatnonzero(~known | (got != wanted.ravel()))

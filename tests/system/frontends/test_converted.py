@@ -62,6 +62,33 @@ class Mixed(nn.Module):
         return F.softmax(self.dequant(x), dim=1)
 
 
+class Joins(nn.Module):
+    """Branches that are joined, and the images with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(SHAPE[0], 5, 1), nn.Conv2d(SHAPE[0], 4, 3, padding=1)
+        self.last = nn.Linear(9 + SHAPE[0], 6)
+
+    def forward(self, x):
+        x = torch.cat([F.relu(self.left(x)), x, self.right(x)], dim=1)
+        return self.last(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+class EagerJoins(nn.Module):
+    """By the class that PyTorch has for it, to a scale of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quant, self.dequant = tq.QuantStub(), tq.DeQuantStub()
+        self.left, self.right = nn.Conv2d(SHAPE[0], 5, 1), nn.Conv2d(SHAPE[0], 4, 3, padding=1)
+        self.join = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, x):
+        x = self.quant(x)
+        return self.dequant(self.join.cat([self.left(x), self.right(x)], dim=1))
+
+
 class Flat(nn.Module):
     def __init__(self, start_dim: int) -> None:
         super().__init__()
@@ -125,6 +152,8 @@ WAYS: dict[str, tuple[type[nn.Module], Callable[[nn.Module, torch.Tensor], nn.Mo
     "convert_fx, a scale a channel": (Mixed, by_fx_per_channel),
     "convert_fx after training": (Mixed, by_fx_training),
     "convert": (MixedEager, eagerly),
+    "convert_fx, joined": (Joins, by_fx),
+    "convert, joined": (EagerJoins, eagerly),
 }
 
 

@@ -35,7 +35,7 @@ from accel.simulation.difference import first_difference
 from tests import ROOT
 from tests.strategies import more_examples
 from tests.tflite import SAME, VALID, Model
-from tests.tflite_models import KINDS, PLAIN, F, Random, one, ties, whole
+from tests.tflite_models import KINDS, PLAIN, F, Random, joined, one, ties, whole
 
 CONFIG = accel.load_config({"preset": "base", "adder": True})
 SEEDS = st.integers(0, 2**32 - 1)
@@ -90,6 +90,14 @@ def test_an_operator(kind: str, seed: int) -> None:
 def test_an_operator_on_the_accelerator(kind: str, seed: int) -> None:
     content, r, x = one(np.random.default_rng(seed), kind)
     held_to_litert_by_the_accelerator(network_of(content), r.images(x, 2))
+
+
+@given(seed=SEEDS)
+def test_joined_tensors(seed: int) -> None:
+    content, r, x = joined(np.random.default_rng(seed))
+    network, images = network_of(content), r.images(x, 3)
+    held_to_litert(network, images)
+    held_to_litert_by_the_accelerator(network, images)
 
 
 @given(seed=SEEDS)
@@ -467,9 +475,18 @@ def uint8(m: Model, x: int, y: int) -> None:
         tensor(m, index).type = schema.TensorType.UINT8
 
 
-def concatenate(m: Model, x: int, y: int) -> int:
+def joined_rows(m: Model, x: int, y: int) -> int:
+    return m.operator("CONCATENATION", [y, y], m.tensor((1, 6, 4, 3), 0.25, 7), axis=1)
+
+
+def joined_scale(m: Model, x: int, y: int) -> int:
+    return m.operator("CONCATENATION", [y, y], m.tensor((1, 3, 4, 6), 0.5, 7), axis=3)
+
+
+def joined_relu(m: Model, x: int, y: int) -> int:
     end = m.tensor((1, 3, 4, 6), 0.25, 7)
-    return m.operator("CONCATENATION", [y, y], end, axis=3)
+    relu = schema.ActivationFunctionType.RELU
+    return m.operator("CONCATENATION", [y, y], end, axis=3, fusedActivationFunction=relu)
 
 
 def other_mean(m: Model, x: int, y: int) -> int:
@@ -628,9 +645,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda m, x, y: setattr(tensor(m, y).quantization, "scale", np.full(1, 2.0**-18, F)),
         CONV + "its scales multiply sums by 512, but LiteRT runs no layer with 256 or more",
     ),
-    "concatenation": (
-        concatenate, NEXT.format("CONCATENATION") + "an operator that this cannot take: expected "
-        "CONV_2D, DEPTHWISE_CONV_2D, ",
+    "joined rows": (
+        joined_rows, NEXT.format("CONCATENATION") + "it joins tensors along dimension 1, but only",
+    ),
+    "joined, with another scale": (
+        joined_scale, NEXT.format("CONCATENATION") + ".*litert joins only tensors of the output's",
+    ),
+    "joined, with an activation": (
+        joined_relu, NEXT.format("CONCATENATION") + "its activation is RELU, not NONE",
     ),
     "another activation": (more("RELU"), NEXT.format("RELU") + "an operator that this cannot take"),
     "mean over channels": (

@@ -486,6 +486,34 @@ def _average(scale: float, zero_point: int) -> Network:
     return Network(name="n", operations=(pool,), origin="onnx")
 
 
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("form", ["QLinearConcat", "Concat"])
+def test_joined_tensors(tmp_path: Path, form: str, flat: bool) -> None:
+    """Of other scales, the model's input among them; and as vectors."""
+    rng = np.random.default_rng(8)
+    nodes, constants = qlinear_conv(rng, (6, 4, 1, 1))
+    parts = [("x", "sx", "zx"), ("y", "sy", "zy"), ("x", "sx", "zx")]
+    if flat:
+        nodes += [helper.make_node("Flatten", [name], [name + "f"]) for name in "xy"]
+        parts = [(name + "f", *rest) for name, *rest in parts]
+    if form == "Concat":
+        for i, part in enumerate(parts):
+            nodes.append(helper.make_node("DequantizeLinear", part, [f"r{i}"]))
+        nodes.append(helper.make_node("Concat", ["r0", "r1", "r2"], ["r"], axis=1))
+        nodes.append(helper.make_node("QuantizeLinear", ["r", "s2", "z2"], ["z"]))
+    else:
+        inputs = ["s2", "z2", *(name for part in parts for name in part)]
+        nodes.append(helper.make_node(form, inputs, ["z"], axis=1, domain=MICROSOFT))
+    constants |= {"s2": F32(0.0317), "z2": np.uint8(90)}
+    onnx.save(model(nodes, constants, ("N", 4, 5, 6), "z", np.uint8), tmp_path / "m.onnx")
+    images = rng.integers(0, 256, (20, 4, 5, 6)).astype(np.uint8)
+    network, ran = assert_equals_onnx_runtime(tmp_path / "m.onnx", images)
+    assert "QLinearConcat" in ran and network.output.shape == (14, 5, 6)
+    program = accel.compile(network, "base")
+    run = simulate(program, images[:3], level="fl")
+    np.testing.assert_array_equal(run.outputs, network.integers(images[:3])[-1])
+
+
 # What is refused
 
 
@@ -538,9 +566,21 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
         conv_and(node("QLinearAveragePool", [*Q, "sy", "zy"], kernel_shape=[2, 2])),
         "node 'it' (QLinearAveragePool): ONNX Runtime averages in float32",
     ),
-    "concat": (
-        conv_and(node("QLinearConcat", ["sy", "zy", *Q, *Q], axis=1)),
-        "node 'it' (QLinearConcat): the hardware has nothing that brings",
+    "joined rows": (
+        conv_and(node("QLinearConcat", ["sy", "zy", *Q, *Q], axis=2)),
+        "node 'it' (QLinearConcat): the hardware joins tensors along the channels, axis 1, only",
+    ),
+    "joined without a scale": (
+        conv_and(node("QLinearConcat", ["sy", "zy", *Q, "y"], axis=1)),
+        "node 'it' (QLinearConcat): each of its inputs must have a scale and a zero point",
+    ),
+    "joined types": (
+        conv_and(node("QLinearConcat", ["sy", "z2", *Q, *Q], axis=1), z2=np.int8(3)),
+        "node 'it' (QLinearConcat): input and output of an integer operator must be of the same",
+    ),
+    "joined integers of two scales": (
+        conv_and(node("Concat", ["x", "y"], axis=1)),
+        "node 'it' (Concat): ",
     ),
     "mul": (
         conv_and(node("QLinearMul", [*Q, *Q, "sy", "zy"])),

@@ -23,7 +23,7 @@ from accel.frontends import pytorch as reference
 from accel.frontends.pytorch import quantize
 from accel.hardware.config import base
 from accel.network.graph import Network
-from accel.operations import Add, MaxPool2d
+from accel.operations import Add, Concat, MaxPool2d
 from accel.runtimes import qnnpack
 from accel.runtimes.qnnpack import run_network
 from accel.simulation.runner import simulate
@@ -504,6 +504,133 @@ def test_names_of_sums() -> None:
     assert [op.relu for op in network.operations if isinstance(op, Add)] == [True, False]
     program = compile(network, dataclasses.replace(base, adder=True))
     assert len(program.layers) == 7
+
+
+class Joins(nn.Module):
+    """Tensors joined by ``join``, of maps, and behind them of vectors."""
+
+    def __init__(self, join) -> None:
+        super().__init__()
+        self.first, self.left = nn.Conv2d(2, 5, 3, padding=1), nn.Conv2d(5, 3, 1)
+        self.right, self.down = nn.Conv2d(5, 4, 3, padding=1), nn.Conv2d(7, 3, 3, 2)
+        self.one, self.other, self.last = nn.Linear(90, 6), nn.Linear(90, 4), nn.Linear(10, 3)
+        self.join = join
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        x = self.join([F.relu(self.left(x)), self.right(x)], x)
+        x = F.relu(self.down(x))
+        x = torch.flatten(x, 1)
+        return self.last(torch.cat((self.one(x), self.other(x).relu()), -1))
+
+
+JOINS = {
+    "in place": lambda parts, x: torch.cat(parts, 1),
+    "by name": lambda parts, x: torch.concat(tensors=tuple(parts), dim=-3),
+    "the other way round": lambda parts, x: torch.cat(parts[::-1], 1),
+    "within one another": lambda parts, x: torch.cat([torch.cat(parts, 1)], 1),
+    "pooled": lambda parts, x: F.max_pool2d(
+        torch.cat([F.max_pool2d(part, 3, 1, 1) for part in parts], 1), 3, 1, 1
+    ),
+}
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", JOINS)
+def test_models_that_join(name: str, signed: bool) -> None:
+    """However that is written: kernels, integers and accelerator agree, close to the model."""
+    torch.manual_seed(1)
+    model, images = Joins(JOINS[name]).eval(), torch.rand(64, 2, 12, 14)
+    with torch.no_grad():
+        expected = model(images.clone()).numpy()
+    network = quantize(model, images, signed=signed)
+    for join in (op for op in network.operations if isinstance(op, Concat)):
+        assert {(t.scale, t.zero_point) for t in join.inputs} == {
+            (join.output.scale, join.output.zero_point)
+        }
+    q = quantized_images(network, images.numpy())
+    assert_kernels_equal_integers(network, q)
+    program = compile(network, dataclasses.replace(base, act_depth=2048))
+    assert [layer.name for layer in program.layers if "cat" in layer.name] == (
+        ["cat.pool"] if name == "pooled" else []
+    )
+    run = simulate(program, q[:3], level="fl")
+    np.testing.assert_array_equal(run.outputs, network.integers(q[:3])[-1])
+    real = (network.integers(q)[-1] - network.output.zero_point) * network.output.scale
+    assert np.sqrt(np.mean((real - expected) ** 2)) < 0.05 * np.ptp(expected)
+
+
+class Dense(nn.Module):
+    """What each layer yields is joined with all before it, the images among them, and these are
+    the outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(2 + 3 * i, 3, 3, padding=1) for i in range(3)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.cat([x, F.relu(layer(x))], 1)
+        return x
+
+
+def test_dense_blocks() -> None:
+    torch.manual_seed(1)
+    images = torch.rand(20, 2, 6, 7)
+    network = quantize(Dense().eval(), images)
+    q = quantized_images(network, images.numpy())
+    assert_kernels_equal_integers(network, q)
+    program = compile(network, base)
+    # Only the image has to be copied, and the results have to be read.
+    assert [layer.name for layer in program.layers] == [
+        "layers.0", "cat.1", "layers.1", "layers.2", "cat_2",
+    ]  # fmt: skip
+    run = simulate(program, q[:3], level="fl")
+    np.testing.assert_array_equal(run.outputs, network.integers(q[:3])[-1])
+
+
+REFUSED_JOINS = {
+    "rows": (
+        lambda parts, x: F.max_pool2d(torch.cat([torch.cat(parts, 1)] * 2, 2), (2, 1)),
+        "joins along dimension 2",
+    ),
+    "a constant": (
+        lambda parts, x: torch.cat([parts[0], torch.ones(len(x), 4, 12, 14)], 1),
+        "joins a constant, but only tensors that follow from images can be",
+    ),
+    "a ReLU behind it": (
+        lambda parts, x: F.relu(torch.cat(parts, 1)), "must come after a convolution, linear layer",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_JOINS)
+def test_joins_that_are_refused(name: str) -> None:
+    join, what = REFUSED_JOINS[name]
+    with pytest.raises(AccelError, match=what):
+        quantize(Joins(join).eval(), torch.rand(9, 2, 12, 14))
+
+
+class Flattened(nn.Module):
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 3, 3), nn.Conv2d(2, 2, kernel, padding=kernel // 2 - 1)
+        self.last = nn.Linear(40 + 60, 3)
+
+    def forward(self, x):
+        return self.last(torch.cat([self.a(x).flatten(1), self.b(x).flatten(1)], 1))
+
+
+def test_flattened_maps_are_joined_as_maps() -> None:
+    torch.manual_seed(1)
+    images = torch.rand(20, 2, 6, 7)
+    network = quantize(Flattened(3).eval(), images)
+    assert [op.output.shape for op in network.operations][2] == (5, 4, 5)
+    assert_kernels_equal_integers(network, quantized_images(network, images.numpy()))
+    model = Flattened(4).eval()
+    model.last = nn.Linear(60 + 2 * 5 * 6, 3)
+    with pytest.raises(AccelError, match=r"joins \(3, 4, 5\) and \(2, 5, 6\), but what is joined"):
+        quantize(model, images)
 
 
 class Branches(Adds):
