@@ -473,7 +473,7 @@ deep = json.loads("[" * 200 + "]" * 200)
         (
             ("network", "operations", 0, "kind"),
             "x" * 10_000,
-            "kind must be one of add, avg_pool2d, conv2d, linear",
+            "kind must be one of add, avg_pool2d, concat, conv2d, linear",
         ),
         (("network", "operations", 0, "kind"), ["x"], "kind must be one of"),
         (("network", "operations", 0, "stride"), [0, 1], "layer 'layer0': stride must be"),
