@@ -142,7 +142,7 @@ RTL_STAGES = {
             ("column_windows", "column_window"),
             (Stage("tests/units/test_column_windows.py"), *NEWEST),
         ),
-        (("term_sequencer",), (Stage("tests/units/test_sequencers.py"), *NEWEST)),
+        (("term_sequencer",), (Stage("tests/units/test_term_sequencer.py"), *NEWEST)),
         (("operand_address", "window_steps"), NEWEST),
         (("operand_fetch", "accelerator"), (*ACCELERATOR, *NEWEST)),
         (

@@ -10,16 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.hardware.config import AccelConfig, base
-from accel.hardware.descriptors import PARAM_WORDS, STEP_WORDS, TERM_WORDS, LayerDescriptor
-from accel.hardware.messages import TERM_FIELDS, Param, Terms
+from accel.hardware.descriptors import PARAM_WORDS, STEP_WORDS, LayerDescriptor
+from accel.hardware.messages import Param
 from accel.hardware.packets import BIAS, MULTIPLIER
 from accel.hardware.status import Activity
 from accel.hardware.walk import iterations, nest_flags, num_groups, steps_per_group, steps_per_sum
 from rtl_models.param_sequencer import ParamSequencerRTL
 from rtl_models.step_sequencer import StepSequencerRTL
-from rtl_models.term_sequencer import TermSequencerRTL
 from tests.harness import Simulators, run
-from tests.strategies import terms
 from tests.strategies import waits as drawn_waits
 from tests.units.walks import (
     all_reads,
@@ -225,38 +223,3 @@ def test_param_sequencer(simulators: Simulators, data: st.DataObject) -> None:
     if not any(stalls):
         # A cycle for a layer's start, else one a beat.
         assert found[len(expected) - 1] - found[0] == len(expected) - 1 + len(layers) - 1
-
-
-# Terms
-
-
-@given(data=st.data(), layers=st.lists(terms(), min_size=1, max_size=4))
-def test_term_sequencer(simulators: Simulators, data: st.DataObject, layers: list[Terms]) -> None:
-    """Those of layer after layer, image after image, each until it is taken."""
-    sim = simulators(TermSequencerRTL, dataclasses.replace(CFG, adder=True))
-    descriptors = [LayerDescriptor(**dict(zip(TERM_FIELDS, t, strict=True))) for t in layers]
-    sim.settle({"terms.rdy": 0})
-    load(sim, descriptors, TERM_WORDS)
-    # No layer ends in the cycle after another's end.
-    stalls = [stall + 1 for stall in data.draw(drawn_waits(3 * len(layers)))]
-    steady = {"bus.running": 1, "bus.last_layer": len(layers) - 1}
-    cycles = 1 + sum(stalls) + len(stalls)
-    found = run(
-        sim, {}, {"terms": layers * 3}, {"terms": stalls}, steady=steady, cycles=cycles
-    ).timing["terms"]  # fmt: skip
-    assert found == [at + sum(stalls[: at + 1]) + 1 for at in range(len(stalls))]
-
-
-def test_terms_end_with_the_program(simulators: Simulators) -> None:
-    """What waits is withdrawn, and the next program begins with its first layer."""
-    sim = simulators(TermSequencerRTL, dataclasses.replace(CFG, adder=True))
-    layers = [LayerDescriptor(pops=i) for i in range(2)]
-    sim.settle({"terms.rdy": 0})
-    load(sim, layers, TERM_WORDS)
-    offered = []
-    for running in (1, 1, 1, 1, 0, 0, 0, 1, 1):
-        sim.settle({"bus.running": running, "terms.rdy": len(offered) % 2 == 0})
-        pops = int(sim.port("terms.msg").pops)
-        offered.append(pops if sim.read("terms.val") else None)
-        sim.edge()
-    assert offered == [None, 0, 0, 1, 1, None, None, None, 0]
