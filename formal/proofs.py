@@ -9,6 +9,7 @@ from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.activation_memory import ActivationMemoryRTL
 from rtl_models.address_adder import AddressAdderRTL
 from rtl_models.axi_registers import AxiRegistersRTL
+from rtl_models.column_windows import ColumnWindowsRTL
 from rtl_models.image_loader import ImageLoaderRTL
 from rtl_models.loop_address import LoopAddressRTL
 from rtl_models.operand_fetch import OperandFetchRTL
@@ -46,6 +47,28 @@ PROOFS = (
                 "moves while it waits",
                 "else if ( go ) begin\n      read_val",
                 "else begin\n      read_val",
+            ),
+        ),
+    ),
+    Proof(
+        unit="column windows",
+        what="stream rule; a step for each pixel that is used, in order, with its weights and "
+        "flags, in a cycle",
+        make=ColumnWindowsRTL,
+        properties={"top": "column_windows.sv"},
+        cut=("MemoryRTL",),
+        configs=("tinyml",),
+        depth=4,
+        faults=(
+            Fault(
+                "a step of every pixel",
+                "( pixel__val & advance ) & pixel__msg.used",
+                "( pixel__val & advance )",
+            ),
+            Fault(
+                "moves while it waits",
+                "advance = ( ~step_val ) | step__rdy",
+                "advance = 1'd1",
             ),
         ),
     ),

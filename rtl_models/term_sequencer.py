@@ -12,7 +12,9 @@ from rtl_models.descriptor_memory import DescriptorMemoryRTL
 
 class TermSequencerRTL(Component):
     """Offers the terms of layer after layer, each until it is taken. The next one's come in the
-    cycle after. Reset, and without a program: none."""
+    cycle after. None may be taken in the first cycle in which it is offered, since the layer after
+    is still being read: a layer's last step waits until the layer before is in memory. Reset, and
+    without a program: none."""
 
     def construct(s, cfg: AccelConfig):
         s.bus = DescriptorBusIfc(cfg.layer_nbits)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from accel.compiler.program import Program
-from accel.hardware.pipeline import Holds, stages
+from accel.hardware.pipeline import ADDER_LATENCY, Holds, stages
 from accel.hardware.status import STREAMS, Activity
 from accel.simulation.trace import State, Traced, issue_text, waveform_names, who_stalls
 
@@ -35,6 +35,8 @@ def _letters(unit: str, holds: Holds) -> str:
 
 FETCH, ARRAY = _letters("operand fetch", Holds.STEP), _letters("PE array", Holds.STEP)
 HELD, LANES = _letters("requantizer", Holds.VECTOR), _letters("requantizer", Holds.BEAT)
+ADDER = "".join(str(i) for i in range(1, ADDER_LATENCY - 1))
+"""A digit for each of its stages but the last; before them is a queue."""
 NUM_LANE_STAGES = sum(bool(stage.letter) for stage in stages("requantizer", Holds.BEAT))
 
 
@@ -62,6 +64,7 @@ def columns(program: Program) -> list[Column]:
             ("requantizer", f"{HELD} p {LANES} out"),
             len(HELD) + 3 + NUM_LANE_STAGES + 1 + 1 + max(out, 5),
         ),
+        *([Column(("adder", f" v q {ADDER}"), 5 + len(ADDER))] if program.cfg.adder else []),
         Column(("write", "q layer"), 2 + name),
         Column(("in", "pi"), 3),
         Column(("result", ""), 16),
@@ -87,6 +90,10 @@ def legend(traced: Traced) -> list[str]:
         "stages, out stream and its bytes; write: beats queued, and of which layer; in: program, "
         "image",
     ]
+    if traced.program.cfg.adder:
+        said.append(
+            "adder: vectors that wait to be added, beats queued, stages; the out stream is its"
+        )
     if traced.expected is not None:
         said.append("* before what differs from level cl, in this column or another")
     return said
@@ -175,6 +182,7 @@ def _cells(program: Program, state: State, cycle: int, start: int, column: int) 
             stream["out"],
             f" {out}",
         ),
+        *([_adder(state)] if program.cfg.adder else []),
         _join(f"{state.queued} ", "-" if idle else program.layers[state.written_layer].name),
         _join(
             *(_stream("prog" in state.taken, True), _stream("image" in state.taken, True)),
@@ -192,6 +200,10 @@ def _cells(program: Program, state: State, cycle: int, start: int, column: int) 
 
 def _join(*parts: str | Text) -> Text:
     return Text.assemble(*parts)
+
+
+def _adder(state: State) -> Text:
+    return _join(f"{state.operands:2d} {state.to_add} ", _marks(state.adder))
 
 
 def _marks(held: tuple[bool, ...]) -> Text:

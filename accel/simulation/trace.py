@@ -43,9 +43,15 @@ class State(NamedTuple):
     next_vector: bool
     held_vector: bool
     requantizer: tuple[bool, ...]
-    """Whether there is a beat in each stage but the last, which is ``out``."""
+    """Whether there is a beat in each stage but the last, whose output leaves."""
+    operands: int
+    """Vectors that wait to be added; 0 where there is no adder, as of what it holds."""
+    to_add: int
+    """Beats in the adder's queue."""
+    adder: tuple[bool, ...]
+    """Whether there is a beat in each of its stages but the last, whose output leaves."""
     out: tuple[int, ...] | None
-    """The bytes, one a lane, that the requantizer offers."""
+    """The bytes, one a lane, that the requantizer offers, or the adder behind it."""
     queued: int
     """Beats in the write sequencer's queue."""
     written_layer: int
@@ -276,6 +282,7 @@ def _pairs(streams: int) -> tuple[tuple[bool, bool], ...]:
 def _state_cl(stepper: CLStepper, taken: str, result: int | None) -> State:
     core = stepper.core
     array, pooling, requantizer = core.array, core.pooling, core.requantizer
+    adder = core.adder
     return State(
         activity=Activity(core.activity),
         layer=core.layer,
@@ -287,6 +294,9 @@ def _state_cl(stepper: CLStepper, taken: str, result: int | None) -> State:
         next_vector=requantizer.next is not None,
         held_vector=requantizer.held is not None,
         requantizer=tuple(requantizer.stages),
+        operands=0 if adder is None else len(adder.operands),
+        to_add=0 if adder is None else len(adder.queue),
+        adder=() if adder is None else tuple(adder.stages),
         out=None if core.out is None else tuple(int(y) for y in core.out.y),
         queued=len(core.writes.queue),
         written_layer=core.writes.layer,
@@ -301,6 +311,7 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
     addresses, fetch = top.step_sequencer.addresses, top.operand_fetch
     array, pooling, requantizer = top.pe_array, top.pooling_unit, top.requantizer
     queue, out = top.write_sequencer.queue, top.write_sequencer.out
+    adder = getattr(top, "adder", None)
     num_cols = len(array.accumulators)
     acc_nbits = array.acc.msg.acc.nbits // num_cols
 
@@ -321,6 +332,9 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
         next_vector=bool(requantizer.next_val),
         held_vector=bool(requantizer.held_val),
         requantizer=_bits(requantizer.valid)[:-1],
+        operands=0 if adder is None else int(adder.count),
+        to_add=0 if adder is None else int(adder.queue.head_val) + int(adder.queue.tail_val),
+        adder=() if adder is None else _bits(adder.valid)[:-1],
         out=tuple(int(out.msg.y).to_bytes(len(requantizer.lanes), "little")) if out.val else None,
         queued=int(queue.head_val) + int(queue.tail_val),
         written_layer=int(top.write_sequencer.layer),

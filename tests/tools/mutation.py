@@ -98,6 +98,11 @@ ACCELERATOR = (
         VERILOG,
     ),
 )
+NEWEST = (
+    # Of layers that add, and of column windows
+    Stage("tests/system/hardware/test_legal_descriptors.py", (r"agree\[.*r\d+b?\]", "agree.*b\\]")),
+    Stage("tests/system/hardware/test_depthwise.py", ("rtl_in_every_cycle",)),
+)
 RTL_STAGES = {
     f"rtl_models/{name}.py": stages
     for names, stages in (
@@ -119,7 +124,7 @@ RTL_STAGES = {
         ),
         (
             ("address_adder", "tap_rows", "tap_address", "pixel_offset", "address_generator"),
-            (Stage("tests/units/test_addresses.py"), *ACCELERATOR),
+            (Stage("tests/units/test_addresses.py"), *ACCELERATOR, *NEWEST),
         ),
         (
             ("program_loader", "image_loader", "descriptor_memory"),
@@ -127,8 +132,19 @@ RTL_STAGES = {
         ),
         (
             ("step_sequencer", "param_sequencer"),
-            (Stage("tests/units/test_sequencers.py"), *ACCELERATOR),
+            (Stage("tests/units/test_sequencers.py"), *ACCELERATOR, *NEWEST),
         ),
+        (
+            ("adder", "adder_lane"),
+            (Stage("tests/units/test_adder.py"), *NEWEST),
+        ),
+        (
+            ("column_windows", "column_window"),
+            (Stage("tests/units/test_column_windows.py"), *NEWEST),
+        ),
+        (("term_sequencer",), (Stage("tests/units/test_term_sequencer.py"), *NEWEST)),
+        (("operand_address", "window_steps"), NEWEST),
+        (("operand_fetch", "accelerator"), (*ACCELERATOR, *NEWEST)),
         (
             ("write_sequencer", "result_packer"),
             (Stage("tests/units/test_outputs.py"), *ACCELERATOR),

@@ -20,6 +20,9 @@ CONFIGS = [
     CFG,
     dataclasses.replace(CFG, pixel_groups=1, zero_gating=False),
     dataclasses.replace(CFG, pixel_groups=4),
+    dataclasses.replace(CFG, line_width=4),
+    dataclasses.replace(CFG, adder=True),
+    dataclasses.replace(CFG, line_width=4, adder=True),
 ]
 QUIET = {"clear": 0, "step": 0, "num_taken": 0}
 
@@ -41,11 +44,13 @@ def clear(sim: Simulator, layer: int) -> None:
 @given(data=st.data())
 def test_traffic_counters(simulators: Simulators, data: st.DataObject) -> None:
     """Steps and outputs in any cycles, of layers that are not the same; a layer that is loaded
-    anew begins at zero, and the others go on."""
+    anew begins at zero, and the others go on. Zeros are counted where the array multiplies: not
+    of a window that is not used, nor of what is added."""
     cfg = CFG if simulators.verilated else data.draw(st.sampled_from(CONFIGS))
     sim = simulators(TrafficCountersRTL, cfg)
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 32)))
-    num_taps = cfg.pixel_groups * TAPS
+    num_taps, num_operands = cfg.pixel_groups * TAPS, cfg.operand_sets * TAPS
+    kind = ("used",) if cfg.line_width else ("operand",) if cfg.adder else ()
     sim.settle(QUIET)
     sim.reset()
     for layer in range(cfg.max_layers):
@@ -56,14 +61,16 @@ def test_traffic_counters(simulators: Simulators, data: st.DataObject) -> None:
             step, load = rng.integers(2, size=2)
             layer, out_layer = rng.integers(cfg.max_layers, size=2)
             reads = rng.integers(2, size=num_taps) | rng.integers(2)
-            x = rng.choice([0, 0, 1, -1, 255, -256], num_taps)
+            x = rng.choice([0, 0, 1, -1, 255, -256], num_operands)
+            flags = {name: int(rng.integers(2)) for name in kind}
+            multiplied = flags.get("used", 1) and not flags.get("operand", 0)
             num_taken = int(rng.choice([0, 1, 8]))
             sim.clock({
                 "clear": 0, "step": int(step), "step_layer": int(layer), "load": int(load),
                 "reads": pack_ints(reads, 1), "x": pack_ints(x, ACT_NBITS),
-                "out_layer": int(out_layer), "num_taken": num_taken,
+                "out_layer": int(out_layer), "num_taken": num_taken, **flags,
             })  # fmt: skip
-            gated = np.sum(x == 0) if cfg.zero_gating else 0
+            gated = np.sum(x == 0) if cfg.zero_gating and multiplied else 0
             expected[layer] += step * np.array([load, reads.sum(), gated, 0])
             expected[out_layer][-1] += num_taken
         for _ in range(3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,10 +18,13 @@ from accel.hardware.messages import TERM_FIELDS, Ints
 from accel.hardware.packets import BIAS, MULTIPLIER, Packet, header, packets
 from accel.hardware.status import TRAFFIC
 from accel.hardware.walk import (
+    OUT_X,
+    OUT_Y,
     num_groups,
     operand_reads,
     reads,
     total_steps,
+    vectors_per_group,
     writes,
 )
 from fl_models.accelerator import AcceleratorCoreFL
@@ -30,10 +33,13 @@ from tests.networks import compile_if_it_fits
 from tests.strategies import networks, terms, waits
 from tests.system.hardware.test_accelerator import CONFIGS as ACCELERATOR_CONFIGS
 from tests.system.hardware.test_accelerator import LEVELS, PORTS
+from tests.system.hardware.test_depthwise import CONFIGS as DEPTHWISE_CONFIGS
 
 CONFIGS = [
     *ACCELERATOR_CONFIGS[:2],
     *(dataclasses.replace(cfg, adder=True) for cfg in ACCELERATOR_CONFIGS[:2]),
+    DEPTHWISE_CONFIGS[0],
+    dataclasses.replace(DEPTHWISE_CONFIGS[1], adder=True, zero_gating=True),
 ]
 MEMORY_WORDS = 24
 """So many words of the weight and the parameter memory are filled."""
@@ -61,12 +67,40 @@ def read_loops(draw: st.DrawFn) -> tuple[Loop, ...]:
 
 
 @st.composite
+def rasters(draw: st.DrawFn, cfg: AccelConfig) -> dict[str, Any]:
+    """What a layer of column windows says of them: any map, of which any windows are used."""
+    columns = draw(st.integers(2, min(cfg.line_width, 5)))
+    counts = columns, draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    loops = [Loop(1, *dataclasses.astuple(loop)[1:]) for loop in draw(read_loops())]
+    loops[OUT_X:] = [
+        dataclasses.replace(loop, count=count)
+        for loop, count in zip(loops[OUT_X:], counts, strict=True)
+    ]
+    skips = ("skip_top", "skip_bottom", "skip_left", "skip_right")
+    return {
+        "read_loops": tuple(loops),
+        "column_windows": 1,
+        "channel_mode": 1,
+        "last_channels": cfg.group_cols,
+        "window_columns": draw(st.integers(1, cfg.num_cols)),
+        **{name: draw(st.integers(1, 2)) for name in ("row_step", "column_step")},
+        **{name: draw(st.integers(0, 1)) for name in skips},
+    }
+
+
+@st.composite
 def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> LayerDescriptor:
     loops = draw(read_loops())
+    if has_windows := bool(cfg.line_width) and draw(st.booleans()):
+        raster = draw(rasters(cfg))
+        loops = raster["read_loops"]
     pixel_x = draw(st.integers(0, 1)) if cfg.pixel_groups == 2 else 0
     pixels = 1 + pixel_x
     groups = loops[-1].count
-    vectors = loops[5].count * loops[6].count
+    vectors = loops[OUT_X].count * loops[OUT_Y].count
+    if has_windows:
+        vectors = vectors_per_group(LayerDescriptor(**raster))
+        assume(vectors)
     beats = cfg.num_beats // pixels
     last_beats = draw(st.integers(1, beats))
     # Vectors are written in rows and columns of any shape that has as many.
@@ -75,7 +109,7 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
     channel, signed = draw(st.integers(0, 3)), draw(st.integers(0, 1))
     out_signed = draw(st.integers(0, 1))
     low = -128 * out_signed
-    adds = draw(st.integers(0, 1)) if cfg.adder else 0
+    adds = draw(st.integers(0, 1)) if cfg.adder and not has_windows else 0
     numbers = draw(terms())._replace(pops=adds, lo=low + draw(st.integers(0, 100)), hi=low + 255)
     sums = loops[0].count * loops[1].count * loops[2].count
     d = LayerDescriptor(
@@ -130,6 +164,8 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         ties_away=draw(st.integers(0, 1)) * cfg.adder,
         **(dict(zip(TERM_FIELDS, numbers, strict=True)) if cfg.adder else {}),
     )
+    if has_windows:
+        d = dataclasses.replace(d, **raster)
     small = dataclasses.replace(cfg, weight_depth=MEMORY_WORDS, param_depth=MEMORY_WORDS)
     assume(not contradictions(dataclasses.replace(d, safe_steps=0), small))
     return d

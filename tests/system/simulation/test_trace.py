@@ -17,17 +17,19 @@ from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.hardware.config import load_config
 from accel.hardware.status import STREAMS, Activity
+from accel.network.graph import Network
 from accel.reports import trace_text
 from accel.simulation import trace
 from accel.simulation.runner import RTLStepper, simulate
 from accel.simulation.waveform import GROUPS, PERIOD, Waveform
-from tests.networks import Conv, Linear, random_images, random_network
+from tests.networks import Conv, Linear, added, random_images, random_network
 
 RNG = np.random.default_rng(11)
 NETWORK = random_network(RNG, (1, 9, 9), [Conv(5, (3, 3), pool=True), Conv(20, (1, 1)), Linear(7)])
 # The 1x1 convolution's outputs come faster than so few lanes requantize them: it stalls.
 PROGRAM = compile(NETWORK, load_config("tiny"))
 IMAGES = random_images(RNG, NETWORK, 2)
+ADDER_CONFIG = load_config({"preset": "tiny", "adder": True})
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,30 @@ def test_lines_are_equally_wide_and_say_who_stalls(traced):
     assert any("requantizer stalls pooling unit, PE array, operand fetch" in who for who in said)
     assert any("waits until layer1 is written" in who for who in said)
     assert "step sequencer waits for an image" in said
+
+
+def test_adder(traced):
+    """Its own column where there is one: the same at both levels, and full when it adds."""
+    (layer,) = random_network(RNG, (2, 2, 2), [Conv(3, (1, 1))]).layers
+    twice = added(RNG, "twice", layer.output, layer.output)
+    network = Network(name="sum", operations=(layer, twice))
+    program = compile(network, ADDER_CONFIG)
+    images = random_images(RNG, network, 1)
+    end = trace.locate(program, images, 0).end
+    states = trace.trace(program, images, 0, end)
+    assert trace.trace(program, images, 0, end, level="rtl") == states
+    # Every vector that is added waits, and its beats pass every stage.
+    assert max(s.operands for s in states) > 0 and max(s.to_add for s in states) > 0
+    assert all(any(s.adder[stage] for s in states) for stage in range(len(trace_text.ADDER)))
+    shown = trace.Traced(program, "cl", trace.Place(0, 0, 1, end), 0, states)
+    at = trace_text.heading(shown)[1].plain.index(" v q 1")
+    for state, line in zip(states, trace_text.lines(shown), strict=True):
+        marks = "".join(".#"[x] for x in state.adder)
+        assert line.plain[at:].startswith(f"{state.operands:2d} {state.to_add} {marks}")
+    assert any(line.startswith("adder: ") for line in trace_text.legend(shown))
+    _, states, _ = traced
+    without = trace.Traced(PROGRAM, "cl", trace.Place(0, 0, 1, 9), 0, states)
+    assert "adder" not in trace_text.heading(without)[0].plain
 
 
 def values(text):
