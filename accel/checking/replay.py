@@ -292,7 +292,7 @@ class Layer:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What its steps, vectors and beats pass."""
-        return stages_of(adds=bool(self.d.adds))
+        return stages_of(self.cfg, adds=bool(self.d.adds))
 
     @property
     def last_steps(self) -> Ints:
@@ -360,7 +360,7 @@ class Layer:
         to_lanes = held - cfg.passes_vectors_on
         behind = len(self.stages) - held + 1
         # At first everything is full: the vectors in front, queues, and what is added before.
-        others = stages_of(adds=cfg.adder)
+        others = stages_of(cfg, adds=cfg.adder)
         free = sum(max(cfg.num_beats, at_least) for s in others if s.holds is Holds.VECTOR)
         free += sum(s.places - 1 for s in others) + TO_NEXT_LAYER
         free += sum(s.unit == "adder" for s in others)

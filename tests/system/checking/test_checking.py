@@ -722,9 +722,9 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "param_bases[-1] + m.param_words",
         "param_bases[-1] + m.param_words - 1",
     ),
-    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR)", "in_front"),
+    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR, cfg)", "in_front"),
     "no beats in flight": (
-        "overlap", "-(-places(Holds.BEAT, adds=adds) // d.param_last_beats)", "0",
+        "overlap", "-(-places(Holds.BEAT, cfg, adds=adds) // d.param_last_beats)", "0",
     ),
     "memory is read a cycle early": ("overlap", "(TAKEN_OVER + 1)", "(TAKEN_OVER + 2)"),
     "a vector's beats come at once": ("overlap", "+ beats - 1", ""),

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accel.compiler.overlap import safe_steps
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import TABLE_SIZE, TAPS, AccelConfig
 from accel.hardware.descriptors import InputDescriptor, LayerDescriptor, Loop, Offset
 from accel.hardware.legality import contradictions
 from accel.hardware.messages import TERM_FIELDS, Ints
@@ -39,7 +39,8 @@ CONFIGS = [
     *ACCELERATOR_CONFIGS[:2],
     *(dataclasses.replace(cfg, adder=True) for cfg in ACCELERATOR_CONFIGS[:2]),
     DEPTHWISE_CONFIGS[0],
-    dataclasses.replace(DEPTHWISE_CONFIGS[1], adder=True, zero_gating=True),
+    dataclasses.replace(DEPTHWISE_CONFIGS[1], adder=True, zero_gating=True, tables=2),
+    dataclasses.replace(ACCELERATOR_CONFIGS[0], tables=1),
 ]
 MEMORY_WORDS = 24
 """So many words of the weight and the parameter memory are filled."""
@@ -162,6 +163,9 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         operand_lane_row=draw(st.integers(0, 5)),
         operand_strides=tuple(draw(strides()) for _ in range(5)),
         ties_away=draw(st.integers(0, 1)) * cfg.adder,
+        looks_up=draw(st.integers(0, 1)) if cfg.tables else 0,
+        table=draw(st.integers(0, cfg.tables - 1)) if cfg.tables else 0,
+        table_signed=draw(st.integers(0, 1)),
         **(dict(zip(TERM_FIELDS, numbers, strict=True)) if cfg.adder else {}),
     )
     if has_windows:
@@ -245,7 +249,8 @@ def programs(draw: st.DrawFn, cfg: AccelConfig) -> Drawn:
 def program_words(
     cfg: AccelConfig, descriptors: list[LayerDescriptor], rng: np.random.Generator
 ) -> list[int]:
-    """Weights and parameters of any values, and an image that fills its part of the memory."""
+    """Weights, parameters and tables of any values, and an image that fills its part of the
+    memory."""
     loops = (Loop(4, 8), Loop(6, 32), Loop(3, 192))
     words = [header(Packet.INPUT), *InputDescriptor(base=0, loops=loops, last_bytes=8).encode()]
     beats = MEMORY_WORDS * cfg.weight_word_beats
@@ -255,6 +260,8 @@ def program_words(
     for _ in range(MEMORY_WORDS * cfg.num_lanes):
         multiplier = np.float32(2.0 ** rng.uniform(-14, -6)).view(np.uint32)
         words.append(MULTIPLIER.put(int(multiplier)) | BIAS.put(int(rng.integers(-9999, 9999))))
+    if entries := cfg.tables * TABLE_SIZE:
+        words += [header(Packet.TABLE, 0, entries), *rng.integers(0, 256, entries).tolist()]
     for i, d in enumerate(descriptors):
         words += [header(Packet.LAYER, i), *d.encode()]
     return [*words, header(Packet.RUN, len(descriptors))]
