@@ -353,9 +353,9 @@ class ParamSequencer:
         multiplier, bias = self.program.multipliers[at], self.program.biases[at]
         self.data = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
         if self.program.cfg.tables:
-            lookup = d.looks_up, d.table, d.table_signed
+            lookup = d.looks_up, d.table_index, d.table_signed
             self.data = self.data._replace(
-                **dict(zip(("looks_up", "table", "table_signed"), lookup, strict=True))
+                **dict(zip(("looks_up", "table_index", "table_signed"), lookup, strict=True))
             )
         if self.program.cfg.adder:
             ends = last and last_group and self.vector == d.param_vectors - 1

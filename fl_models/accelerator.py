@@ -105,7 +105,7 @@ class AcceleratorCoreFL:
             away = bool(d.ties_away)
             y = requantize(acc, multiplier, d.zero_point, d.lo, d.hi, away)
             if d.looks_up:
-                y = look_up(y, self.program.tables[d.table], bool(d.table_signed))
+                y = look_up(y, self.program.tables[d.table_index], bool(d.table_signed))
             if d.adds:
                 y = add_terms(y, added[g][..., :cols], Terms.of(d))
             y = self._pixels(d, y)

@@ -73,7 +73,12 @@ def requantize_beats(acc: Ints, params: Sequence[Param], cfg: AccelConfig) -> li
     if cfg.tables:
         # What no adder wants to know has no place in the message.
         return [
-            Value(beat, p.looks_up, p.table, *((p.table_signed, p.last, p.ends_layer) * cfg.adder))
+            Value(
+                beat,
+                p.looks_up,
+                p.table_index,
+                *((p.table_signed, p.last, p.ends_layer) * cfg.adder),
+            )
             for beat, p in beats
         ]
     if cfg.adder:

@@ -43,7 +43,7 @@ def passed_on(value: Value, tables: Ints, cfg: AccelConfig) -> Out | Beat:
     """What becomes of a value; for an adder behind, with what it has to know of it."""
     y = value.y
     if value.looks_up:
-        y = look_up(y, tables[value.table], bool(value.table_signed))
+        y = look_up(y, tables[value.table_index], bool(value.table_signed))
     if not cfg.adder:
         return Out(y & 0xFF)
     return Beat(y, value.last, value.ends_layer)

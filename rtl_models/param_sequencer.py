@@ -75,7 +75,10 @@ class ParamSequencerRTL(Component):
         if cfg.adder:
             parts |= {"ties_away": field("ties_away"), "ends_layer": s.ends_layer}
         if cfg.tables:
-            parts |= {"looks_up": field("looks_up"), "table": field("table", cfg.table_nbits)}
+            parts |= {
+                "looks_up": field("looks_up"),
+                "table_index": field("table_index", cfg.table_nbits),
+            }
         if cfg.tables and cfg.adder:
             parts["table_signed"] = field("table_signed")
         nbits = {name: field_nbits(mk_param(cfg), name) for name in parts}

@@ -178,7 +178,7 @@ class RequantizerRTL(Component):
 
         if cfg.tables:
             # What the tables are told travels with a beat.
-            names = ["looks_up", "table", *(["table_signed"] if cfg.adder else [])]
+            names = ["looks_up", "table_index", *(["table_signed"] if cfg.adder else [])]
             nbits = {name: field_nbits(mk_param(cfg), name) for name in names}
             lookup_nbits = sum(nbits.values())
             s.lookup, s.lookups = Wire(lookup_nbits), Wire(NUM_STAGES * lookup_nbits)

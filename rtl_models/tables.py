@@ -48,7 +48,7 @@ class TablesRTL(Component):
             memory.ren //= s.take
             memory.raddr[0:8] //= s.value.msg.y[i * nbits : i * nbits + 8]
             if cfg.tables > 1:
-                memory.raddr[8 : 8 + cfg.table_nbits] //= s.value.msg.table
+                memory.raddr[8 : 8 + cfg.table_nbits] //= s.value.msg.table_index
             memory.wen //= s.entry.val
             memory.waddr //= s.entry.msg.address
             memory.wdata //= s.entry.msg.value

@@ -154,7 +154,7 @@ def params(draw: st.DrawFn, cfg: AccelConfig, columns: Ints, last: bool) -> Para
         message = message._replace(ties_away=draw(flag), ends_layer=draw(flag) * int(last))
     if cfg.tables:
         table, signed = draw(st.integers(0, cfg.tables - 1)), draw(flag) * cfg.adder
-        message = message._replace(looks_up=draw(flag), table=table, table_signed=signed)
+        message = message._replace(looks_up=draw(flag), table_index=table, table_signed=signed)
     return message
 
 

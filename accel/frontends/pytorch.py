@@ -29,14 +29,14 @@ from torch.export import ExportedProgram
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends import calibration
-from accel.frontends.reading import Joined, Reading, Sum, as_model, first_line, read
+from accel.frontends.reading import Function, Joined, Reading, Sum, as_model, first_line, read
 from accel.frontends.stages import EXPECTED, Stage, conv_shape, inputs, outputs, read_stages
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation, Table
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import BATCH_SIZE, quiet
+from accel.runtimes.qnnpack import BATCH_SIZE, function_entries, quiet
 
 MAX_SCALE_RATIO = 128
 """Between the weight scales of a layer. All channels share the output's scale, in which a channel
@@ -271,6 +271,16 @@ def _operations(rounded: _Rounded, sources: list[Tensor], after: Tensor) -> Iter
         shape = (sum(source.shape[0] for source in sources), *before.shape[1:])
         tensor = replace(after, name=stage.name, shape=shape)
         yield Concat(name=stage.name, parts=tuple(sources), output=tensor)
+    elif isinstance(module, Function):
+        tensor = replace(after, name=stage.name, shape=before.shape)
+        yield Table(
+            name=stage.name,
+            input=before,
+            output=tensor,
+            function=module.function,
+            arguments=module.arguments,
+            entries=function_entries(module.function, module.arguments, before, tensor),
+        )
     elif module is not None:
         if isinstance(module, nn.Conv2d):
             shape = conv_shape(stage, rounded.weight.shape, before.shape)

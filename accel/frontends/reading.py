@@ -25,7 +25,7 @@ from torch.export import ExportedProgram
 
 from accel.errors import AccelError
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import quiet
+from accel.runtimes.qnnpack import FLOAT, quiet
 
 _NUM_IMAGES = 3
 """Images of the export: 0 and 1 are special to it, and who writes a batch size writes another."""
@@ -51,6 +51,17 @@ class Joined(nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         return torch.cat(tensors, 1)
+
+
+class Function(nn.Module):
+    """A function of one value: of :data:`accel.operations.table.FUNCTIONS`."""
+
+    def __init__(self, function: str, arguments: tuple[float, ...] = ()) -> None:
+        super().__init__()
+        self.function, self.arguments = function, arguments
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return FLOAT[self.function](x, *self.arguments)
 
 
 @dataclass(frozen=True)
@@ -642,12 +653,34 @@ class _Reader:
                     "is active in evaluation mode too: write F.dropout(x, training=self.training) "
                     "or nn.Dropout"
                 )
-            case "sigmoid" | "argmax" | "sigmoid_" | "softmax":
+            case "elu" | "elu_" | "selu" | "selu_":
+                return _elu(op.rstrip("_"), a)
+            case "leaky_relu" | "leaky_relu_":
+                return Function("leaky_relu", (float(a["negative_slope"]),)), ""
+            case "softplus":
+                return Function("softplus", (float(a["beta"]), float(a["threshold"]))), ""
+            case "gelu" | "gelu_":
+                return Function("gelu_tanh" if a["approximate"] == "tanh" else "gelu"), ""
+            case _ if op.rstrip("_") in _FUNCTIONS:
+                return Function(op.rstrip("_")), ""
+            case "argmax" | "softmax":
                 return None, (
                     "is not supported; leave it out where it is the last operation: the class that "
                     "wins is the same without it"
                 )
         return None, ""
+
+
+_FUNCTIONS = ("sigmoid", "tanh", "hardsigmoid", "hardswish", "silu", "mish")
+"""Operators without arguments that are functions of one value."""
+
+
+def _elu(op: str, a: dict[str, Any]) -> tuple[nn.Module | None, str]:
+    if op == "selu":
+        return Function("selu"), ""
+    if a["scale"] != 1 or a["input_scale"] != 1:
+        return None, "has scales of its own, which is not supported"
+    return Function("elu", (float(a["alpha"]),)), ""
 
 
 _WEIGHTS = ("weight", "bias", "running_mean", "running_var", "mean", "var")

@@ -205,7 +205,7 @@ class LayerDescriptor:
     looks_up: int = _bits(
         13, 28, 1, "the requantized output is looked up in a table, as a byte", only=TABLES
     )
-    table: int = _bits(13, 29, 4, "in which one", only=TABLES)
+    table_index: int = _bits(13, 29, 4, "in which one", only=TABLES)
     table_signed: int = _bits(13, 33, 1, "what is in it is int8, not uint8", only=TABLES)
 
     # Write sequencer

@@ -101,8 +101,8 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         f"outputs from {least} to {largest} are not within their type, from {lo} to {hi}",
     )
     yield (
-        bool(d.looks_up) and d.table >= cfg.tables,
-        f"it looks outputs up in table {d.table}, of tables = {cfg.tables}",
+        bool(d.looks_up) and d.table_index >= cfg.tables,
+        f"it looks outputs up in table {d.table_index}, of tables = {cfg.tables}",
     )
     yield (
         d.adds != d.pops,

@@ -125,18 +125,18 @@ class Param(NamedTuple):
     ties_away: int = 0
     ends_layer: int = 0
     looks_up: int = 0
-    table: int = 0
+    table_index: int = 0
     table_signed: int = 0
 
 
 class Value(NamedTuple):
     """Requantized activations: int (num_lanes,), each in [-128, 255]; without an adder behind, the
-    low 8 bits. If ``looks_up``, each is to be replaced by what table ``table`` has for it, which is
+    low 8 bits. If ``looks_up``, each is to be replaced by what table ``table_index`` has for it, which is
     signed or not; that, and the last two, an adder alone wants to know."""
 
     y: Ints
     looks_up: int
-    table: int
+    table_index: int
     table_signed: int = 0
     last: int = 0
     ends_layer: int = 0
@@ -296,7 +296,7 @@ def mk_param(cfg: AccelConfig) -> Any:
 def _lookup_fields(cfg: AccelConfig) -> dict[str, Any]:
     if not cfg.tables:
         return {}
-    fields = {"looks_up": mk_bits(1), "table": mk_bits(cfg.table_nbits)}
+    fields = {"looks_up": mk_bits(1), "table_index": mk_bits(cfg.table_nbits)}
     return fields | ({"table_signed": mk_bits(1)} if cfg.adder else {})
 
 
@@ -403,7 +403,7 @@ def pack(cfg: AccelConfig, msg: Message) -> Any:
 
 def _flags(cfg: AccelConfig, msg: Param | Value) -> dict[str, int]:
     """Those fields of a message that not every configuration has."""
-    names = ["looks_up", "table"] if cfg.tables else []
+    names = ["looks_up", "table_index"] if cfg.tables else []
     if cfg.tables and cfg.adder:
         names.append("table_signed")
     if cfg.adder:

@@ -8,14 +8,16 @@ the same integers and float32 numbers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.nn import functional
 
+from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -103,6 +105,78 @@ def avg_pool2d(
 ) -> torch.Tensor:
     """PyTorch's average pool, whose kernel is QNNPACK's for a quantized tensor."""
     return torch.nn.functional.avg_pool2d(qx, size, stride, pad)
+
+
+FLOAT: Mapping[str, Callable[..., torch.Tensor]] = {
+    "requantize": lambda x: x,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardsigmoid": functional.hardsigmoid,
+    "hardswish": functional.hardswish,
+    "silu": functional.silu,
+    "mish": functional.mish,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "selu": functional.selu,
+    "elu": functional.elu,
+    "leaky_relu": functional.leaky_relu,
+    "softplus": functional.softplus,
+    "hardtanh": functional.hardtanh,
+}
+"""Functions of float32 tensors, and of the numbers that they take besides."""
+
+
+def function_kernel(
+    function: str, arguments: tuple[float, ...], before: Tensor, after: Tensor
+) -> Kernel:
+    """A function of :data:`accel.operations.table.FUNCTIONS`, as a function of integers: PyTorch's
+    kernel for quantized tensors, or float32 between dequantizing and quantizing.
+
+    Raises :class:`AccelError` for a kernel that yields another scale or zero point.
+    """
+    if not function.startswith("quantized."):
+
+        def of_real(x: Integers) -> Integers:
+            y = FLOAT[function](quantized(x, before).dequantize(), *arguments)
+            return numerics.quantize(y.numpy(), after.scale, after.zero_point, after.signed)
+
+        return of_real
+
+    def kernel(x: Integers) -> Integers:
+        qx, scale, zero_point = quantized(x, before), after.scale, after.zero_point + shift(after)
+        match function:
+            case "quantized.sigmoid":
+                qy = ops().sigmoid(qx, scale, zero_point)
+            case "quantized.tanh":
+                qy = torch.tanh(qx)
+            case "quantized.hardsigmoid":
+                qy = functional.hardsigmoid(qx)
+            case "quantized.hardswish":
+                qy = ops().hardswish(qx, scale, zero_point)
+            case "quantized.elu":
+                qy = ops().elu(qx, scale, zero_point, *arguments)
+            case _:
+                qy = ops().leaky_relu(qx, *arguments, False, scale, zero_point)
+        made = qy.q_scale(), qy.q_zero_point()
+        if made != (scale, zero_point):
+            raise AccelError(
+                f"PyTorch's {function} yields scale {made[0]:.6g} and zero point {made[1]}, not "
+                f"{scale:.6g} and {zero_point}"
+            )
+        return integers(qy, after)
+
+    return kernel
+
+
+def function_entries(
+    function: str, arguments: tuple[float, ...], before: Tensor, after: Tensor
+) -> NDArray[np.integer]:
+    """What that kernel makes of each value of ``before``, the least first: (256,), of the type of
+    ``after``."""
+    lo, hi = before.limits
+    with engine(), quiet(), torch.no_grad():
+        y = function_kernel(function, arguments, before, after)(np.arange(lo, hi + 1))
+    return y.astype(np.int8 if after.signed else np.uint8)
 
 
 def parameters(operation: Weighted) -> tuple[torch.Tensor, torch.Tensor]:

@@ -65,7 +65,7 @@ def oracle(
             y = y & 0xFF
         if cfg.tables:
             signed = (param.table_signed,) if cfg.adder else ()
-            found.append(Value(y, param.looks_up, param.table, *signed, *ends))
+            found.append(Value(y, param.looks_up, param.table_index, *signed, *ends))
         else:
             found.append(Beat(y, *ends) if cfg.adder else Out(y))
         beat, vector = (0, vector + 1) if param.last else (beat + 1, vector)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -181,7 +183,7 @@ def param_layers(draw: st.DrawFn) -> list[LayerDescriptor]:
             param_groups=draw(few), param_base=draw(st.integers(0, CFG.param_depth - 9)),
             zero_point=draw(numbers), lo=draw(numbers), hi=draw(numbers),
             ties_away=draw(st.integers(0, 1)), looks_up=draw(st.integers(0, 1)),
-            table=draw(st.integers(0, 1)), table_signed=draw(st.integers(0, 1)),
+            table_index=draw(st.integers(0, 1)), table_signed=draw(st.integers(0, 1)),
         )
         for _ in range(draw(st.integers(1, 3)))
     ]  # fmt: skip
@@ -200,7 +202,7 @@ def params(d: LayerDescriptor, memory: np.ndarray, cfg: AccelConfig) -> Iterator
                 bias = np.array([BIAS.get(word) for word in words])
                 last = int(beat == beats - 1)
                 numbers = d.zero_point, d.lo, d.hi, last
-                lookup = d.looks_up, d.table, d.table_signed * cfg.adder
+                lookup = d.looks_up, d.table_index, d.table_signed * cfg.adder
                 ends = last * ends_vectors * cfg.adder
                 yield Param(multiplier, bias, *numbers, d.ties_away, ends, *lookup)
 

@@ -41,7 +41,9 @@ def oracle(cfg: AccelConfig, tables: list[Entry], values: list[Value]) -> list[O
     for value in values:
         y = value.y
         if value.looks_up:
-            y = np.array([tables[TABLE_SIZE * value.table + (n & 0xFF)].value for n in y.tolist()])
+            y = np.array(
+                [tables[TABLE_SIZE * value.table_index + (n & 0xFF)].value for n in y.tolist()]
+            )
             if value.table_signed:
                 y = y.astype(np.uint8).view(np.int8).astype(np.int64)
         found.append(Beat(y, value.last, value.ends_layer) if cfg.adder else Out(y & 0xFF))

@@ -164,7 +164,7 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         operand_strides=tuple(draw(strides()) for _ in range(5)),
         ties_away=draw(st.integers(0, 1)) * cfg.adder,
         looks_up=draw(st.integers(0, 1)) if cfg.tables else 0,
-        table=draw(st.integers(0, cfg.tables - 1)) if cfg.tables else 0,
+        table_index=draw(st.integers(0, cfg.tables - 1)) if cfg.tables else 0,
         table_signed=draw(st.integers(0, 1)),
         **(dict(zip(TERM_FIELDS, numbers, strict=True)) if cfg.adder else {}),
     )
