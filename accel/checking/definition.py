@@ -165,19 +165,8 @@ def _join(operation: Concat, found: list[Definition], network: Network) -> None:
             copied = _Copied(name=f"{after.name}\t{i}", shape=part.shape, scale=after.scale,
                              zero_point=after.zero_point, signed=after.signed)  # fmt: skip
             copy = _copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], part)
-            lo, hi = after.limits
-            multiplier = np.full(part.shape[0], operation.multiplier(part), np.float32)
-            found.append(
-                replace(
-                    copy,
-                    name=f"{operation.name}.{i}",
-                    target=copied,
-                    multiplier=multiplier,
-                    zero_point=after.zero_point,
-                    lo=lo,
-                    hi=hi,
-                )
-            )
+            copy = replace(copy, name=f"{operation.name}.{i}", target=copied)
+            found.append(_rescaled(copy, operation, part))
             part = copied
         taken.add(part.name)
         parts.append(part)
@@ -185,6 +174,31 @@ def _join(operation: Concat, found: list[Definition], network: Network) -> None:
     found[-1] = replace(found[-1], joined=(*found[-1].joined, join))
     if not network.readers[after.name]:
         found.append(_copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], after))
+
+
+def _rescaled(copy: Definition, operation: Concat, part: Tensor) -> Definition:
+    """The copy of a part, at the scale of the whole: by a multiplier, or where there is none that
+    rounds alike, by a table."""
+    after, multiplier = operation.output, operation.multiplier(part)
+    if multiplier is None:
+        values = np.arange(part.limits[0], part.limits[1] + 1)
+        entries = operation.rescaled(part, values).astype(np.int8 if after.signed else np.uint8)
+        table = Table(
+            name=copy.name,
+            input=part,
+            output=replace(after, shape=part.shape),
+            function="requantize",
+            entries=entries,
+        )
+        return replace(copy, table=table)
+    lo, hi = after.limits
+    return replace(
+        copy,
+        multiplier=np.full(part.shape[0], multiplier, np.float32),
+        zero_point=after.zero_point,
+        lo=lo,
+        hi=hi,
+    )
 
 
 class _Copied(Tensor):

@@ -393,7 +393,8 @@ class LayerCheck:
         if wrong.any():
             i = int(np.argmax(wrong))
             self._fail(
-                f"table {d.table_index} has {found[value[i] & 0xFF]} for {value[i]}, not {wanted[i]}"
+                f"table {d.table_index} has {found[value[i] & 0xFF]} for {value[i]}, not "
+                f"{wanted[i]}"
             )
 
     def _terms(self) -> None:

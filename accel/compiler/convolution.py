@@ -39,6 +39,12 @@ class Lookup:
     signed: bool
     """They are int8, as bytes."""
 
+    @classmethod
+    def of(cls, entries: NDArray[np.integer], before: Tensor, after: Tensor) -> Lookup:
+        """entries: (256,), of the values of ``before``, the least first, those of ``after``."""
+        of_bytes = np.roll(entries.astype(np.int64) & 0xFF, before.limits[0])
+        return cls(entries=tuple(of_bytes.tolist()), signed=after.signed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Within:

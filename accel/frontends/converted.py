@@ -28,10 +28,11 @@ from accel.frontends.reading import first_line, is_quantized
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation, Table
+from accel.operations.table import FUNCTIONS
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import engine, quiet
+from accel.runtimes.qnnpack import engine, function_entries, quiet
 
 NUM_RUN = 2
 """Images that it runs on at first: one would be special to whatever drops dimensions of size 1."""
@@ -64,6 +65,21 @@ _DEQUANTIZE: tuple[Any, ...] = (nnq.DeQuantize, torch.dequantize, "dequantize")
 _SUMS: dict[Any, bool] = {_Q.add: False, _Q.add_relu: True}
 """And whether a ReLU follows, as it does below."""
 _JOINS: tuple[Any, ...] = (_Q.cat, torch.cat, torch.concat, torch.concatenate)
+_FUNCTIONS: dict[Any, str] = {
+    nn.Sigmoid: "sigmoid", nnq.Sigmoid: "sigmoid", torch.sigmoid: "sigmoid", F.sigmoid: "sigmoid",
+    _Q.sigmoid: "sigmoid", "sigmoid": "sigmoid",
+    nn.Tanh: "tanh", torch.tanh: "tanh", F.tanh: "tanh", "tanh": "tanh",
+    nn.Hardsigmoid: "hardsigmoid", F.hardsigmoid: "hardsigmoid",
+    nn.Hardswish: "hardswish", nnq.Hardswish: "hardswish", F.hardswish: "hardswish",
+    _Q.hardswish: "hardswish",
+    nn.LeakyReLU: "leaky_relu", nnq.LeakyReLU: "leaky_relu", F.leaky_relu: "leaky_relu",
+    _Q.leaky_relu: "leaky_relu",
+    nn.ELU: "elu", nnq.ELU: "elu", F.elu: "elu", _Q.elu: "elu",
+    nn.SiLU: "silu", F.silu: "silu", nn.Mish: "mish", F.mish: "mish", nn.SELU: "selu",
+    F.selu: "selu", nn.GELU: "gelu", F.gelu: "gelu", nn.Softplus: "softplus",
+    F.softplus: "softplus",
+}  # fmt: skip
+"""Functions of one value, by their names in :data:`accel.operations.table.FUNCTIONS`."""
 _WEIGHTED_MODULES: dict[Any, bool] = {
     nnq.Conv2d: False, nniq.ConvReLU2d: True, nnq.Linear: False, nniq.LinearReLU: True,
 }  # fmt: skip
@@ -178,6 +194,8 @@ class _Reading(fx.Interpreter):
         self._values: dict[fx.Node, _Value] = {}
         self._real: dict[fx.Node, fx.Node] = {}
         """Numbers that are real again, and the node of the quantized ones."""
+        self._functions: dict[fx.Node, tuple[str, tuple[float, ...]]] = {}
+        """Of these numbers, where a function has been computed."""
         self._made: list[Operation] = []
         self.results: dict[fx.Node, Any] = {}
         self._is_read = False
@@ -241,10 +259,15 @@ class _Reading(fx.Interpreter):
             self._quantize(node, result)
         elif what in _DEQUANTIZE and of:
             self._real[node] = of[0]
+        elif real and what in _FUNCTIONS and real[0] not in self._functions:
+            self._real[node] = self._real[real[0]]
+            self._functions[node] = self._function(node, what, module)
         elif real:
             if what not in (*_AT_THE_END, *_SAME, *_VIEWS):
                 self._refuse(node, "computes with real numbers, not with quantized ones")
             self._real[node] = self._real[real[0]]
+            if real[0] in self._functions:
+                self._functions[node] = self._functions[real[0]]
         elif of:
             self._compute(node, what, module, of, result)
         elif any(n.op == "placeholder" for n in node.all_input_nodes):
@@ -264,13 +287,11 @@ class _Reading(fx.Interpreter):
         (source, *_) = node.all_input_nodes
         if source in self._real:
             value = self._values[self._real[source]]
-            found = _tensor(value.tensor.name, result)
-            if replace(found, shape=value.tensor.shape) != value.tensor:
-                self._refuse(
-                    node,
-                    "quantizes anew, to another scale, which is not supported; convert_fx does so "
-                    "behind modules that it does not know: of nn.Flatten make torch.flatten(x, 1)",
-                )
+            found = replace(_tensor(value.tensor.name, result), shape=value.tensor.shape)
+            function = self._functions.get(source, ("requantize", ()))
+            if found != value.tensor or source in self._functions:
+                self._look_up(node, value, *function, result)
+                value = self._values[node]
             self._view(node, value, result)
             return
         if source.op != "placeholder":
@@ -283,6 +304,8 @@ class _Reading(fx.Interpreter):
 
     def _end(self, node: fx.Node) -> None:
         (value, *_) = node.args
+        if isinstance(value, fx.Node) and value in self._functions:
+            self._refuse(value, "computes with real numbers, not with quantized ones")
         while isinstance(value, tuple | list) and len(value) == 1:
             (value,) = value
         if not isinstance(value, fx.Node):
@@ -328,6 +351,9 @@ class _Reading(fx.Interpreter):
         elif what in _WEIGHTED:
             packed = self.env[node.args[1]] if isinstance(node.args[1], fx.Node) else node.args[1]
             self._weighted(node, value, packed, _WEIGHTED[what], result)
+        elif what in _FUNCTIONS:
+            function, arguments = self._function(node, what, module)
+            self._look_up(node, value, f"quantized.{function}", arguments, result)
         elif what in (*_MAX_POOLS, *_AVG_POOLS, *_GLOBAL_POOLS, *_MEANS):
             self._pool(node, value, what, options, result)
         else:
@@ -437,6 +463,45 @@ class _Reading(fx.Interpreter):
             self._values[node] = self._values[nodes[0]]
             return
         self._add(node, Concat(name=name, parts=tuple(parts), output=output))
+
+    def _function(self, node: fx.Node, what: Any, module: Any) -> tuple[str, tuple[float, ...]]:
+        """Its name, and what it takes besides the value."""
+        function, option = _FUNCTIONS[what], self._options(node, module)
+        match function:
+            case "leaky_relu":
+                return function, (float(option("negative_slope", 1, 0.01)),)
+            case "elu":
+                return function, (float(option("alpha", 3 if what is _Q.elu else 1, 1.0)),)
+            case "softplus":
+                return function, (float(option("beta", 1, 1.0)), float(option("threshold", 2, 20)))
+            case "gelu" if option("approximate", 1, "none") == "tanh":
+                return "gelu_tanh", ()
+        return function, ()
+
+    def _look_up(
+        self,
+        node: fx.Node,
+        value: _Value,
+        function: str,
+        arguments: tuple[float, ...],
+        result: torch.Tensor,
+    ) -> None:
+        if function not in FUNCTIONS:
+            self._refuse(node, "is not supported")
+        name = self._name(node)
+        output = replace(_tensor(name, result), shape=value.tensor.shape)
+        entries = function_entries(function, arguments, value.tensor, output)
+        self._add(
+            node,
+            Table(
+                name=name,
+                input=value.tensor,
+                output=output,
+                function=function,
+                arguments=arguments,
+                entries=entries,
+            ),
+        )
 
     def _weighted(
         self, node: fx.Node, value: _Value, packed: Any, relu: bool, result: torch.Tensor

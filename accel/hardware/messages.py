@@ -131,8 +131,8 @@ class Param(NamedTuple):
 
 class Value(NamedTuple):
     """Requantized activations: int (num_lanes,), each in [-128, 255]; without an adder behind, the
-    low 8 bits. If ``looks_up``, each is to be replaced by what table ``table_index`` has for it, which is
-    signed or not; that, and the last two, an adder alone wants to know."""
+    low 8 bits. If ``looks_up``, each is to be replaced by what table ``table_index`` has for it,
+    which is signed or not; that, and the last two, an adder alone wants to know."""
 
     y: Ints
     looks_up: int

@@ -111,11 +111,5 @@ class Table(Operation):
         ):
             before = Convolution.of_ones(self, self.input, (1, 1), 1, self.input.zero_point)
             layers.append(before)
-        layers[-1] = replace(before, target=self.output, lookup=self._lookup)
-
-    @property
-    def _lookup(self) -> Lookup:
-        """By byte."""
-        least = self.input.limits[0]
-        entries = np.roll(self.entries.view(np.uint8), least)
-        return Lookup(entries=tuple(entries.tolist()), signed=self.output.signed)
+        lookup = Lookup.of(self.entries, self.input, self.output)
+        layers[-1] = replace(before, target=self.output, lookup=lookup)
