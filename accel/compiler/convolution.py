@@ -30,20 +30,15 @@ class Addition:
     output_range: tuple[int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Lookup:
     """A table in which requantized outputs are looked up, before anything is added."""
 
-    entries: tuple[int, ...]
-    """For each byte, from 0 to 255: what becomes of it."""
+    entries: NDArray[np.integer]
+    """(256,), for the values from ``least`` on."""
+    least: int
     signed: bool
-    """They are int8, as bytes."""
-
-    @classmethod
-    def of(cls, entries: NDArray[np.integer], before: Tensor, after: Tensor) -> Lookup:
-        """entries: (256,), of the values of ``before``, the least first, those of ``after``."""
-        of_bytes = np.roll(entries.astype(np.int64) & 0xFF, before.limits[0])
-        return cls(entries=tuple(of_bytes.tolist()), signed=after.signed)
+    """Entries are int8."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.compiler.convolution import Convolution
+from accel.compiler.convolution import Convolution, Lookup
 from accel.compiler.layout import Layout
 from accel.compiler.mapping import WINDOW, Mapping
 from accel.compiler.placement import Placement
@@ -115,15 +115,20 @@ def _window_fields(layer: Convolution, last_columns: int) -> dict[str, Any]:
 
 
 def tables(layers: Iterable[Convolution]) -> list[tuple[int, ...]]:
-    """The entries of each table that any of the layers needs; their place is its number."""
-    return list(dict.fromkeys(layer.lookup.entries for layer in layers if layer.lookup))
+    """The entries of each table that any of the layers needs, for each byte; their place is its
+    number."""
+    return list(dict.fromkeys(_of_bytes(layer.lookup) for layer in layers if layer.lookup))
+
+
+def _of_bytes(lookup: Lookup) -> tuple[int, ...]:
+    return tuple((np.roll(lookup.entries.astype(np.int64), lookup.least) & 0xFF).tolist())
 
 
 def _lookup_fields(mappings: list[Mapping], i: int) -> dict[str, Any]:
     lookup = mappings[i].layer.lookup
     if lookup is None:
         return {}
-    number = tables(m.layer for m in mappings).index(lookup.entries)
+    number = tables(m.layer for m in mappings).index(_of_bytes(lookup))
     return {"looks_up": 1, "table_index": number, "table_signed": int(lookup.signed)}
 
 

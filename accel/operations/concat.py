@@ -120,8 +120,9 @@ class Concat(Operation):
         )
         if multiplier is None:
             copy = Convolution.of_ones(self, part, (1, 1), 1, part.zero_point)
-            entries = self.rescaled(part, np.arange(part.limits[0], part.limits[1] + 1))
-            lookup = Lookup.of(entries, part, self.output)
+            least, largest = part.limits
+            entries = self.rescaled(part, np.arange(least, largest + 1))
+            lookup = Lookup(entries=entries, least=least, signed=self.output.signed)
             return replace(
                 copy, name=self.name + suffix, target=target, within=(within,), lookup=lookup
             )

@@ -111,5 +111,5 @@ class Table(Operation):
         ):
             before = Convolution.of_ones(self, self.input, (1, 1), 1, self.input.zero_point)
             layers.append(before)
-        lookup = Lookup.of(self.entries, self.input, self.output)
+        lookup = Lookup(entries=self.entries, least=self.input.limits[0], signed=self.output.signed)
         layers[-1] = replace(before, target=self.output, lookup=lookup)
