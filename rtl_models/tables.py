@@ -52,7 +52,7 @@ class TablesRTL(Component):
             memory.wen //= s.entry.val
             memory.waddr //= s.entry.msg.address
             memory.wdata //= s.entry.msg.value
-            s.found[i * nbits : i * nbits + 8] //= memory.rdata[0:8]
+            s.found[i * nbits : i * nbits + 8] //= memory.rdata
         s.entry.rdy //= 1
         s.value.rdy //= s.advance
         s.out.val //= s.out_val
@@ -95,7 +95,7 @@ class TablesRTL(Component):
             @update
             def up_signs():
                 for i in range(lanes):
-                    s.signs[i] @= s.is_signed & s.found[i * nbits + 7]
+                    s.signs[i] @= s.is_signed & s.memories[i].rdata[7]
 
             @update_ff
             def up_ends():

@@ -144,7 +144,7 @@ def residual_network(
 
 def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network:
     """An inverted bottleneck's depthwise convolution of 3x3 with a skip around it, and a linear
-    layer: what column windows and the adder are for."""
+    layer: what column windows, tables and the adder are for."""
     specs: list[Conv | Linear] = [
         Conv(6, (1, 1)),
         Conv(6, (3, 3), padding=1, depthwise=True),
@@ -152,9 +152,13 @@ def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network
         Linear(5, relu=False),
     ]
     first, depthwise, last, linear = random_network(rng, (2, 5, 6), specs, signed=signed).layers
-    block = added(rng, "block", last.output, first.output)
+    swish = looked_up(rng, "swish", first.output, "hardswish")
+    depthwise = dataclasses.replace(depthwise, input=swish.output)
+    leaky = looked_up(rng, "leaky", last.output, "leaky_relu")
+    block = added(rng, "block", leaky.output, swish.output)
     linear = dataclasses.replace(linear, input=block.output)
-    return Network(name="depthwise", operations=(first, depthwise, last, block, linear))
+    operations = (first, swish, depthwise, last, leaky, block, linear)
+    return Network(name="depthwise", operations=operations)
 
 
 ARGUMENTS: dict[str, tuple[float, ...]] = {
