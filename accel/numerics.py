@@ -107,6 +107,17 @@ def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.i
         return _int32(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
 
 
+def double_bias(bias: ArrayLike, sx: float, sw: float) -> NDArray[np.int32]:
+    """``rne(fl(bias * fl(1 / (sx*sw))))``, with float64 scales up to there: as ExecuTorch makes an
+    integer of a float32 bias where all of a layer's weights have one scale.
+
+    All else is as :func:`quantize_bias` has it.
+    """
+    reciprocal = np.float32(1 / (float(sx) * float(sw)))
+    with np.errstate(over="ignore"):
+        return _int32(np.asarray(bias, dtype=np.float32) * reciprocal)
+
+
 def quotient_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.int32]:
     """``rne(fl(bias / fl(sx*sw)))``: as ONNX Runtime makes an integer of a float32 bias.
 

@@ -25,7 +25,8 @@ _SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
 def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     """The network in a file: one that :meth:`Network.save` or ``accel quantize`` wrote
     (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``). Or that
-    of a PyTorch model that ``convert_fx`` or ``convert`` has quantized.
+    of a PyTorch model that ``convert_fx`` or ``convert`` has quantized, or ``convert_pt2e``,
+    exported once more or not.
 
     source: the file's path, or the model. input_shape: of an image that a PyTorch model takes,
     (channels, height, width) or (features,), which it does not say itself; of no file. A file is
@@ -41,6 +42,9 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         )
     if isinstance(source, Network):
         return source
+    if (exported := _exported()) is not None and exported.is_exported(source):
+        quantized: Network = exported.network_of(source, input_shape)
+        return quantized
     if _is_converted(source):
         network: Network = import_module("accel.frontends.converted").network_of(
             source, input_shape
@@ -59,6 +63,11 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         )
     network = import_module(f"accel.{reader}").load(path)
     return network
+
+
+def _exported() -> Any:
+    # Whoever has a model has loaded torch.
+    return import_module("accel.frontends.exported") if "torch" in sys.modules else None
 
 
 def _is_converted(source: Any) -> bool:

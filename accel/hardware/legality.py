@@ -101,6 +101,10 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         f"outputs from {least} to {largest} are not within their type, from {lo} to {hi}",
     )
     yield (
+        bool(d.looks_up) and not d.adds and d.table_signed != d.out_signed,
+        f"outputs are {'signed' if d.out_signed else 'unsigned'}, but not those of its table",
+    )
+    yield (
         bool(d.looks_up) and d.table_index >= cfg.tables,
         f"it looks outputs up in table {d.table_index}, of tables = {cfg.tables}",
     )

@@ -95,7 +95,7 @@ def payloads(words: Sequence[int], cfg: AccelConfig) -> list[Payload | None]:
 def now(cfg: AccelConfig) -> list[Probe]:
     """What is compared when a cycle has settled, before the edge that ends it."""
     return [
-        *_program_loader(),
+        *_program_loader(cfg),
         *_memory_port(),
         *_image_loader(),
         *_step_sequencer(cfg),
@@ -162,16 +162,22 @@ def _bytes(port: Any, prefix: str = "write_") -> dict[int, int]:
     }
 
 
-def _program_loader() -> list[Probe]:
+def _program_loader(cfg: AccelConfig) -> list[Probe]:
     unit = "program_loader"
-    kinds = (Packet.LAYER, Packet.WEIGHTS, Packet.PARAMS, Packet.INPUT)
+    kinds = {
+        Packet.LAYER: "layer_wen",
+        Packet.WEIGHTS: "weight_wen",
+        Packet.PARAMS: "param_wen",
+        Packet.INPUT: "input_wen",
+    }
+    if cfg.tables:
+        kinds[Packet.TABLE] = "table_wen"
 
     def enables(look: Look) -> int:
-        return 0 if look.payload is None else 1 << kinds.index(Packet(look.payload[0]))
+        return 0 if look.payload is None else 1 << list(kinds).index(Packet(look.payload[0]))
 
     def enabled(s: Any) -> int:
-        p = s.program_loader
-        wens = (p.layer_wen, p.weight_wen, p.param_wen, p.input_wen)
+        wens = (getattr(s.program_loader, name) for name in kinds.values())
         return sum(int(wen) << i for i, wen in enumerate(wens))
 
     def part(i: int) -> Callable[[Look], Value]:
