@@ -91,7 +91,7 @@ class Single(nn.Module):
             groups = channels if self.own == "depthwise" else 1
             self.window = {"stride": stride, "padding": padding, "groups": groups}
         self.before = self._form(-5)
-        self.after = self.before if self.own == "max" else self._form(np.log2(self.before[0]) - 2)
+        self.after = self.before if self.own == "max" else self._form(np.log2(self.before[0]) - 0.5)
         self.weights = None
         if kernel is not None:
             self.weights = Weights(rng, kernel, kind.endswith("one scale"), self.dyadic)

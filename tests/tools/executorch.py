@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -90,15 +90,20 @@ def compare(kind: str) -> int:
     return wrong
 
 
-def record() -> None:
+def record(kinds: Sequence[str]) -> None:
+    """What is kept of other kinds stays."""
     kept = {}
-    for kind in KINDS:
+    if RECORD.exists():
+        with np.load(RECORD) as file:
+            kept = dict(file)
+    kept["version"] = np.array(metadata.version("executorch"))
+    for kind in kinds:
         for seed in range(NUM_RECORDED):
             model = Single(kind, seed)
             kept[f"{kind}/{seed}"] = bytes_of(model, model.images(IMAGES_RECORDED), exported(model))
     RECORD.parent.mkdir(exist_ok=True)
-    np.savez_compressed(RECORD, version=metadata.version("executorch"), **kept)
-    console.print(f"{len(kept)} models recorded in {RECORD}")
+    np.savez_compressed(RECORD, **kept)
+    console.print(f"{len(kept) - 1} models are recorded in {RECORD}")
 
 
 def main() -> None:
@@ -109,7 +114,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     if options.record:
-        record()
+        record(options.kinds)
         return
     console.print(f"ExecuTorch {metadata.version('executorch')}")
     wrong = sum(compare(kind) for kind in options.kinds)
