@@ -19,6 +19,9 @@ READERS = {
 }
 """By suffix, the module in which ``load(path)`` reads such a file."""
 
+PICKLES = {".pt2": "torch.export.load", ".pt": "torch.load", ".pth": "torch.load"}
+"""By suffix, what reads a file that may hold pickles."""
+
 _SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
 
 
@@ -57,6 +60,11 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     if reader is None and (not path.is_file() or _is_safetensors(path)):
         # Such a file may have any name.
         reader = READERS[".safetensors"]
+    if reader is None and (how := PICKLES.get(path.suffix.lower())):
+        raise AccelError(
+            f"{path} is a file of PyTorch's, which can run anything when it is read: if you trust "
+            f"it, read it with {how}, and give what that returns"
+        )
     if reader is None:
         raise AccelError(
             f"cannot tell what {path} holds: expected a file whose name ends in {_SUPPORTED}"

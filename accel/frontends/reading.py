@@ -235,6 +235,15 @@ def _without_observers(model: nn.Module) -> nn.Module:
     return model
 
 
+def takes_sequences(model: nn.Module | ExportedProgram) -> bool:
+    """Whether it takes (N, channels, length): it has convolutions in one dimension only."""
+    if isinstance(model, ExportedProgram):
+        found = {_operator(n) for n in model.graph.nodes if n.op == "call_function"}
+        return "conv1d" in found and "conv2d" not in found
+    kinds = [type(m) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)]
+    return bool(kinds) and all(issubclass(kind, nn.Conv1d) for kind in kinds)
+
+
 # The graph of its operators
 
 
@@ -608,14 +617,13 @@ class _Reader:
         for name in _QUANTIZED:
             if name in op:
                 return None, "quantizes, but the float model is expected"
+        shape = node.all_input_nodes[0].meta["val"].shape
+        if op in _OF_SEQUENCES:
+            # A sequence is a map of one row.
+            op, a, shape = op.replace("1d", "2d"), _of_maps(a), _with_row(shape)
         match op:
             case "conv2d" | "convolution" if not a.get("transposed", False):
                 return _conv2d(a)
-            case "conv1d":
-                return None, (
-                    "is not supported: write it as Conv2d with a kernel of (1, k), and give images "
-                    "a height of 1"
-                )
             case "linear":
                 return _linear(a["weight"], a["bias"]), ""
             case "matmul" | "mm" if isinstance(a.get("other", a.get("mat2")), torch.Tensor):
@@ -632,9 +640,9 @@ class _Reader:
             case "relu6" | "relu6_":
                 return nn.ReLU6(), ""
             case "max_pool2d":
-                return _max_pool2d(a, node.all_input_nodes[0].meta["val"].shape), ""
+                return _max_pool2d(a, shape), ""
             case "pad" | "constant_pad_nd":
-                return _pad(a)
+                return _pad(a, len(shape))
             case "max_pool2d_with_indices":
                 return None, "must not return indices"
             case "avg_pool2d":
@@ -643,9 +651,9 @@ class _Reader:
                     a["count_include_pad"], a["divisor_override"],
                 ), ""  # fmt: skip
             case "adaptive_avg_pool2d":
-                return _adaptive_avg_pool2d(a, node.all_input_nodes[0].meta["val"].shape), ""
+                return _adaptive_avg_pool2d(a, shape), ""
             case "mean":
-                return _mean(a, node.all_input_nodes[0].meta["val"].ndim)
+                return _mean(a, len(shape))
             case "dropout" | "dropout_" | "feature_dropout" | "feature_dropout_":
                 if not a["train"] or a["p"] == 0:
                     return nn.Identity(), ""
@@ -669,6 +677,28 @@ class _Reader:
                     "wins is the same without it"
                 )
         return None, ""
+
+
+_OF_SEQUENCES = {"conv1d", "max_pool1d", "avg_pool1d", "adaptive_avg_pool1d"}
+"""Operators of which there is one for maps, called so but for the number."""
+
+
+def _of_maps(a: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of an operator of sequences as those of the one of maps."""
+    found = dict(a)
+    for name, of_rows in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("output_size", 1),
+                          ("padding", 0)):  # fmt: skip
+        value = a.get(name)
+        if isinstance(value, int) or (isinstance(value, list | tuple) and value):
+            found[name] = (of_rows, value if isinstance(value, int) else value[0])
+    if isinstance(a.get("weight"), torch.Tensor):
+        found["weight"] = a["weight"].unsqueeze(2)
+    return found | {"divisor_override": None} if "count_include_pad" in a else found
+
+
+def _with_row(shape: torch.Size) -> torch.Size:
+    """Of a map of one row, for a sequence's (N, channels, length)."""
+    return torch.Size([*shape[:2], 1, *shape[2:]])
 
 
 _FUNCTIONS = ("sigmoid", "tanh", "hardsigmoid", "hardswish", "silu", "mish")
@@ -726,7 +756,7 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
         if a["running_mean"] is None:
             return None, "must directly follow a convolution or linear layer and have statistics"
         return None, "is in training mode: call model.eval() before it is exported"
-    kind: Any = nn.BatchNorm2d if y.ndim == 4 else nn.BatchNorm1d
+    kind: Any = nn.BatchNorm1d if y.ndim == 2 else nn.BatchNorm2d
     module: nn.Module = kind(len(a["running_mean"]), eps=a["eps"], affine=False, device="meta")
     module.running_mean, module.running_var = a["running_mean"], a["running_var"]
     module.register_buffer("num_batches_tracked", None)
@@ -739,14 +769,15 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
     return module, ""
 
 
-def _pad(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
+def _pad(a: dict[str, Any], ndim: int) -> tuple[nn.Module | None, str]:
     mode, value = a.get("mode", "constant"), a.get("value") or 0
     if mode != "constant" or value != 0:
         of = f"by mode '{mode}'" if mode != "constant" else f"with {value:g}"
         return None, f"pads {of}, but only zeros are supported"
-    if len(a["pad"]) != 4:
+    sides = (*a["pad"], 0, 0) if ndim == 3 and len(a["pad"]) == 2 else tuple(a["pad"])
+    if len(sides) != 4 or ndim == 2:
         return None, "pads other dimensions than height and width, which is not supported"
-    return nn.ZeroPad2d(tuple(a["pad"])), ""
+    return nn.ZeroPad2d(sides), ""
 
 
 def _clamp(a: dict[str, Any]) -> nn.Module | None:
@@ -781,7 +812,7 @@ def _adaptive_avg_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
 
 
 def _mean(a: dict[str, Any], ndim: int) -> tuple[nn.Module | None, str]:
-    if ndim != 4 or sorted(d % 4 for d in a.get("dim") or ()) != [2, 3]:
+    if sorted(d % ndim for d in a.get("dim") or ()) != list(range(2, ndim)) or ndim == 2:
         return None, "is a mean over something else than rows and columns, which is not supported"
     return nn.AdaptiveAvgPool2d(1), ""
 
