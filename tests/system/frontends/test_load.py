@@ -49,7 +49,7 @@ def test_what_is_no_path(source: Any) -> None:
 
 
 def test_what_no_reader_knows(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
+    path = tmp_path / "model.h5"
     path.write_bytes(b"PK\x03\x04" + bytes(100))
     for suffix, how in (
         (".pt2", "torch.export.load"),

@@ -88,7 +88,7 @@ def test_any_form_of_sequences() -> None:
 @pytest.mark.parametrize(
     ("model", "shape", "says"),
     [
-        (Map(), (8, 2, 1, 23), r"float32 \(N, channels, length\) for Conv1d, not float32 \(8, 2, 1"),
+        (Map(), (8, 2, 1, 23), r"\(N, channels, length\) for Conv1d, not float32 \(8, 2, 1"),
         (Map(), (8, 3, 23), "does not take calibration images of shape"),
         (nn.Sequential(nn.Conv1d(2, 3, 3, dilation=2)), (8, 2, 23), r"dilation \(1, 2\)"),
         (nn.Sequential(nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular")), (8, 2, 23),
