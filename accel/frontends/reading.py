@@ -617,7 +617,7 @@ class _Reader:
         for name in _QUANTIZED:
             if name in op:
                 return None, "quantizes, but the float model is expected"
-        shape = node.all_input_nodes[0].meta["val"].shape
+        shape = getattr(node.all_input_nodes[0].meta["val"], "shape", torch.Size())
         if op in _OF_SEQUENCES:
             # A sequence is a map of one row.
             op, a, shape = op.replace("1d", "2d"), _of_maps(a), _with_row(shape)
