@@ -110,9 +110,7 @@ def test_where_no_multiplier_rounds_alike_a_table_does() -> None:
     assert found is not None
     network = Network(name="n", operations=(found,))
     images = np.stack([np.arange(256), np.arange(255, -1, -1)])
-    with pytest.raises(
-        AccelError, match=r"looks values up in 1 table, and \w+ \w+ has no"
-    ):
+    with pytest.raises(AccelError, match=r"looks values up in 1 table, and \w+ \w+ has no"):
         compile(network, dataclasses.replace(base, param_depth=1024))
     program = compile(network, dataclasses.replace(base, tables=1, param_depth=1024))
     expected = found.integers(images, images)
