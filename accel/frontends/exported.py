@@ -488,6 +488,9 @@ class _Reading:
         if op == "mean":
             dims = a.get("dim") or []
             whole = len(value.shape) == 3 and sorted(d % 4 for d in dims) == [2, 3]
+            if whole and not a.get("keepdim"):
+                self._refuse(node, "is computed with real numbers by ExecuTorch, so no integers "
+                             "are right: write mean([2, 3], keepdim=True), which is not")  # fmt: skip
         else:
             if shape == before.shape:
                 return value

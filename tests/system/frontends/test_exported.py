@@ -127,6 +127,10 @@ def avg(s: Any, x: torch.Tensor) -> torch.Tensor:
     return through(F.avg_pool2d(through(x, FORM), 2), FORM)
 
 
+def mean(s: Any, x: torch.Tensor) -> torch.Tensor:
+    return through(through(x, FORM).mean([2, 3]), FORM)
+
+
 def unquantized_end(s: Any, x: torch.Tensor) -> torch.Tensor:
     return s.convolved(through(x, FORM))
 
@@ -176,6 +180,7 @@ def limited_for_all(s: Any, x: torch.Tensor) -> torch.Tensor:
             avg,
             r"^operation 'avg_pool2d' \(avg_pool2d\) is computed with real numbers by ExecuTorch",
         ),
+        (mean, r"\(mean\) is computed with real numbers by .* mean\(\[2, 3\], keepdim=True\)"),
         (unquantized_end, "^the program's output is not quantized"),
         (float_between, r"'max_pool2d' \(max_pool2d\) computes with real numbers, not with"),
         (float_first, r"'relu' \(relu\) computes with the images before they are quantized"),
