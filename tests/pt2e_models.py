@@ -16,6 +16,7 @@ from torch.nn import functional as F
 KINDS = (
     "conv", "conv, one scale", "conv, relu", "depthwise", "linear", "linear, one scale", "add",
     "add, relu", "mean", "max", "cat", "clamp", "images",
+    "sequence",
 )  # fmt: skip
 
 _OPS: Any = torch.ops.quantized_decomposed
@@ -80,18 +81,23 @@ class Single(nn.Module):
         if self.own == "linear":
             self.shape = (int(rng.integers(2, 90)),)
             kernel = int(rng.integers(1, 20)), *self.shape
+        elif self.own == "sequence":
+            self.shape = channels, side * 3
+            kernel = int(rng.integers(1, 12)), channels, int(rng.integers(1, 6))
         elif self.own in ("conv", "clamp"):
             kernel = int(rng.integers(1, 12)), channels, *[int(rng.integers(1, 4))] * 2
         elif self.own == "depthwise":
             kernel = channels, 1, 3, 3
         elif self.own in ("add", "cat"):
             kernel = channels, channels, 1, 1
-        if self.own in ("conv", "clamp", "depthwise"):
+        if self.own in ("conv", "clamp", "depthwise", "sequence"):
             stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
             groups = channels if self.own == "depthwise" else 1
             self.window = {"stride": stride, "padding": padding, "groups": groups}
         self.before = self._form(-5)
-        self.after = self.before if self.own in ("max", "images") else self._form(np.log2(self.before[0]) - 0.5)
+        self.after = self.before
+        if self.own not in ("max", "images"):
+            self.after = self._form(np.log2(self.before[0]) - 0.5)
         self.weights = None
         if kernel is not None:
             self.weights = Weights(rng, kernel, kind.endswith("one scale"), self.dyadic)
@@ -133,7 +139,7 @@ class Single(nn.Module):
             y = F.max_pool2d(x, 2, 1)
         else:
             assert w is not None
-            layer = F.linear if own == "linear" else F.conv2d
+            layer: Any = {"linear": F.linear, "sequence": F.conv1d}.get(own, F.conv2d)
             y = layer(x, w.real(), w.bias, **self.window)
             if own in ("add", "cat", "clamp"):
                 y = through(y, self.made)
