@@ -8,9 +8,9 @@ NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
-test test-all daily fuzz runtimes executorch newest mutate bisection coverage: export OMP_NUM_THREADS := 1
+test test-all daily fuzz runtimes newest executorch mutate bisection coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all daily fuzz exhaustive runtimes executorch newest stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
+.PHONY: help demo test test-all daily fuzz exhaustive runtimes newest executorch stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -21,8 +21,8 @@ help:
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
 	@echo "make runtimes  a million outputs beside ties of each of ONNX Runtime's integer operators,"
 	@echo "               damaged and changed ONNX files"
+	@echo "make newest    the suite's numeric part with the newest PyTorch and other packages"
 	@echo "make executorch  the same of ExecuTorch's, in an environment of its own, of a gigabyte"
-	@echo "make newest    the numeric tests with the newest PyTorch, in an environment of its own"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
 	@echo "make mutate    plant faults in RTL, arithmetic and compiler, see that the tests find them"
 	@echo "make bisection plant faults in the RTL, see what accel bisect names: docs/bisection.md"
@@ -88,21 +88,20 @@ exhaustive: $(STAMP)
 	@echo "== every accumulator through the Verilated requantizer, and through PyTorch's kernels"
 	$(BIN)/python -m tests.tools.exhaustive
 
-# It needs another torch than the rest could be held to, and a gigabyte: so it has its own environment.
+# What touches numbers, with the newest versions that install together, whatever requirements.txt pins.
+NEWEST := build/newest
+newest: $(STAMP)
+	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install -q --upgrade -e '.[dev]'
+	$(NEWEST)/bin/python -c "import torch; print('== the suite\'s numeric part with torch', torch.__version__)"
+	$(NEWEST)/bin/python -m pytest -q -n auto tests/system/network tests/system/frontends tests/system/hardware/test_operations.py
+
+# ExecuTorch takes a gigabyte with what it needs: so it has an environment of its own.
 EXECUTORCH := build/executorch
 executorch: $(STAMP)
 	@test -x $(EXECUTORCH)/bin/python || $(BIN)/python -m venv $(EXECUTORCH)
 	$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|safetensors|rich|typer)==' requirements.txt)
 	PYTHONPATH=. $(EXECUTORCH)/bin/python -m tests.tools.executorch
-
-# The suite's own environment has the oldest PyTorch that will do.
-NEWEST := build/newest
-newest: $(STAMP)
-	@echo "== numeric tests with the newest PyTorch"
-	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
-	grep -vE '^(torch|torchvision|nvidia-.*|triton)==' requirements.txt > $(NEWEST)/others.txt
-	$(NEWEST)/bin/pip install -q --disable-pip-version-check --upgrade -r $(NEWEST)/others.txt torch torchvision
-	PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q -n auto -p no:cacheprovider tests/system/network tests/system/frontends
 
 runtimes: $(STAMP)
 	@echo "== outputs beside ties, damaged and changed files, against other runtimes"

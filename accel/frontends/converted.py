@@ -32,7 +32,7 @@ from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, 
 from accel.operations.table import FUNCTIONS
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import engine, function_entries, quiet
+from accel.runtimes.qnnpack import engine, function_entries, quantizes_as_we_do, quiet
 
 NUM_RUN = 2
 """Images that it runs on at first: one would be special to whatever drops dimensions of size 1."""
@@ -473,6 +473,13 @@ class _Reading(fx.Interpreter):
         if len(parts) == 1:
             self._values[node] = self._values[nodes[0]]
             return
+        scales = {(part.scale, part.zero_point) for part in (*parts, output)}
+        if len(scales) > 1 and not quantizes_as_we_do():
+            self._refuse(
+                node,
+                "joins tensors of other scales, which this version of PyTorch rounds in another "
+                "way than the network: give all of them one scale, or use PyTorch 2.13",
+            )
         self._add(node, Concat(name=name, parts=tuple(parts), output=output))
 
     def _function(self, node: fx.Node, what: Any, module: Any) -> tuple[str, tuple[float, ...]]:

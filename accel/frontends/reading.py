@@ -617,9 +617,7 @@ class _Reader:
         for name in _QUANTIZED:
             if name in op:
                 return None, "quantizes, but the float model is expected"
-        read = node.all_input_nodes[0].meta["val"]
-        # Of an operator that yields several tensors there is a tuple.
-        shape = read.shape if isinstance(read, torch.Tensor) else torch.Size()
+        shape = getattr(node.all_input_nodes[0].meta["val"], "shape", torch.Size())
         if op in OF_SEQUENCES:
             # A sequence is a map of one row.
             op, a, shape = op.replace("1d", "2d"), of_maps(a), _with_row(shape)

@@ -85,9 +85,17 @@ class Concat(Operation):
         from accel.runtimes import qnnpack
 
         after, run = self.output, qnnpack.ops().cat
+        # How real numbers become integers differs between versions of PyTorch: up to 2.13 it does
+        # it as we do.
+        rescales = not qnnpack.quantizes_as_we_do()
 
         def kernel(*values: Integers) -> Integers:
-            parts = [qnnpack.quantized(x, t) for x, t in zip(values, self.parts, strict=True)]
+            parts = [
+                qnnpack.quantized(self.rescaled(part, x), replace(after, shape=part.shape))
+                if rescales
+                else qnnpack.quantized(x, part)
+                for x, part in zip(values, self.parts, strict=True)
+            ]
             qy = run(parts, 1, after.scale, after.zero_point + qnnpack.shift(after))
             return qnnpack.integers(qy, after)
 

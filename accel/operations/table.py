@@ -16,6 +16,8 @@ from accel.operations.operation import Integers, Kernel, Operation, Readers
 
 FUNCTIONS: Mapping[str, int] = {
     "requantize": 0,
+    "relu": 0,
+    "relu6": 0,
     "sigmoid": 0,
     "tanh": 0,
     "hardsigmoid": 0,
@@ -27,6 +29,7 @@ FUNCTIONS: Mapping[str, int] = {
     "selu": 0,
     "elu": 1,
     "leaky_relu": 1,
+    "hard_sigmoid": 2,
     "softplus": 2,
     "hardtanh": 2,
     "quantized.sigmoid": 0,

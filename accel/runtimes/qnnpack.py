@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,20 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
     return outputs
 
 
+@cache
+def quantizes_as_we_do() -> bool:
+    """Whether this version of PyTorch makes integers of real numbers as
+    :func:`accel.numerics.quantize` does: those up to 2.13 do, from 2.14 on it is
+    :func:`accel.numerics.reciprocal_quantize`."""
+    scale, zero_point = float(np.float32(0.1)), 11
+    ties = (np.arange(-20, 400, dtype=np.float32) / 2) * np.float32(scale)
+    with quiet():
+        found = torch.quantize_per_tensor(
+            torch.from_numpy(ties), scale, zero_point, torch.quint8
+        ).int_repr()
+    return np.array_equal(found.numpy(), numerics.quantize(ties, scale, zero_point, False))
+
+
 # What the kernels of the operations are made with. They take unsigned activations: a signed tensor
 # is the unsigned one whose values and zero point are 128 larger.
 
@@ -109,6 +124,8 @@ def avg_pool2d(
 
 FLOAT: Mapping[str, Callable[..., torch.Tensor]] = {
     "requantize": lambda x: x,
+    "relu": torch.relu,
+    "relu6": functional.relu6,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "hardsigmoid": functional.hardsigmoid,
@@ -120,6 +137,7 @@ FLOAT: Mapping[str, Callable[..., torch.Tensor]] = {
     "selu": functional.selu,
     "elu": functional.elu,
     "leaky_relu": functional.leaky_relu,
+    "hard_sigmoid": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
     "softplus": functional.softplus,
     "hardtanh": functional.hardtanh,
 }
