@@ -195,7 +195,7 @@ def test_sequences_are_maps_of_one_row() -> None:
     network = accel.load(graph, input_shape=model.shape)
     assert network.input.shape == (model.shape[0], 1, model.shape[1])
     conv, pool = network.operations
-    assert (conv.padding, pool.size, pool.stride) == ((0, 2, 0, 0), (1, 3), (1, 2))  # type: ignore[attr-defined]
+    assert (conv.padding, pool.size, pool.stride) == ((0, 2, 0, 0), (1, 3), (1, 2))
 
 
 @pytest.mark.parametrize(
