@@ -43,7 +43,8 @@ def _reciprocal(scale: ArrayLike) -> Floats:
 
 
 def quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, signed: bool) -> Ints:
-    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it on x86.
+    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it on x86 in PyTorch 2.13;
+    later ones have :func:`reciprocal_quantize`.
 
     ``clamp(rne(fma(value, fl(1 / scale), zero_point)))``: the zero point goes into one float32
     rounding together with the product, and then an integer is taken. value: float32, any shape,

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 KINDS = (
     "conv", "conv, one scale", "conv, relu", "depthwise", "linear", "linear, one scale", "add",
-    "add, relu", "mean", "max", "cat", "clamp",
+    "add, relu", "mean", "max", "cat", "clamp", "images",
+    "sequence",
 )  # fmt: skip
 
 _OPS: Any = torch.ops.quantized_decomposed
@@ -80,18 +81,23 @@ class Single(nn.Module):
         if self.own == "linear":
             self.shape = (int(rng.integers(2, 90)),)
             kernel = int(rng.integers(1, 20)), *self.shape
+        elif self.own == "sequence":
+            self.shape = channels, side * 3
+            kernel = int(rng.integers(1, 12)), channels, int(rng.integers(1, 6))
         elif self.own in ("conv", "clamp"):
             kernel = int(rng.integers(1, 12)), channels, *[int(rng.integers(1, 4))] * 2
         elif self.own == "depthwise":
             kernel = channels, 1, 3, 3
         elif self.own in ("add", "cat"):
             kernel = channels, channels, 1, 1
-        if self.own in ("conv", "clamp", "depthwise"):
+        if self.own in ("conv", "clamp", "depthwise", "sequence"):
             stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
             groups = channels if self.own == "depthwise" else 1
             self.window = {"stride": stride, "padding": padding, "groups": groups}
         self.before = self._form(-5)
-        self.after = self.before if self.own == "max" else self._form(np.log2(self.before[0]) - 0.5)
+        self.after = self.before
+        if self.own not in ("max", "images"):
+            self.after = self._form(np.log2(self.before[0]) - 0.5)
         self.weights = None
         if kernel is not None:
             self.weights = Weights(rng, kernel, kind.endswith("one scale"), self.dyadic)
@@ -116,9 +122,12 @@ class Single(nn.Module):
 
     def images(self, count: int) -> NDArray[np.float32]:
         """Real numbers that are values of the first tensor, so that nothing depends on how they
-        are rounded."""
+        are rounded; of the kind "images" they lie at ties, or anywhere."""
         scale, zero_point = self.before
-        steps = self.rng.integers(-128, 128, (count, *self.shape)) - zero_point
+        steps: Any = self.rng.integers(-128, 128, (count, *self.shape)) - zero_point
+        if self.kind == "images":
+            steps = steps + np.where(self.rng.random(steps.shape) < 0.7, 0.5,
+                                     self.rng.normal(size=steps.shape))  # fmt: skip
         return (steps * np.float64(scale)).astype(np.float32)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -126,11 +135,11 @@ class Single(nn.Module):
         own, w = self.own, self.weights
         if own == "mean":
             y = F.adaptive_avg_pool2d(x, 1)
-        elif own == "max":
+        elif own in ("max", "images"):
             y = F.max_pool2d(x, 2, 1)
         else:
             assert w is not None
-            layer = F.linear if own == "linear" else F.conv2d
+            layer: Any = {"linear": F.linear, "sequence": F.conv1d}.get(own, F.conv2d)
             y = layer(x, w.real(), w.bias, **self.window)
             if own in ("add", "cat", "clamp"):
                 y = through(y, self.made)

@@ -44,12 +44,20 @@ _RELUS: tuple[Any, ...] = (nn.ReLU, F.relu, torch.relu, torch.relu_, "relu", "re
 _RELU6: tuple[Any, ...] = (nn.ReLU6, nnq.ReLU6, F.relu6, _Q.relu6)
 _HARDTANHS: tuple[Any, ...] = (nn.Hardtanh, F.hardtanh)
 _CLAMPS: tuple[Any, ...] = (torch.clamp, "clamp", "clamp_")
-_MAX_POOLS: tuple[Any, ...] = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
-_AVG_POOLS: tuple[Any, ...] = (nn.AvgPool2d, F.avg_pool2d, torch._C._nn.avg_pool2d)
-_GLOBAL_POOLS: tuple[Any, ...] = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d)
+_MAX_POOLS: tuple[Any, ...] = (
+    nn.MaxPool2d, F.max_pool2d, torch.max_pool2d, nn.MaxPool1d, F.max_pool1d, torch.max_pool1d,
+)  # fmt: skip
+_AVG_POOLS: tuple[Any, ...] = (
+    nn.AvgPool2d, F.avg_pool2d, torch._C._nn.avg_pool2d, nn.AvgPool1d, F.avg_pool1d,
+    torch.avg_pool1d,
+)  # fmt: skip
+_GLOBAL_POOLS: tuple[Any, ...] = (
+    nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, nn.AdaptiveAvgPool1d, F.adaptive_avg_pool1d,
+)  # fmt: skip
 _MEANS: tuple[Any, ...] = (torch.mean, "mean")
 _SAME: tuple[Any, ...] = (
-    nn.Identity, nn.Dropout, nn.Dropout2d, F.dropout, F.dropout2d, nnq.Dropout, _Q.dropout,
+    nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, F.dropout, F.dropout1d, F.dropout2d,
+    nnq.Dropout, _Q.dropout,
     "contiguous", "clone", "detach", "to",
 )  # fmt: skip
 _VIEWS: tuple[Any, ...] = (
@@ -81,10 +89,12 @@ _FUNCTIONS: dict[Any, str] = {
 }  # fmt: skip
 """Functions of one value, by their names in :data:`accel.operations.table.FUNCTIONS`."""
 _WEIGHTED_MODULES: dict[Any, bool] = {
-    nnq.Conv2d: False, nniq.ConvReLU2d: True, nnq.Linear: False, nniq.LinearReLU: True,
+    nnq.Conv1d: False, nniq.ConvReLU1d: True, nnq.Conv2d: False, nniq.ConvReLU2d: True,
+    nnq.Linear: False, nniq.LinearReLU: True,
 }  # fmt: skip
 _WEIGHTED: dict[Any, bool] = {
-    _Q.conv2d: False, _Q.conv2d_relu: True, _Q.linear: False, _Q.linear_relu: True,
+    _Q.conv1d: False, _Q.conv1d_relu: True, _Q.conv2d: False, _Q.conv2d_relu: True,
+    _Q.linear: False, _Q.linear_relu: True,
 }  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -105,7 +115,8 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
     """The network of a converted model, whose outputs are those of PyTorch's kernels on QNNPACK,
     whatever engine the model was converted for.
 
-    input_shape: of an image, (channels, height, width) or (features,).
+    input_shape: of an image, (channels, height, width), (features,), or (channels, length) of a
+    sequence, which becomes a map of one row.
 
     Raises :class:`AccelError` naming the module or function that is not supported, or what else is
     wrong.
@@ -555,28 +566,31 @@ class _Reading(fx.Interpreter):
         if what in _MEANS:
             dims = option("dim", 1, None)
             dims = [dims] if isinstance(dims, int) else list(dims or [])
-            if sorted(d % 4 for d in dims) != [2, 3]:
+            ndim = self.results[node.all_input_nodes[0]].ndim
+            if not dims or sorted(d % ndim for d in dims) != list(range(2, ndim)):
                 self._refuse(node, "is a mean over something else than rows and columns")
             pool = Pooling(False, None)
         elif what in _GLOBAL_POOLS:
-            if tuple(result.shape[1:]) == tensor.shape:
+            if _map_shape(result) == tensor.shape:
                 self._values[node] = value
                 return
-            if tuple(result.shape[2:]) != (1, 1):
+            if any(n != 1 for n in result.shape[2:]):
                 self._refuse(node, f"makes {tuple(result.shape[2:])} of {tensor.shape[1:]}, but "
                              f"only an average of the whole map is supported")  # fmt: skip
             pool = Pooling(False, None)
         else:
-            size = _pair(option("kernel_size", 1, None))
+            sequence = result.ndim == 3
+            size = _pair(option("kernel_size", 1, None), 1 if sequence else None)
             if is_max and _pair(option("dilation", 4, 1)) != (1, 1):
                 self._refuse(node, "has a dilation, which is not supported")
-            padding = _pair(option("padding", 3, 0))
+            padding = _pair(option("padding", 3, 0), 0 if sequence else None)
             ceil = bool(option("ceil_mode", 5 if is_max else 4, False))
             if not is_max:
                 counts = option("count_include_pad", 5, True)
                 if option("divisor_override", 6, None) is not None or (any(padding) and not counts):
                     self._refuse(node, "divides by another number than a window's pixels")
-            pool = Pooling(is_max, size, _pair(option("stride", 2, None) or size), padding, ceil)
+            stride = _pair(option("stride", 2, None) or size, 1 if sequence else None)
+            pool = Pooling(is_max, size, stride, padding, ceil)
         window = pool.window(tensor.shape)
         if not is_max and window["padding"] != (*window["padding"][:2], *window["padding"][:2]):
             self._refuse(node, "averages a last window that is not full, which is not supported")
@@ -593,11 +607,17 @@ def _tensor(name: str, x: torch.Tensor) -> Tensor:
         raise AccelError(f"'{name}' yields {kind}, but only quint8 and qint8 are supported")
     return Tensor(
         name=name,
-        shape=tuple(x.shape[1:]),
+        shape=_map_shape(x),
         scale=x.q_scale(),
         zero_point=x.q_zero_point(),
         signed=x.dtype == torch.qint8,
     )
+
+
+def _map_shape(x: torch.Tensor) -> Shape:
+    """Of one image; a sequence is a map of one row."""
+    _, *sizes = x.shape
+    return (sizes[0], 1, sizes[1]) if len(sizes) == 2 else tuple(sizes)
 
 
 def _integer(limit: float, tensor: Tensor) -> int:
@@ -611,6 +631,7 @@ def _contiguous(x: Any) -> Any:
     return x.contiguous() if isinstance(x, torch.Tensor) else x
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _pair(value: Any, of_rows: int | None = None) -> tuple[int, int]:
+    """Of rows and columns; ``of_rows`` if the number is a sequence's, whose map has one row."""
     numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0], numbers[-1])
+    return (numbers[0] if of_rows is None else of_rows, numbers[-1])

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 
 from accel import numerics
 from accel.errors import AccelError
-from accel.frontends.reading import first_line
+from accel.frontends.reading import OF_SEQUENCES, first_line, of_maps
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -61,8 +61,8 @@ def network_of(
 ) -> Network:
     """The network of a program that PT2E has quantized.
 
-    input_shape: of an image, (channels, height, width) or (features,); needed only where the
-    program does not say it.
+    input_shape: of an image, (channels, height, width), (features,), or (channels, length) of a
+    sequence, which becomes a map of one row; needed only where the program does not say it.
 
     Raises :class:`AccelError` naming the operation that is not supported, or what else is wrong.
     """
@@ -221,7 +221,8 @@ class _Reading:
         value = self._values.get(source)
         if source is self._images:
             shape = tuple(source.meta["val"].shape[1:])
-            tensor = Tensor(name="input", shape=shape, **form)
+            as_map = (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+            tensor = Tensor(name="input", shape=as_map, **form)
             if any(v.tensor != tensor for v in self._values.values() if isinstance(v, _Value)):
                 self._refuse(node, "quantizes the images in a second way")
             self._values[node] = _Value(tensor, None, shape)
@@ -322,6 +323,8 @@ class _Reading:
         first = next(n for n in node.all_input_nodes if n in self._values)
         value, a = self._values[first], _arguments(node)
         shape = tuple(node.meta["val"].shape[1:])
+        if op in OF_SEQUENCES:
+            op, a = op.replace("1d", "2d"), of_maps(a)
         if op in ("relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_",
                   "clamp_min", "clamp_min_"):  # fmt: skip
             self._values[node] = self._clamped(node, value, *_ends(op, a))
@@ -398,6 +401,9 @@ class _Reading:
         if weight_node not in self._weights:
             self._refuse(node, "has weights that are not quantized to int8 beforehand")
         weight, scale = self._weights[weight_node]
+        if weight.ndim == 3:
+            # Of a sequence, which is a map of one row
+            weight = weight[:, :, None]
         bias = self._integer_bias(node, bias_node, value.tensor, scale, len(weight))
         common: dict[str, Any] = {
             "weight_scale": np.asarray(scale, np.float32).reshape(-1),
@@ -485,9 +491,21 @@ class _Reading:
         self, node: fx.Node, op: str, value: _Value, a: dict[str, Any], shape: tuple[int, ...]
     ) -> _Pending | _Value:
         before = value.tensor
+        if len(value.shape) == 2:
+            self._refuse(
+                node,
+                "averages a sequence, which ExecuTorch does with real numbers, so no integers are "
+                "right: make maps of one row of the sequences, and average those",
+            )
         if op == "mean":
             dims = a.get("dim") or []
             whole = len(value.shape) == 3 and sorted(d % 4 for d in dims) == [2, 3]
+            if whole and not a.get("keepdim"):
+                self._refuse(
+                    node,
+                    "is computed with real numbers by ExecuTorch, so no integers are right: write "
+                    "mean([2, 3], keepdim=True), which is not",
+                )
         else:
             if shape == before.shape:
                 return value

@@ -32,8 +32,8 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     exported once more or not.
 
     source: the file's path, or the model. input_shape: of an image that a PyTorch model takes,
-    (channels, height, width) or (features,), which it does not say itself; of no file. A file is
-    data: nothing in it runs. A network is returned as it is.
+    (channels, height, width), (features,) or (channels, length), if it does not say that itself; of
+    no file. A file is data: nothing in it runs. A network is returned as it is.
 
     Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds what no network
     has; for a suffix that is not known; and for a float model, which :func:`accel.quantize` takes.

@@ -618,9 +618,9 @@ class _Reader:
             if name in op:
                 return None, "quantizes, but the float model is expected"
         shape = getattr(node.all_input_nodes[0].meta["val"], "shape", torch.Size())
-        if op in _OF_SEQUENCES:
+        if op in OF_SEQUENCES:
             # A sequence is a map of one row.
-            op, a, shape = op.replace("1d", "2d"), _of_maps(a), _with_row(shape)
+            op, a, shape = op.replace("1d", "2d"), of_maps(a), _with_row(shape)
         match op:
             case "conv2d" | "convolution" if not a.get("transposed", False):
                 return _conv2d(a)
@@ -679,11 +679,11 @@ class _Reader:
         return None, ""
 
 
-_OF_SEQUENCES = {"conv1d", "max_pool1d", "avg_pool1d", "adaptive_avg_pool1d"}
+OF_SEQUENCES = {"conv1d", "max_pool1d", "avg_pool1d", "adaptive_avg_pool1d"}
 """Operators of which there is one for maps, called so but for the number."""
 
 
-def _of_maps(a: dict[str, Any]) -> dict[str, Any]:
+def of_maps(a: dict[str, Any]) -> dict[str, Any]:
     """Arguments of an operator of sequences as those of the one of maps."""
     found = dict(a)
     for name, of_rows in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("output_size", 1),

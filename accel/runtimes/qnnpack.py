@@ -246,7 +246,7 @@ def engine() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without PyTorch's announcements that what is used here will go: its version is pinned."""
+    """Without PyTorch's announcements that what is used here will go."""
     with PYTORCH, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*(deprecated|will be removed)")
         yield

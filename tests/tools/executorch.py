@@ -70,7 +70,7 @@ def ours(program: Any, images: NDArray[np.float32]) -> NDArray[np.int64] | None:
         return None
     source = network.input
     x = network.rounding.quantize(images, source.scale, source.zero_point, source.signed)
-    return network.integers(x)[-1]
+    return network.integers(x.reshape(len(x), *source.shape))[-1]
 
 
 def compare(kind: str) -> int:

@@ -31,7 +31,9 @@ def recorded() -> Any:
 
 def quantized(network: Network, images: Any) -> Any:
     source = network.input
-    return network.rounding.quantize(images, source.scale, source.zero_point, source.signed)
+    x = network.rounding.quantize(images, source.scale, source.zero_point, source.signed)
+    # Sequences are maps of one row.
+    return x.reshape(len(x), *source.shape)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,6 +129,10 @@ def avg(s: Any, x: torch.Tensor) -> torch.Tensor:
     return through(F.avg_pool2d(through(x, FORM), 2), FORM)
 
 
+def mean(s: Any, x: torch.Tensor) -> torch.Tensor:
+    return through(through(x, FORM).mean([2, 3]), FORM)
+
+
 def unquantized_end(s: Any, x: torch.Tensor) -> torch.Tensor:
     return s.convolved(through(x, FORM))
 
@@ -169,6 +175,29 @@ def limited_for_all(s: Any, x: torch.Tensor) -> torch.Tensor:
     return through(through(F.relu(y), FORM) + y, FORM)
 
 
+def test_sequences_are_maps_of_one_row() -> None:
+    model = Single("sequence", 4)
+    weights = model.weights
+    assert weights is not None
+
+    class Sequences(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = weights
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = F.conv1d(F.pad(through(x, FORM), (2, 0)), weights.real(), weights.bias)
+            y = through(F.relu(y), FORM)
+            return through(F.max_pool1d(y, 3, 2, 1), FORM)
+
+    image = torch.zeros(1, *model.shape)
+    graph = torch.export.export(Sequences().eval(), (image,)).module()
+    network = accel.load(graph, input_shape=model.shape)
+    assert network.input.shape == (model.shape[0], 1, model.shape[1])
+    conv, pool = network.operations
+    assert (conv.padding, pool.size, pool.stride) == ((0, 2, 0, 0), (1, 3), (1, 2))
+
+
 @pytest.mark.parametrize(
     ("forward", "says"),
     [
@@ -176,6 +205,7 @@ def limited_for_all(s: Any, x: torch.Tensor) -> torch.Tensor:
             avg,
             r"^operation 'avg_pool2d' \(avg_pool2d\) is computed with real numbers by ExecuTorch",
         ),
+        (mean, r"\(mean\) is computed with real numbers by .* mean\(\[2, 3\], keepdim=True\)"),
         (unquantized_end, "^the program's output is not quantized"),
         (float_between, r"'max_pool2d' \(max_pool2d\) computes with real numbers, not with"),
         (float_first, r"'relu' \(relu\) computes with the images before they are quantized"),
