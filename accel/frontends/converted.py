@@ -122,7 +122,7 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
     wrong.
     """
     kind = type(model).__name__
-    shape = _checked_shape(input_shape, kind)
+    shape = checked_shape(input_shape, kind)
     with PYTORCH, engine(), torch.no_grad(), quiet(), torch.device("cpu"):
         # Copied, weights are packed for this engine.
         model = copy.deepcopy(model).cpu().eval()
@@ -153,7 +153,7 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
     return network
 
 
-def _checked_shape(shape: Any, kind: str) -> Shape:
+def checked_shape(shape: Any, kind: str) -> Shape:
     if shape is None:
         raise AccelError(
             f"{kind} does not say which images it takes: give accel.load(model, input_shape=...) "

@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 
 from accel import numerics
 from accel.errors import AccelError
+from accel.frontends.converted import checked_shape
 from accel.frontends.reading import OF_SEQUENCES, first_line, of_maps
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
@@ -81,10 +82,15 @@ def network_of(
 def _exported(
     model: ExportedProgram | fx.GraphModule, input_shape: Sequence[int] | None
 ) -> ExportedProgram:
-    if isinstance(model, ExportedProgram):
-        return model
     kind = type(model).__name__
-    shape = tuple(input_shape) if input_shape is not None else None
+    shape = None if input_shape is None else checked_shape(input_shape, kind)
+    if isinstance(model, ExportedProgram):
+        if shape is not None:
+            raise AccelError(
+                f"input_shape is for models that do not say which images they take: {kind} does, so "
+                f"leave it out"
+            )
+        return model
     batch = 1
     for node in model.graph.nodes:
         known = node.meta.get("val")

@@ -224,6 +224,15 @@ def test_refusals(forward: Any, says: str) -> None:
     assert re.fullmatch(r"[^\n]{,400}", str(e.value)) and not str(e.value).endswith(".")
 
 
+def test_input_shapes() -> None:
+    found = program(chain)
+    with pytest.raises(AccelError, match="ExportedProgram does, so leave it out"):
+        accel.load(found, input_shape=(4, 6, 6))
+    for shape in (3, (3, "a")):
+        with pytest.raises(AccelError, match="input_shape must be whole numbers such as"):
+            accel.load(found.module(), input_shape=shape)
+
+
 class Block(nn.Module):
     """A residual block, and a head."""
 
