@@ -87,8 +87,8 @@ def _exported(
     if isinstance(model, ExportedProgram):
         if shape is not None:
             raise AccelError(
-                f"input_shape is for models that do not say which images they take: {kind} does, so "
-                f"leave it out"
+                f"input_shape is for models that do not say which images they take: {kind} does, "
+                f"so leave it out"
             )
         return model
     batch = 1
