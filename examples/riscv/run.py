@@ -34,20 +34,17 @@ def hex_words(file: Path) -> list[str]:
 def data_header(folder: Path) -> str:
     """``data.h``: the program and the images of the folder."""
     program, images = hex_words(folder / "program.hex"), hex_words(folder / "images.hex")
-    lines = [f"#define NUM_IMAGES {len(hex_lines(folder / 'logits.txt'))}u"]
+    lines = [f"#define NUM_IMAGES {len((folder / 'logits.txt').read_text().splitlines())}u"]
     for name, words in (("program", program), ("images", images)):
         values = ", ".join(f"0x{word}u" for word in words)
         lines.append(f"static const uint64_t {name}[{len(words)}] = {{{values}}};")
     return "\n".join(lines) + "\n"
 
 
-def hex_lines(file: Path) -> list[str]:
-    return file.read_text().splitlines()
-
-
 def expected(folder: Path) -> list[str]:
     """The lines that the firmware has to print."""
-    logits, results = hex_lines(folder / "logits.txt"), hex_words(folder / "results.hex")
+    logits = (folder / "logits.txt").read_text().splitlines()
+    results = hex_words(folder / "results.hex")
     words = len(results) // len(logits)
     # The last word of an image's result is its class.
     winners = [int(word, 16) for word in results[words - 1 :: words]]
@@ -86,7 +83,9 @@ def build_firmware(folder: Path, work: Path) -> None:
             f"{RAM_BYTES - STACK_BYTES} for them: write the folder with fewer images"
         )
     memory += bytes(-len(memory) % 4)
-    (work / "firmware.hex").write_text("".join(f"{w:08x}\n" for (w,) in struct.iter_unpack("<I", memory)))
+    (work / "firmware.hex").write_text(
+        "".join(f"{w:08x}\n" for (w,) in struct.iter_unpack("<I", memory))
+    )
 
 
 def build_simulation(folder: Path, work: Path) -> None:
@@ -99,8 +98,7 @@ def build_simulation(folder: Path, work: Path) -> None:
     toolchain = find_toolchain()
     subprocess.run(
         [toolchain.verilator, "--binary", "-j", "2", "-CFLAGS", "-std=c++20 -O1",
-         "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-Wno-fatal", "-Wno-lint", "-Wno-style",
-         "-Wno-MULTIDRIVEN", "--Mdir", "obj_dir", "--top-module", "system",
+         "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--Mdir", "obj_dir", "--top-module", "system",
          HERE / "system.sv", folder / "accelerator.sv", picorv32],
         cwd=work, env=os.environ | toolchain.environment, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip

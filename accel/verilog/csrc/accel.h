@@ -4,10 +4,12 @@
  * memory, unless they are defined otherwise. Streams are the system's: a DMA or a FIFO behind two
  * functions.
  *
- *   accel_t accel = {base, send, receive, fifo};
+ *   static const accel_t accel = {base, send, receive, fifo};
  *   if (accel_open(&accel) || accel_load(&accel, program, program_words)) ...
  *   status = accel_run(&accel, image, image_words, result, result_words);
  *   class_ = accel_winner(result, result_words);
+ *
+ * `static`, since a compiler may fill a local one by memcpy, which a program without a C library lacks.
  *
  * A function returns ACCEL_OK, an error of the program (ACCEL_ERROR_..., positive), or an error of
  * the system (negative). After any error accel_load brings the accelerator back. */
