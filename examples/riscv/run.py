@@ -3,10 +3,10 @@
     accel translate --config tiny --network int8.safetensors --images 3 --out handoff
     python examples/riscv/run.py handoff
 
-It compiles the driver and ``firmware.c``, simulates ``system.sv`` in Verilator, and compares the logits
-and classes that the firmware prints with those of the folder, which the network's own runtime computed.
-It needs two packages beside accel: ``pip install ziglang pythondata-cpu-picorv32``. The exit status is 1
-if any output differs.
+It compiles the driver and ``firmware.c``, simulates ``system.sv`` in Verilator, and compares the
+logits and classes that the firmware prints with those of the folder, which the network's own runtime
+computed. It needs two packages beside accel: ``pip install ziglang pythondata-cpu-picorv32``. The
+exit status is 1 if any output differs.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def build_firmware(folder: Path, work: Path) -> None:
          "-Wall", "-Wextra", "-Werror", f"-T{HERE / 'link.ld'}", f"-I{folder}", f"-I{work}",
          HERE / "start.S", HERE / "firmware.c", folder / "accel.c", "-o", work / "firmware.elf"],
         check=True,
-        env=os.environ | {f"ZIG_{kind}_CACHE_DIR": str(work / "zig") for kind in ("LOCAL", "GLOBAL")},
+        env=os.environ
+        | {f"ZIG_{kind}_CACHE_DIR": str(work / "zig") for kind in ("LOCAL", "GLOBAL")},
     )  # fmt: skip
     memory = loadable((work / "firmware.elf").read_bytes())
     if len(memory) > RAM_BYTES - STACK_BYTES:
@@ -98,7 +99,8 @@ def build_simulation(folder: Path, work: Path) -> None:
     toolchain = find_toolchain()
     subprocess.run(
         [toolchain.verilator, "--binary", "-j", "2", "-CFLAGS", "-std=c++20 -O1",
-         "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--Mdir", "obj_dir", "--top-module", "system",
+         "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+         "--Mdir", "obj_dir", "--top-module", "system",
          HERE / "system.sv", folder / "accelerator.sv", picorv32],
         cwd=work, env=os.environ | toolchain.environment, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
