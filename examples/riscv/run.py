@@ -4,8 +4,8 @@
     python examples/riscv/run.py handoff
 
 It compiles the driver and ``firmware.c``, simulates ``system.sv`` in Verilator, and compares the
-logits and classes that the firmware prints with those of the folder, which the network's own runtime
-computed. It needs two packages beside accel: ``pip install ziglang pythondata-cpu-picorv32``. The
+logits and classes that the firmware prints with those of the folder, which the network's own
+runtime computed. It needs two packages beside accel: ``pip install ziglang pythondata-cpu-picorv32``. The
 exit status is 1 if any output differs.
 """
 
@@ -67,7 +67,7 @@ def loadable(elf: bytes) -> bytes:
 def build_firmware(folder: Path, work: Path) -> None:
     """Write ``firmware.hex`` for the RAM."""
     (work / "data.h").write_text(data_header(folder))
-    # Neither a library nor a start-up file: what the driver would need of them is missing here.
+    # Neither a C library nor its start-up file.
     subprocess.run(
         [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none",
          "-mcpu=generic_rv32+m", "-std=c99", "-O2", "-ffreestanding", "-fno-builtin", "-nostdlib",

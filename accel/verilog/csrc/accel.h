@@ -9,7 +9,8 @@
  *   status = accel_run(&accel, image, image_words, result, result_words);
  *   class_ = accel_winner(result, result_words);
  *
- * `static`, since a compiler may fill a local one by memcpy, which a program without a C library lacks.
+ * `static`, since a compiler may fill a local one by memcpy, which a program without a C library
+ * lacks.
  *
  * A function returns ACCEL_OK, an error of the program (ACCEL_ERROR_..., positive), or an error of
  * the system (negative). After any error accel_load brings the accelerator back. */

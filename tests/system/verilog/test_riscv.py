@@ -32,7 +32,7 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_driver_yields_the_logits_on_a_processor(folder: Path) -> None:
-    """It is built without a C library: the link fails if the driver wants anything of one."""
+    """It is built without a C library."""
     done = run(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("3 images: logits and classes are those of the folder\n")
