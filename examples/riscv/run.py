@@ -5,7 +5,7 @@
 
 It compiles the driver and ``firmware.c``, simulates ``system.sv`` in Verilator, and compares the
 logits and classes that the firmware prints with those of the folder, which the network's own
-runtime computed. It needs two packages beside accel: ``pip install ziglang pythondata-cpu-picorv32``. The
+runtime computed. It needs two packages beside accel: ziglang and pythondata-cpu-picorv32. The
 exit status is 1 if any output differs.
 """
 
