@@ -12,7 +12,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -867,6 +867,14 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     else:
         yield value
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """That name; or if it is taken, with a number behind it."""
+    number, found = 2, name
+    while found in taken:
+        number, found = number + 1, f"{name}#{number}"
+    return found
 
 
 def first_line(error: Exception) -> str:
