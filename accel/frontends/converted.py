@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from accel import numerics
 from accel.errors import AccelError
-from accel.frontends.reading import first_line, is_quantized, numbered
+from accel.frontends.reading import first_line, is_quantized, numbered, pair
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -582,16 +582,16 @@ class _Reading(fx.Interpreter):
             pool = Pooling(False, None)
         else:
             sequence = result.ndim == 3
-            size = _pair(option("kernel_size", 1, None), 1 if sequence else None)
-            if is_max and _pair(option("dilation", 4, 1)) != (1, 1):
+            size = _of_map(option("kernel_size", 1, None), sequence)
+            if is_max and pair(option("dilation", 4, 1)) != (1, 1):
                 self._refuse(node, "has a dilation, which is not supported")
-            padding = _pair(option("padding", 3, 0), 0 if sequence else None)
+            padding = _of_map(option("padding", 3, 0), sequence, 0)
             ceil = bool(option("ceil_mode", 5 if is_max else 4, False))
             if not is_max:
                 counts = option("count_include_pad", 5, True)
                 if option("divisor_override", 6, None) is not None or (any(padding) and not counts):
                     self._refuse(node, "divides by another number than a window's pixels")
-            stride = _pair(option("stride", 2, None) or size, 1 if sequence else None)
+            stride = _of_map(option("stride", 2, None) or size, sequence)
             pool = Pooling(is_max, size, stride, padding, ceil)
         window = pool.window(tensor.shape)
         if not is_max and window["padding"] != (*window["padding"][:2], *window["padding"][:2]):
@@ -633,7 +633,7 @@ def _contiguous(x: Any) -> Any:
     return x.contiguous() if isinstance(x, torch.Tensor) else x
 
 
-def _pair(value: Any, of_rows: int | None = None) -> tuple[int, int]:
-    """Of rows and columns; ``of_rows`` if the number is a sequence's, whose map has one row."""
-    numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0] if of_rows is None else of_rows, numbers[-1])
+def _of_map(value: Any, sequence: bool, of_rows: int = 1) -> tuple[int, int]:
+    """Of rows and columns; ``of_rows`` rows of a sequence, whose map has one."""
+    rows, columns = pair(value)
+    return (of_rows if sequence else rows, columns)

@@ -22,7 +22,7 @@ from torch.export import ExportedProgram
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends.converted import checked_shape
-from accel.frontends.reading import OF_SEQUENCES, first_line, numbered, of_maps
+from accel.frontends.reading import OF_SEQUENCES, first_line, numbered, of_maps, pair
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -432,7 +432,7 @@ class _Reading:
             return _Pending(node, _limited(Linear, common), (len(weight),))
         if len(value.tensor.shape) != 3 or weight.ndim != 4:
             self._refuse(node, "is no convolution of a feature map")
-        stride, dilation = _pair(a["stride"]), _pair(a["dilation"])
+        stride, dilation = pair(a["stride"]), pair(a["dilation"])
         if a.get("transposed"):
             self._refuse(node, "is transposed, which is not supported")
         if dilation != (1, 1):
@@ -442,7 +442,7 @@ class _Reading:
                 node,
                 f"has padding '{a['padding']}', but only numbers of rows and columns are supported",
             )
-        pads = _pair(a["padding"])
+        pads = pair(a["padding"])
         above, left, below, right = value.padding
         padding = (above + pads[0], left + pads[1], below + pads[0], right + pads[1])
         count = window_count(value.tensor.shape, weight.shape[2:], stride, padding)
@@ -490,10 +490,10 @@ class _Reading:
         return _Pending(node, make, (sum(p.shape[0] for p in parts), *parts[0].shape[1:]))
 
     def _maximum(self, node: fx.Node, value: _Value, a: dict[str, Any]) -> _Pending:
-        size = _pair(a["kernel_size"])
-        if _pair(a["dilation"]) != (1, 1):
+        size = pair(a["kernel_size"])
+        if pair(a["dilation"]) != (1, 1):
             self._refuse(node, "has a dilation, which is not supported")
-        pool = Pooling(True, size, _pair(a["stride"] or size), _pair(a["padding"]),
+        pool = Pooling(True, size, pair(a["stride"] or size), pair(a["padding"]),
                        bool(a["ceil_mode"]))  # fmt: skip
         window = pool.window(value.tensor.shape)
         before = value.tensor
@@ -607,9 +607,3 @@ def _operator(node: fx.Node) -> str:
 def _namespace(node: fx.Node) -> str:
     target: Any = node.target
     return target.namespace if isinstance(target, torch._ops.OpOverload) else ""
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    """Of rows and columns."""
-    numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0], numbers[-1])
