@@ -162,7 +162,8 @@ def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network
 
 
 ARGUMENTS: dict[str, tuple[float, ...]] = {
-    "elu": (0.7,), "leaky_relu": (0.1,), "softplus": (2.0, 15.0), "hardtanh": (-1.0, 1.5),
+    "elu": (0.7,), "leaky_relu": (0.1,), "softplus": (2.0, 15.0),
+    "hard_sigmoid": (0.3, 0.4),
     "quantized.elu": (1.3,), "quantized.leaky_relu": (0.3,),
 }  # fmt: skip
 """What functions of tables are given besides the value."""

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from accel import numerics
 from accel.errors import AccelError
-from accel.frontends.reading import first_line, is_quantized
+from accel.frontends.reading import first_line, is_quantized, numbered, pair
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -207,6 +207,8 @@ class _Reading(fx.Interpreter):
         """Numbers that are real again, and the node of the quantized ones."""
         self._functions: dict[fx.Node, tuple[str, tuple[float, ...]]] = {}
         """Of these numbers, where a function has been computed."""
+        self._of_host: set[fx.Node] = set()
+        """And those that a softmax has made of them."""
         self._made: list[Operation] = []
         self.results: dict[fx.Node, Any] = {}
         self._is_read = False
@@ -270,7 +272,7 @@ class _Reading(fx.Interpreter):
             self._quantize(node, result)
         elif what in _DEQUANTIZE and of:
             self._real[node] = of[0]
-        elif real and what in _FUNCTIONS and real[0] not in self._functions:
+        elif real and what in _FUNCTIONS and real[0] not in (*self._functions, *self._of_host):
             self._real[node] = self._real[real[0]]
             self._functions[node] = self._function(node, what, module)
         elif real:
@@ -279,6 +281,8 @@ class _Reading(fx.Interpreter):
             self._real[node] = self._real[real[0]]
             if real[0] in self._functions:
                 self._functions[node] = self._functions[real[0]]
+            if what in _AT_THE_END or real[0] in self._of_host:
+                self._of_host.add(node)
         elif of:
             self._compute(node, what, module, of, result)
         elif any(n.op == "placeholder" for n in node.all_input_nodes):
@@ -296,6 +300,8 @@ class _Reading(fx.Interpreter):
 
     def _quantize(self, node: fx.Node, result: torch.Tensor) -> None:
         (source, *_) = node.all_input_nodes
+        if source in self._of_host:
+            self._refuse(node, "follows a softmax, which the host computes at the end")
         if source in self._real:
             value = self._values[self._real[source]]
             found = replace(_tensor(value.tensor.name, result), shape=value.tensor.shape)
@@ -375,11 +381,7 @@ class _Reading(fx.Interpreter):
     def _name(self, node: fx.Node) -> str:
         """By its module, or the node; a module that is used twice has a number behind its name."""
         name = str(node.target) if node.op == "call_module" else node.name
-        taken = {operation.name for operation in self._made} | {"input"}
-        number, found = 2, name
-        while found in taken:
-            number, found = number + 1, f"{name}#{number}"
-        return found
+        return numbered(name, {operation.name for operation in self._made} | {"input"})
 
     def _add(self, node: fx.Node, operation: Operation) -> None:
         self._made.append(operation)
@@ -580,16 +582,16 @@ class _Reading(fx.Interpreter):
             pool = Pooling(False, None)
         else:
             sequence = result.ndim == 3
-            size = _pair(option("kernel_size", 1, None), 1 if sequence else None)
-            if is_max and _pair(option("dilation", 4, 1)) != (1, 1):
+            size = _of_map(option("kernel_size", 1, None), sequence)
+            if is_max and pair(option("dilation", 4, 1)) != (1, 1):
                 self._refuse(node, "has a dilation, which is not supported")
-            padding = _pair(option("padding", 3, 0), 0 if sequence else None)
+            padding = _of_map(option("padding", 3, 0), sequence, 0)
             ceil = bool(option("ceil_mode", 5 if is_max else 4, False))
             if not is_max:
                 counts = option("count_include_pad", 5, True)
                 if option("divisor_override", 6, None) is not None or (any(padding) and not counts):
                     self._refuse(node, "divides by another number than a window's pixels")
-            stride = _pair(option("stride", 2, None) or size, 1 if sequence else None)
+            stride = _of_map(option("stride", 2, None) or size, sequence)
             pool = Pooling(is_max, size, stride, padding, ceil)
         window = pool.window(tensor.shape)
         if not is_max and window["padding"] != (*window["padding"][:2], *window["padding"][:2]):
@@ -631,7 +633,7 @@ def _contiguous(x: Any) -> Any:
     return x.contiguous() if isinstance(x, torch.Tensor) else x
 
 
-def _pair(value: Any, of_rows: int | None = None) -> tuple[int, int]:
-    """Of rows and columns; ``of_rows`` if the number is a sequence's, whose map has one row."""
-    numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0] if of_rows is None else of_rows, numbers[-1])
+def _of_map(value: Any, sequence: bool, of_rows: int = 1) -> tuple[int, int]:
+    """Of rows and columns; ``of_rows`` rows of a sequence, whose map has one."""
+    rows, columns = pair(value)
+    return (of_rows if sequence else rows, columns)

@@ -22,7 +22,7 @@ from torch.export import ExportedProgram
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends.converted import checked_shape
-from accel.frontends.reading import OF_SEQUENCES, first_line, of_maps
+from accel.frontends.reading import OF_SEQUENCES, first_line, numbered, of_maps, pair
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -35,8 +35,12 @@ from accel.runtimes.rounding import XNNPACK
 ORIGIN = "executorch"
 
 _QUANTIZED = "quantized_decomposed"
-_TYPES = {torch.int8: True, torch.uint8: False}
-"""Of a tensor that is quantized, and whether it is signed."""
+_INT8 = (-128, 127, torch.int8)
+"""Ends and type of what is quantized, as the quantizer for XNNPACK has them."""
+_CLAMPS = {
+    "relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min",
+    "clamp_min_",
+}  # fmt: skip
 _SAME = {
     "alias", "clone", "contiguous", "detach", "detach_", "lift_fresh_copy", "_to_copy", "to",
     "dropout", "dropout_", "feature_dropout", "feature_dropout_",
@@ -45,6 +49,8 @@ _VIEWS = {
     "view", "reshape", "flatten", "squeeze", "squeeze_", "unsqueeze", "unsqueeze_",
     "_unsafe_view", "view_copy",
 }  # fmt: skip
+_WEIGHTED = ("conv2d", "convolution", "linear")
+_PADDED = ("conv2d", "convolution", "pad", "constant_pad_nd")
 _AT_THE_END = {"softmax", "_softmax", "log_softmax", "_log_softmax"}
 NO_PADDING: Sides = (0, 0, 0, 0)
 
@@ -208,21 +214,21 @@ class _Reading:
 
     def _quantize(self, node: fx.Node) -> None:
         arguments: tuple[Any, ...] = node.args
-        source, scale, zero_point, least, most, dtype = arguments[:6]
+        source, scale, zero_point, *kind = arguments[:6]
         if source in self._constants:
             self._constants[node] = self._folded(node)
             return
-        if "per_tensor" not in _operator(node) or dtype not in _TYPES:
-            kind = str(dtype).removeprefix("torch.")
+        if "per_tensor" not in _operator(node) or tuple(kind) != _INT8:
+            least, most, dtype = kind
             self._refuse(
                 node,
-                f"quantizes activations to {kind}, but only int8 and uint8 are supported, with one "
-                f"scale",
+                f"quantizes activations to {str(dtype).removeprefix('torch.')} from {least} to "
+                f"{most}, but XNNPACK takes int8 from -128 to 127, with one scale",
             )
         form: dict[str, Any] = {
             "scale": float(np.float32(self._number(scale))),
             "zero_point": int(self._number(zero_point)),
-            "signed": _TYPES[dtype],
+            "signed": True,
         }
         value = self._values.get(source)
         if source is self._images:
@@ -233,7 +239,7 @@ class _Reading:
                 self._refuse(node, "quantizes the images in a second way")
             self._values[node] = _Value(tensor, None, shape)
         elif isinstance(value, _Pending):
-            self._make(node, value, form, (int(least), int(most)))
+            self._make(node, value, form)
         elif value is not None:
             self._values[node] = self._again(node, value, form)
         else:
@@ -269,15 +275,12 @@ class _Reading:
         )
         return replace(value, least=-math.inf, largest=math.inf)
 
-    def _make(
-        self, node: fx.Node, pending: _Pending, form: dict[str, Any], ends: tuple[int, int]
-    ) -> None:
+    def _make(self, node: fx.Node, pending: _Pending, form: dict[str, Any]) -> None:
         name = self._name(pending.node)
         output = Tensor(name=name, shape=pending.shape, **form)
         least, largest = (_limit(x, output) for x in (pending.least, pending.largest))
-        limits = max(least, ends[0]), min(largest, ends[1])
         try:
-            self._made.append(pending.make(name, output, limits))
+            self._made.append(pending.make(name, output, (least, largest)))
         except AccelError as e:
             self._refuse(pending.node, f"is not supported: {e}")
         shape = tuple(node.meta["val"].shape[1:])
@@ -331,17 +334,16 @@ class _Reading:
         shape = tuple(node.meta["val"].shape[1:])
         if op in OF_SEQUENCES:
             op, a = op.replace("1d", "2d"), of_maps(a)
-        if op in ("relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_",
-                  "clamp_min", "clamp_min_"):  # fmt: skip
-            self._values[node] = self._clamped(node, value, *_ends(op, a))
+        if op in _CLAMPS:
+            self._values[node] = _clamped(value, *_ends(op, a))
             return
         if isinstance(value, _Pending):
             if op in (*_SAME, *_VIEWS) and math.prod(shape) == math.prod(value.shape):
                 self._values[node] = value
                 return
             self._refuse(node, "computes with real numbers, not with quantized ones")
-        if value.at_the_end and op not in (*_SAME, *_VIEWS):
-            self._refuse(node, "follows a softmax, which the host computes at the end")
+        if op not in (*_SAME, *_VIEWS):
+            self._check_read(node, op)
         if op in _SAME:
             if a.get("train"):
                 self._refuse(node, "is in training mode: export the model in evaluation mode")
@@ -353,12 +355,10 @@ class _Reading:
             self._values[node] = replace(value, at_the_end=True)
         elif op in ("pad", "constant_pad_nd"):
             self._values[node] = self._padded(node, value, a, shape)
-        elif op in ("conv2d", "convolution", "linear"):
+        elif op in _WEIGHTED:
             self._values[node] = self._weighted(node, op, value, a)
-        elif value.padding != NO_PADDING:
-            self._refuse(node, "follows a padding with zeros, but only a convolution may")
         elif op in ("add", "add_"):
-            self._values[node] = self._sum(node, a, shape)
+            self._values[node] = self._sum(node, a)
         elif op in ("cat", "concat", "concatenate"):
             self._values[node] = self._joined(node, a)
         elif op == "max_pool2d":
@@ -371,11 +371,18 @@ class _Reading:
         else:
             self._refuse(node, "is not supported")
 
-    def _clamped(
-        self, node: fx.Node, value: _Value | _Pending, low: float | None, high: float | None
-    ) -> _Value | _Pending:
-        low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
-        return replace(value, least=max(value.least, low), largest=min(value.largest, high))
+    def _check_read(self, node: fx.Node, op: str) -> None:
+        """All that an operation reads is a tensor of the network as it is, but for zeros around
+        what a convolution reads."""
+        for value in (self._values.get(n) for n in node.all_input_nodes):
+            if not isinstance(value, _Value):
+                continue
+            if value.at_the_end:
+                self._refuse(node, "follows a softmax, which the host computes at the end")
+            if (value.least, value.largest) != (-math.inf, math.inf):
+                self._refuse(node, "computes with real numbers, not with quantized ones")
+            if value.padding != NO_PADDING and op not in _PADDED:
+                self._refuse(node, "follows a padding with zeros, but only a convolution may")
 
     def _view(self, node: fx.Node, value: _Value, shape: tuple[int, ...]) -> _Value:
         """Whatever a view is called, linear layers read a map's elements in this order."""
@@ -425,11 +432,17 @@ class _Reading:
             return _Pending(node, _limited(Linear, common), (len(weight),))
         if len(value.tensor.shape) != 3 or weight.ndim != 4:
             self._refuse(node, "is no convolution of a feature map")
-        stride, pads, dilation = (_pair(a[n]) for n in ("stride", "padding", "dilation"))
+        stride, dilation = pair(a["stride"]), pair(a["dilation"])
         if a.get("transposed"):
             self._refuse(node, "is transposed, which is not supported")
         if dilation != (1, 1):
             self._refuse(node, f"has dilation {dilation}, but only 1 is supported")
+        if isinstance(a["padding"], str):
+            self._refuse(
+                node,
+                f"has padding '{a['padding']}', but only numbers of rows and columns are supported",
+            )
+        pads = pair(a["padding"])
         above, left, below, right = value.padding
         padding = (above + pads[0], left + pads[1], below + pads[0], right + pads[1])
         count = window_count(value.tensor.shape, weight.shape[2:], stride, padding)
@@ -453,7 +466,7 @@ class _Reading:
             return numerics.double_bias(real, before.scale, float(scale))
         return numerics.quantize_bias(real, before.scale, scale)
 
-    def _sum(self, node: fx.Node, a: dict[str, Any], shape: tuple[int, ...]) -> _Pending:
+    def _sum(self, node: fx.Node, a: dict[str, Any]) -> _Pending:
         values = [self._values.get(a[name]) if isinstance(a[name], fx.Node) else None
                   for name in ("self", "other")]  # fmt: skip
         found = [v.tensor for v in values if isinstance(v, _Value)]
@@ -477,10 +490,10 @@ class _Reading:
         return _Pending(node, make, (sum(p.shape[0] for p in parts), *parts[0].shape[1:]))
 
     def _maximum(self, node: fx.Node, value: _Value, a: dict[str, Any]) -> _Pending:
-        size = _pair(a["kernel_size"])
-        if _pair(a["dilation"]) != (1, 1):
+        size = pair(a["kernel_size"])
+        if pair(a["dilation"]) != (1, 1):
             self._refuse(node, "has a dilation, which is not supported")
-        pool = Pooling(True, size, _pair(a["stride"] or size), _pair(a["padding"]),
+        pool = Pooling(True, size, pair(a["stride"] or size), pair(a["padding"]),
                        bool(a["ceil_mode"]))  # fmt: skip
         window = pool.window(value.tensor.shape)
         before = value.tensor
@@ -533,11 +546,7 @@ class _Reading:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path = str(stack[-1][0]) if stack else ""
         name = path.removeprefix("L['self'].").strip(".") or node.name
-        taken = {operation.name for operation in self._made} | {"input"}
-        number, found = 2, name
-        while found in taken:
-            number, found = number + 1, f"{name}#{number}"
-        return found
+        return numbered(name, {operation.name for operation in self._made} | {"input"})
 
     def _refuse(self, node: fx.Node, why: str) -> NoReturn:
         raise AccelError(f"operation '{node.name}' ({_operator(node)}) {why}")
@@ -553,13 +562,17 @@ def _limited(
     return make
 
 
+def _clamped(value: _Value | _Pending, low: float | None, high: float | None) -> _Value | _Pending:
+    low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+    return replace(value, least=max(value.least, low), largest=min(value.largest, high))
+
+
 def _limit(real: float, tensor: Tensor) -> int:
     """The integer that XNNPACK cuts off at."""
     lo, hi = tensor.limits
     if math.isinf(real):
         return lo if real < 0 else hi
-    shift = 0 if tensor.signed else 128
-    return numerics.xnnpack_limit(real, tensor.scale, tensor.zero_point - shift) + shift
+    return numerics.xnnpack_limit(real, tensor.scale, tensor.zero_point)
 
 
 def _ends(op: str, a: dict[str, Any]) -> tuple[float | None, float | None]:
@@ -594,9 +607,3 @@ def _operator(node: fx.Node) -> str:
 def _namespace(node: fx.Node) -> str:
     target: Any = node.target
     return target.namespace if isinstance(target, torch._ops.OpOverload) else ""
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    """Of rows and columns."""
-    numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0], numbers[-1])

@@ -593,9 +593,9 @@ _ATTRIBUTES: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 1)
     found = reader.reals(node, 0)
-    make = _function(node, node.kind, found)
+    make, shape = _function(node, node.kind, found)
     assert found.signed is not None
-    return Sums(node, make, found.shape, found.signed, False, of_any_type=True)
+    return Sums(node, make, shape, found.signed, False, seen=found.shape, of_any_type=True)
 
 
 @_reads("QLinearSigmoid", "QLinearLeakyRelu", domain=MICROSOFT)
@@ -603,12 +603,14 @@ def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 5)
     found, params = reader.integers(node, 0, 1), reader.params(node, 3)
     _check_same_type(found, params)
-    make = _function(node, node.kind.removeprefix("QLinear"), found)
-    return reader.add(node, make, found.shape, params, node.outputs[0])
+    make, shape = _function(node, node.kind.removeprefix("QLinear"), found)
+    return replace(reader.add(node, make, shape, params, node.outputs[0]), shape=found.shape)
 
 
-def _function(node: Node, kind: str, found: Activation) -> Callable[..., Operation]:
-    """What makes a table of that function of a tensor."""
+def _function(
+    node: Node, kind: str, found: Activation
+) -> tuple[Callable[..., Operation], tuple[int, ...]]:
+    """What makes a table of that function of a tensor, and the tensor's shape."""
     function, attributes = _ATTRIBUTES[kind]
     arguments = tuple(float(node.take(name, default)) for name, default in attributes)
     if node.take("approximate", "none") != "none":
@@ -622,12 +624,11 @@ def _function(node: Node, kind: str, found: Activation) -> Callable[..., Operati
     assert before is not None
 
     def make(*, name: str, output: Tensor) -> Operation:
-        shaped = replace(output, shape=before.shape)
-        entries = function_entries(function, arguments, before, shaped)
-        return Table(name=name, input=before, output=shaped, function=function,
+        entries = function_entries(function, arguments, before, output)
+        return Table(name=name, input=before, output=output, function=function,
                      arguments=arguments, entries=entries)  # fmt: skip
 
-    return make
+    return make, before.shape
 
 
 # What is joined

@@ -12,7 +12,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -722,7 +722,7 @@ def _conv2d(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
         return None, "is not supported: only convolutions in two dimensions are"
     padding = a["padding"]
     kernel = tuple(weight.shape[2:])
-    dilation = _pair(a["dilation"])
+    dilation = pair(a["dilation"])
     if isinstance(padding, str):
         needed = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         if padding == "valid":
@@ -733,8 +733,8 @@ def _conv2d(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
         weight.shape[1] * groups,
         weight.shape[0],
         kernel,
-        stride=_pair(a["stride"]),
-        padding=padding if isinstance(padding, str) else _pair(padding),
+        stride=pair(a["stride"]),
+        padding=padding if isinstance(padding, str) else pair(padding),
         dilation=dilation,
         groups=groups,
         bias=bias is not None,
@@ -790,8 +790,8 @@ def _clamp(a: dict[str, Any]) -> nn.Module | None:
 
 
 def _max_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
-    kernel, padding, dilation = (_pair(a[n]) for n in ("kernel_size", "padding", "dilation"))
-    stride = _pair(a["stride"] or kernel)
+    kernel, padding, dilation = (pair(a[n]) for n in ("kernel_size", "padding", "dilation"))
+    stride = pair(a["stride"] or kernel)
     # Where windows fill the map, it is the same whether a size is rounded up or down.
     left_over = any(
         (size + 2 * p - d * (k - 1) - 1) % s
@@ -827,7 +827,8 @@ def _set(module: nn.Module, **values: torch.Tensor | None) -> None:
         )
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """Of rows and columns, if they are one number or two."""
     numbers = [value] if isinstance(value, int) else list(value)
     return (numbers[0], numbers[-1])
 
@@ -867,6 +868,14 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     else:
         yield value
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """That name; or if it is taken, with a number behind it."""
+    number, found = 2, name
+    while found in taken:
+        number, found = number + 1, f"{name}#{number}"
+    return found
 
 
 def first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel.errors import AccelError
-from accel.frontends.reading import IMAGES, Call, Function, Joined, Sum
+from accel.frontends.reading import IMAGES, Call, Function, Joined, Sum, pair
 from accel.operations.window import Pair, Sides, window_count
 
 EXPECTED = (
@@ -335,15 +335,15 @@ def _cut(call: Call, module: nn.Module, stage: Stage | None) -> None:
 
 def _pooling(call: Call, module: nn.Module) -> Pooling:
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        if _pair(module.output_size) != (1, 1):
+        if pair(module.output_size) != (1, 1):
             call.refuse(f"averages to {module.output_size}, but only to one pixel is supported")
         return Pooling(False, None)
     assert isinstance(module, nn.MaxPool2d | nn.AvgPool2d)
-    size = _pair(module.kernel_size)
-    stride = size if module.stride is None else _pair(module.stride)
-    padding = _pair(module.padding)
+    size = pair(module.kernel_size)
+    stride = size if module.stride is None else pair(module.stride)
+    padding = pair(module.padding)
     if isinstance(module, nn.MaxPool2d):
-        if _pair(module.dilation) != (1, 1):
+        if pair(module.dilation) != (1, 1):
             call.refuse(f"has dilation {module.dilation}, but only 1 is supported")
         if module.return_indices:
             call.refuse("must not return indices")
@@ -357,10 +357,6 @@ def _pooling(call: Call, module: nn.Module) -> Pooling:
     return Pooling(False, size, stride, padding)
 
 
-def _pair(value: Any) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
-
-
 def _fold(module: nn.Module, norm: nn.Module) -> Any:
     fuse: Any = fuse_conv_bn_eval if isinstance(module, nn.Conv2d) else fuse_linear_bn_eval
     return fuse(module.eval(), norm.eval())
@@ -369,5 +365,5 @@ def _fold(module: nn.Module, norm: nn.Module) -> Any:
 def conv_shape(stage: Stage, weight: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a convolution's output, before pooling."""
     assert isinstance(stage.module, nn.Conv2d)
-    stride = _pair(stage.module.stride)
+    stride = pair(stage.module.stride)
     return (weight[0], *window_count(shape, (weight[2], weight[3]), stride, stage.padding))

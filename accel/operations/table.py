@@ -31,7 +31,6 @@ FUNCTIONS: Mapping[str, int] = {
     "leaky_relu": 1,
     "hard_sigmoid": 2,
     "softplus": 2,
-    "hardtanh": 2,
     "quantized.sigmoid": 0,
     "quantized.tanh": 0,
     "quantized.hardsigmoid": 0,

@@ -38,7 +38,6 @@ FUNCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mish": ("Mish", ()),
     "softplus": ("Softplus", ()),
     "gelu": ("Gelu", ()),
-    "requantize": ("Identity", ()),
 }
 """Those of :data:`accel.operations.table.FUNCTIONS` that are operators of real numbers, and what
 these call their arguments."""

@@ -139,7 +139,6 @@ FLOAT: Mapping[str, Callable[..., torch.Tensor]] = {
     "leaky_relu": functional.leaky_relu,
     "hard_sigmoid": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
     "softplus": functional.softplus,
-    "hardtanh": functional.hardtanh,
 }
 """Functions of float32 tensors, and of the numbers that they take besides."""
 

@@ -320,6 +320,25 @@ def test_refusals(model: nn.Module, shape: Any, says: str) -> None:
         accel.load(by_fx(model, images()), shape)
 
 
+class SoftmaxBetween(nn.Module):
+    """Of real numbers, which are quantized again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quant, self.again, self.dequant = tq.QuantStub(), tq.QuantStub(), tq.DeQuantStub()
+        self.a, self.b = nn.Conv2d(SHAPE[0], 4, 3), nn.Conv2d(4, 5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.softmax(self.dequant(self.a(self.quant(x))), 1)
+        return self.dequant(self.b(self.again(x)))
+
+
+def test_nothing_follows_a_softmax() -> None:
+    model = eagerly(SoftmaxBetween(), images())
+    with pytest.raises(AccelError, match="follows a softmax, which the host computes at the end"):
+        accel.load(model, input_shape=SHAPE)
+
+
 def test_other_engines_models_have_qnnpack_s_bytes() -> None:
     others = set(torch.backends.quantized.supported_engines) - {"none", "qnnpack"}
     if not others:

@@ -170,6 +170,49 @@ def sine(s: Any, x: torch.Tensor) -> torch.Tensor:
     return through(torch.sin(through(x, FORM)), FORM)
 
 
+def unquantized_limit(s: Any, x: torch.Tensor) -> torch.Tensor:
+    return through(s.convolved(F.relu(through(x, FORM))), FORM)
+
+
+def unquantized_summand(s: Any, x: torch.Tensor) -> torch.Tensor:
+    y = through(x, FORM)
+    return through(y + F.relu(y), FORM)
+
+
+def padded_summand(s: Any, x: torch.Tensor) -> torch.Tensor:
+    x = through(x, FORM)
+    return through(F.pad(x[:, :, :, :], (1, 0)) + F.pad(x, (0, 1)), FORM)
+
+
+def padded_second(s: Any, x: torch.Tensor) -> torch.Tensor:
+    x = through(x, FORM)
+    wide = through(F.max_pool2d(x, (1, 2), 1), FORM)
+    return through(x + F.pad(wide, (1, 0)), FORM)
+
+
+def unsigned(s: Any, x: torch.Tensor) -> torch.Tensor:
+    operators = torch.ops.quantized_decomposed
+    form = 0.05, 3, 0, 255, torch.uint8
+    q = operators.quantize_per_tensor.default(x, *form)
+    return through(s.convolved(operators.dequantize_per_tensor.default(q, *form)), FORM)
+
+
+def fewer_values(s: Any, x: torch.Tensor) -> torch.Tensor:
+    operators = torch.ops.quantized_decomposed
+    form = 0.05, 3, -127, 127, torch.int8
+    q = operators.quantize_per_tensor.default(x, *form)
+    return through(s.convolved(operators.dequantize_per_tensor.default(q, *form)), FORM)
+
+
+def same(s: Any, x: torch.Tensor) -> torch.Tensor:
+    return through(F.conv2d(through(x, FORM), s.conv.real(), s.conv.bias, padding="same"), FORM)
+
+
+def behind_a_softmax(s: Any, x: torch.Tensor) -> torch.Tensor:
+    y = torch.softmax(through(s.convolved(through(x, FORM)), FORM), 1)
+    return through(F.max_pool2d(y, 2), FORM)
+
+
 def limited_for_all(s: Any, x: torch.Tensor) -> torch.Tensor:
     y = through(s.convolved(through(x, FORM)), FORM)
     return through(through(F.relu(y), FORM) + y, FORM)
@@ -215,6 +258,14 @@ def test_sequences_are_maps_of_one_row() -> None:
         (real_weights, "has weights that are not quantized to int8 beforehand"),
         (nothing, "yields something else than what its last layer makes"),
         (sine, r"'sin' \(sin\) is not supported"),
+        (unquantized_limit, r"\(conv2d\) computes with real numbers, not with quantized ones"),
+        (unquantized_summand, r"\(add\) computes with real numbers, not with quantized ones"),
+        (padded_summand, "follows a padding with zeros, but only a convolution may"),
+        (padded_second, "follows a padding with zeros, but only a convolution may"),
+        (unsigned, "quantizes activations to uint8 from 0 to 255, but XNNPACK takes int8 from"),
+        (fewer_values, "quantizes activations to int8 from -127 to 127, but XNNPACK takes int8"),
+        (same, "has padding 'same', but only numbers of rows and columns"),
+        (behind_a_softmax, "follows a softmax, which the host computes at the end"),
         (limited_for_all, "limits what others read without it"),
     ],
 )

@@ -908,3 +908,43 @@ def test_functions_of_one_value(kind: str, dtype: Any, tmp_path: Path) -> None:
     program = accel.compile(network, {"preset": "tiny", "tables": 1})
     run = accel.simulate(program, x[:2], level="cl", jobs=1)
     np.testing.assert_array_equal(run.outputs, found[:2])
+
+
+@pytest.mark.parametrize("flat_first", [False, True])
+def test_a_function_of_a_flattened_map(flat_first: bool, tmp_path: Path) -> None:
+    """It is one of the map, whatever shape the graph has it in."""
+    rng = np.random.default_rng(9)
+    constants = {
+        "sx": F32(0.05), "zx": np.uint8(120), "sf": F32(1 / 256), "zf": np.uint8(0),
+        "w": rng.integers(-127, 128, (5, 18)).astype(np.int8), "sw": F32(0.01), "zw": np.int8(0),
+        "sy": F32(0.05), "zy": np.uint8(128),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "sx", "zx"], ["r"]),
+        helper.make_node("Flatten" if flat_first else "Sigmoid", ["r"], ["a"]),
+        helper.make_node("Sigmoid" if flat_first else "Flatten", ["a"], ["b"]),
+        helper.make_node("QuantizeLinear", ["b", "sf", "zf"], ["f"]),
+        helper.make_node("DequantizeLinear", ["f", "sf", "zf"], ["g"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["v"]),
+        helper.make_node("Gemm", ["g", "v"], ["p"], transB=1),
+        helper.make_node("QuantizeLinear", ["p", "sy", "zy"], ["o"]),
+        helper.make_node("DequantizeLinear", ["o", "sy", "zy"], ["y"]),
+    ]
+    file = tmp_path / "n.onnx"
+    onnx.save(model(nodes, constants, ("N", 2, 3, 3)), file)
+    if not flat_first:
+        # What is flattened has not been quantized before.
+        with pytest.raises(AccelError, match="Flatten"):
+            accel.load(file)
+        return
+    network = accel.load(file)
+    assert [op.kind for op in network.operations] == ["table", "linear"]
+    x = rng.integers(0, 256, (40, 2, 3, 3))
+    found = network.integers(x)
+    for ours, theirs in zip(found, accel.run_network(network, x), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    session = InferenceSession(file, providers=["CPUExecutionProvider"])
+    real = ((x - 120) * np.float64(F32(0.05))).astype(F32)
+    steps = session.run(None, {"x": real})[0] / np.float64(F32(0.05))
+    np.testing.assert_array_equal(np.rint(steps) + 128, found[-1])
