@@ -74,7 +74,7 @@ class SerialBridgeRTL(Component):
         s.crc, s.crc_from, s.crc_byte, s.crc_next = Wire(32), Wire(32), Wire(8), Wire(32)
         s.kind, s.sequence, s.session_asked = Wire(8), Wire(8), Wire(8)
         s.count, s.count16, s.argument, s.num_done = Wire(Count), Wire(16), Wire(16), Wire(Count)
-        s.takes, s.sends = Wire(), Wire()
+        s.takes, s.sends, s.missed, s.word_comes = Wire(), Wire(), Wire(), Wire()
         s.verdict, s.answer = Wire(8), Wire(8)
         s.legal, s.writes, s.accepted, s.num_read = Wire(), Wire(), Wire(), Wire(Count)
         s.answer_header, s.data = Wire(Word), Wire(Word)
@@ -153,7 +153,7 @@ class SerialBridgeRTL(Component):
                     s.verdict @= SESSION
             elif (s.session_asked != s.session) | (s.session == 0):
                 s.verdict @= SESSION
-            elif s.writes & s.occupied:
+            elif s.writes & s.missed:
                 s.verdict @= BUSY
             s.accepted @= (s.state == ACT) & (s.verdict == OK)
             s.num_read @= s.waiting
@@ -185,9 +185,8 @@ class SerialBridgeRTL(Component):
         @update
         def up_streams():
             s.buffer.ren @= s.occupied & ~s.fetched
-            s.buffer.wen @= (
-                s.takes & ~s.silent & (s.state == PAYLOAD) & (s.position == 7) & ~s.occupied
-            )
+            s.word_comes @= s.takes & ~s.silent & (s.state == PAYLOAD) & (s.position == 7)
+            s.buffer.wen @= s.word_comes & ~s.occupied
             s.prog.val @= s.fetched & ~s.to_image
             s.image.val @= s.fetched & s.to_image
             s.handed_on @= (s.prog.val & s.prog.rdy) | (s.image.val & s.image.rdy)
@@ -309,6 +308,14 @@ class SerialBridgeRTL(Component):
                         s.word <<= s.results.rdata
                     if s.num_done == s.count:
                         s.word <<= zext(~s.crc_next, 64)
+
+        # The words before may all be taken while a frame comes of which some were not stored.
+        @update_ff
+        def up_missed():
+            if s.state == AWAIT:
+                s.missed <<= 0
+            elif s.word_comes & s.occupied:
+                s.missed <<= 1
 
         @update_ff
         def up_data():
