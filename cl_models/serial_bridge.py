@@ -5,7 +5,6 @@ from enum import Enum, auto
 
 from accel.hardware.registers import DATA_NBITS
 from accel.hardware.serial import (
-    HEADER_BYTES,
     MAX_WORDS,
     OCCUPIED,
     WORD_BYTES,
