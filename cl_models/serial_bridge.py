@@ -149,9 +149,7 @@ class SerialBridgeCoreCL:
     def _prepare(self, argument: int) -> None:
         payload = self.payload + tuple(list(self.results)[: self.num_results])
         frame = self.frame
-        self.answer = Frame(
-            self.found, frame.sequence, frame.session, argument, payload
-        ).to_bytes()
+        self.answer = Frame(self.found, frame.sequence, frame.session, argument, payload).to_bytes()
         self.num_sent, self.state = 0, State.SEND
 
     def _sent(self) -> None:

@@ -69,7 +69,9 @@ class Receiver:
     def ends_a_word(self) -> bool:
         """Whether the symbol before was the last one of a word of the payload."""
         num_bytes = len(self.data) - HEADER_BYTES
-        return num_bytes > 0 and num_bytes % 8 == 0 and len(self.data) <= frame_length(self.data) - 4
+        return (
+            num_bytes > 0 and num_bytes % 8 == 0 and len(self.data) <= frame_length(self.data) - 4
+        )
 
 
 def verdict(frame: Frame, session: int, busy: bool, max_words: int) -> Answer:
