@@ -10,6 +10,7 @@ from accel.hardware.config import BUS_NBITS
 from accel.hardware.registers import DATA_NBITS
 from accel.hardware.serial import (
     ACCESS_NBITS,
+    CRC_BYTES,
     HEADER_BYTES,
     MAX_WORDS,
     OCCUPIED,
@@ -19,6 +20,7 @@ from accel.hardware.serial import (
     SOFT_RESET_DATA,
     START,
     SYMBOL_NBITS,
+    WORD_BYTES,
     Answer,
     Frame,
     Request,

@@ -141,9 +141,7 @@ class SerialBridgeRTL(Component):
                 s.legal @= s.count != 0
             elif (s.kind == SET) | (s.kind == SET_MARK):
                 s.legal @= s.count == 1
-            elif (s.kind == RESULT) | (s.kind == GET) | (s.kind == GET_MARK):
-                s.legal @= s.count == 0
-            elif (s.kind == OPEN) | (s.kind == RESTART):
+            elif (s.kind >= OPEN) & (s.kind <= GET_MARK):
                 s.legal @= s.count == 0
             s.verdict @= OK
             if ~s.legal:
@@ -326,10 +324,7 @@ class SerialBridgeRTL(Component):
 
         @update_ff
         def up_hand_over():
-            if s.reset:
-                s.occupied <<= 0
-                s.fetched <<= 0
-            elif s.accepted & (s.kind == RESTART):
+            if s.reset | (s.accepted & (s.kind == RESTART)):
                 s.occupied <<= 0
                 s.fetched <<= 0
             elif s.accepted & s.writes:

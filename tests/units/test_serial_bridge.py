@@ -232,7 +232,7 @@ def test_noise(simulators: Simulators, level: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_everything_arrives_once(simulators: Simulators, level: str, data: st.DataObject) -> None:
     """Of any words, whatever waits."""
-    pauses = data.draw(st.lists(st.booleans(), max_size=9)) + [False]
+    pauses = [*data.draw(st.lists(st.booleans(), max_size=9)), False]
     b = board(simulators, level, pauses)
     b.ask(Request.OPEN)
     told: dict[str, list[int]] = {"prog": [], "image": []}
