@@ -71,9 +71,8 @@ class Receiver:
     def ends_a_word(self) -> bool:
         """Whether the symbol before was the last one of a word of the payload."""
         num_bytes = len(self.data) - HEADER_BYTES
-        return (
-            num_bytes > 0 and num_bytes % 8 == 0 and len(self.data) <= frame_length(self.data) - 4
-        )
+        ends = num_bytes > 0 and num_bytes % WORD_BYTES == 0
+        return ends and len(self.data) <= frame_length(self.data) - CRC_BYTES
 
 
 def verdict(frame: Frame, session: int, busy: bool, max_words: int) -> Answer:

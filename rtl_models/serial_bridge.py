@@ -72,7 +72,7 @@ class SerialBridgeRTL(Component):
         s.silent, s.byte, s.position = Wire(), Wire(8), Wire(3)
         s.word, s.full_word, s.first_word = Wire(Word), Wire(Word), Wire(Word)
         s.crc, s.crc_from, s.crc_byte, s.crc_next = Wire(32), Wire(32), Wire(8), Wire(32)
-        s.kind, s.sequence, s.session_asked = Wire(8), Wire(8), Wire(8)
+        s.kind, s.number, s.session_asked = Wire(8), Wire(8), Wire(8)
         s.count, s.count16, s.argument, s.num_done = Wire(Count), Wire(16), Wire(16), Wire(Count)
         s.takes, s.sends, s.missed, s.word_comes = Wire(), Wire(), Wire(), Wire()
         s.verdict, s.answer = Wire(8), Wire(8)
@@ -163,7 +163,7 @@ class SerialBridgeRTL(Component):
             s.answer_header @= 0
             s.answer_header[0:8] @= start
             s.answer_header[8:16] @= s.answer
-            s.answer_header[16:24] @= s.sequence
+            s.answer_header[16:24] @= s.number
             s.answer_header[24:32] @= s.session_asked
             s.answer_header[32:48] @= zext(s.count, 16)
             s.answer_header[48:63] @= zext(s.waiting, 15)
@@ -213,7 +213,7 @@ class SerialBridgeRTL(Component):
                         s.state <<= PREPARE
                         s.answer <<= LINE
                         s.kind <<= 0
-                        s.sequence <<= 0
+                        s.number <<= 0
                         s.session_asked <<= 0
                         s.count <<= 0
                 else:
@@ -225,7 +225,7 @@ class SerialBridgeRTL(Component):
                     elif s.state == HEADER:
                         if s.position == 7:
                             s.kind <<= s.full_word[8:16]
-                            s.sequence <<= s.full_word[16:24]
+                            s.number <<= s.full_word[16:24]
                             s.session_asked <<= s.full_word[24:32]
                             s.count <<= s.full_word[32 : 32 + count_nbits]
                             s.argument <<= s.full_word[48:64]
