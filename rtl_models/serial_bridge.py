@@ -69,7 +69,7 @@ class SerialBridgeRTL(Component):
 
         # Wires: the frame under way, and its answer
         s.state = Wire(4)
-        s.silent, s.byte, s.position = Wire(), Wire(8), Wire(3)
+        s.silent, s.octet, s.position = Wire(), Wire(8), Wire(3)
         s.word, s.full_word, s.first_word = Wire(Word), Wire(Word), Wire(Word)
         s.crc, s.crc_from, s.crc_byte, s.crc_next = Wire(32), Wire(32), Wire(8), Wire(32)
         s.kind, s.number, s.session_asked = Wire(8), Wire(8), Wire(8)
@@ -90,7 +90,7 @@ class SerialBridgeRTL(Component):
         s.buffer = MemoryRTL(BUS_NBITS, max_words)
         s.results = MemoryRTL(BUS_NBITS, max_words)
         s.silent //= s.rx.msg[8]
-        s.byte //= s.rx.msg[0:8]
+        s.octet //= s.rx.msg[0:8]
         s.tx.msg //= s.word[0:8]
         s.count16 //= s.full_word[32:48]
         s.buffer.raddr //= s.next_word[0:index_nbits]
@@ -112,14 +112,14 @@ class SerialBridgeRTL(Component):
             s.takes @= s.rx.val & (s.state < ACT)
             s.tx.val @= (s.state == ANSWER) | (s.state == TAIL)
             s.sends @= s.tx.val & s.tx.rdy
-            s.full_word @= concat(s.byte, s.word[8:64])
+            s.full_word @= concat(s.octet, s.word[8:64])
 
         @update
         def up_crc():
             s.crc_from @= s.crc
             if s.state == AWAIT:
                 s.crc_from @= 0xFFFFFFFF
-            s.crc_byte @= s.byte
+            s.crc_byte @= s.octet
             if s.state >= ACT:
                 s.crc_byte @= s.word[0:8]
 
@@ -220,7 +220,7 @@ class SerialBridgeRTL(Component):
                     s.position <<= s.position + 1
                     if s.state == AWAIT:
                         s.position <<= 1
-                        if s.byte == start:
+                        if s.octet == start:
                             s.state <<= HEADER
                     elif s.state == HEADER:
                         if s.position == 7:
