@@ -3,14 +3,14 @@
 BIN := .venv/bin
 STAMP := .venv/stamp-$(shell cat requirements.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
-NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer.py adder.py column_windows.py \
+NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer.py tables.py adder.py column_windows.py \
   term_sequencer.py)
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
-test test-all daily fuzz runtimes mutate bisection coverage: export OMP_NUM_THREADS := 1
+test test-all daily fuzz runtimes newest executorch mutate bisection coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all daily fuzz exhaustive runtimes stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
+.PHONY: help demo test test-all daily fuzz exhaustive runtimes newest executorch stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -21,6 +21,8 @@ help:
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
 	@echo "make runtimes  a million outputs beside ties of each of ONNX Runtime's integer operators,"
 	@echo "               damaged and changed ONNX files"
+	@echo "make newest    the suite's numeric part with the newest PyTorch and other packages"
+	@echo "make executorch  the same of ExecuTorch's, in an environment of its own, of a gigabyte"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
 	@echo "make mutate    plant faults in RTL, arithmetic and compiler, see that the tests find them"
 	@echo "make bisection plant faults in the RTL, see what accel bisect names: docs/bisection.md"
@@ -85,6 +87,21 @@ endif
 exhaustive: $(STAMP)
 	@echo "== every accumulator through the Verilated requantizer, and through PyTorch's kernels"
 	$(BIN)/python -m tests.tools.exhaustive
+
+# What touches numbers, with the newest versions that install together, whatever requirements.txt pins.
+NEWEST := build/newest
+newest: $(STAMP)
+	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install -q --upgrade -e '.[dev]'
+	$(NEWEST)/bin/python -c "import torch; print('== the suite\'s numeric part with torch', torch.__version__)"
+	$(NEWEST)/bin/python -m pytest -q -n auto tests/system/network tests/system/frontends tests/system/hardware/test_operations.py
+
+# ExecuTorch takes a gigabyte with what it needs: so it has an environment of its own.
+EXECUTORCH := build/executorch
+executorch: $(STAMP)
+	@test -x $(EXECUTORCH)/bin/python || $(BIN)/python -m venv $(EXECUTORCH)
+	$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|safetensors|rich|typer)==' requirements.txt)
+	PYTHONPATH=. $(EXECUTORCH)/bin/python -m tests.tools.executorch
 
 runtimes: $(STAMP)
 	@echo "== outputs beside ties, damaged and changed files, against other runtimes"

@@ -43,7 +43,8 @@ def _reciprocal(scale: ArrayLike) -> Floats:
 
 
 def quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, signed: bool) -> Ints:
-    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it on x86.
+    """Real numbers to activations, as ``torch.quantize_per_tensor`` does it on x86 in PyTorch 2.13;
+    later ones have :func:`reciprocal_quantize`.
 
     ``clamp(rne(fma(value, fl(1 / scale), zero_point)))``: the zero point goes into one float32
     rounding together with the product, and then an integer is taken. value: float32, any shape,
@@ -105,6 +106,17 @@ def quantize_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.i
     scale = np.asarray(sx, dtype=np.float32) * np.asarray(sw, dtype=np.float32)
     with np.errstate(over="ignore"):
         return _int32(np.asarray(bias, dtype=np.float32) * _reciprocal(scale))
+
+
+def double_bias(bias: ArrayLike, sx: float, sw: float) -> NDArray[np.int32]:
+    """``rne(fl(bias * fl(1 / (sx*sw))))``, with float64 scales up to there: as ExecuTorch makes an
+    integer of a float32 bias where all of a layer's weights have one scale.
+
+    All else is as :func:`quantize_bias` has it.
+    """
+    reciprocal = np.float32(1 / (float(sx) * float(sw)))
+    with np.errstate(over="ignore"):
+        return _int32(np.asarray(bias, dtype=np.float32) * reciprocal)
 
 
 def quotient_bias(bias: ArrayLike, sx: ArrayLike, sw: ArrayLike) -> NDArray[np.int32]:

@@ -45,6 +45,7 @@ from cl_models.column_windows import ColumnWindowsCoreCL
 from cl_models.pe_array import PEArrayCoreCL
 from cl_models.pooling_unit import PoolingUnitCoreCL
 from cl_models.requantizer import RequantizerCoreCL
+from cl_models.tables import TablesCoreCL
 
 IDLE, SETUP, RUN = 0, 1, 2
 
@@ -351,6 +352,11 @@ class ParamSequencer:
         last = self.beat == (d.param_last_beats if last_group else d.param_beats) - 1
         multiplier, bias = self.program.multipliers[at], self.program.biases[at]
         self.data = Param(multiplier, bias, d.zero_point, d.lo, d.hi, int(last))
+        if self.program.cfg.tables:
+            lookup = d.looks_up, d.table_index, d.table_signed
+            self.data = self.data._replace(
+                **dict(zip(("looks_up", "table_index", "table_signed"), lookup, strict=True))
+            )
         if self.program.cfg.adder:
             ends = last and last_group and self.vector == d.param_vectors - 1
             self.data = self.data._replace(ties_away=d.ties_away, ends_layer=int(ends))
@@ -663,8 +669,8 @@ class AcceleratorCoreCL:
 
     The order of evaluation is that of the wires, against the stream of the data::
 
-        evaluate:  result_rdy -> write sequencer -> adder -> requantizer -> pooling unit
-                   -> PE array -> go -> what the issue stage does
+        evaluate:  result_rdy -> write sequencer -> adder -> tables -> requantizer
+                   -> pooling unit -> PE array -> go -> what the issue stage does
         tick:      all registers at once, each from what was before the edge: so the PE array moves
                    before the pooling unit's register is looked at again, and memory is read before
                    it is written
@@ -691,6 +697,10 @@ class AcceleratorCoreCL:
         self.array = PEArrayCoreCL(cfg)
         self.pooling = PoolingUnitCoreCL(cfg)
         self.requantizer = RequantizerCoreCL(cfg)
+        self.tables = TablesCoreCL(cfg) if cfg.tables else None
+        if self.tables is not None:
+            # What the program stream fills
+            self.tables.tables = self.program.tables
         self.terms = TermSequencer(self.program)
         self.adder = AdderCoreCL(cfg) if cfg.adder else None
         self.watchdog = Watchdog()
@@ -713,6 +723,8 @@ class AcceleratorCoreCL:
             part.reset()
         if self.windows is not None:
             self.windows.reset()
+        if self.tables is not None:
+            self.tables.reset()
         if self.adder is not None:
             self.adder.reset()
         # A step's registers: address, command, bytes read, the same again, and operands.
@@ -736,10 +748,14 @@ class AcceleratorCoreCL:
     @property
     def out(self) -> Any:
         """What the write sequencer is offered, or None."""
-        beat = self.requantizer.out
         if self.adder is None:
-            return beat
-        return self.adder.offer(self.terms.out, self.operand, beat)
+            return self.looked_up
+        return self.adder.offer(self.terms.out, self.operand, self.looked_up)
+
+    @property
+    def looked_up(self) -> Any:
+        """What comes from the tables, or where there are none from the requantizer."""
+        return self.requantizer.out if self.tables is None else self.tables.out
 
     @property
     def operand(self) -> Operand | None:
@@ -767,9 +783,12 @@ class AcceleratorCoreCL:
         steps, writes, images = self.steps, self.writes, self.images
         self.out_rdy = self.beat_rdy = writes.ready
         if self.adder is not None:
-            self.adder.settle(self.terms.out, self.requantizer.out, self.out_rdy)
+            self.adder.settle(self.terms.out, self.looked_up, self.out_rdy)
             self.beat_rdy = self.adder.ready_beat
-        self.param_rdy = self.requantizer.ready_param(self.beat_rdy)
+        self.value_rdy = self.beat_rdy
+        if self.tables is not None:
+            self.value_rdy = self.tables.ready(self.beat_rdy)
+        self.param_rdy = self.requantizer.ready_param(self.value_rdy)
         self.pooled_rdy = self.requantizer.ready_pooled
         self.acc_rdy = self.pooling.ready(self.pooled_rdy)
         self.step_rdy = self.go = self.array.ready(self.acc_rdy)
@@ -821,7 +840,7 @@ class AcceleratorCoreCL:
         words taken in this cycle, or None."""
         steps, requantizer = self.steps, self.requantizer
         acc, pooled = self.array.out, self.pooling.out
-        out, beat, param = self.out, requantizer.out, self.params.out
+        out, value, beat, param = self.out, requantizer.out, self.looked_up, self.params.out
         go, acc_rdy, pooled_rdy = self.go, self.acc_rdy, self.pooled_rdy
         operand = self.operand if go else None
 
@@ -833,8 +852,10 @@ class AcceleratorCoreCL:
         self.array.tick(self.offered if go else None, acc_rdy)
         self.pooling.tick(acc if acc_rdy else None, pooled_rdy)
         requantizer.tick(
-            pooled if pooled_rdy else None, param if self.param_rdy else None, self.beat_rdy
+            pooled if pooled_rdy else None, param if self.param_rdy else None, self.value_rdy
         )
+        if self.tables is not None:
+            self.tables.tick(None, value if self.value_rdy else None, self.beat_rdy)
         self.params.tick(self.param_rdy)
         if self.adder is not None:
             taken = self.terms.out if self.adder.ready_terms else None

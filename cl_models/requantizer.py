@@ -6,20 +6,10 @@ from typing import Any
 import numpy as np
 
 from accel.hardware.config import AccelConfig
-from accel.hardware.messages import (
-    Beat,
-    Ints,
-    Out,
-    Param,
-    Pooled,
-    mk_beat,
-    mk_out,
-    mk_param,
-    mk_pooled,
-)
+from accel.hardware.messages import Ints, Param, Pooled, mk_param, mk_pooled, mk_requantized
 from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from cl_models.unit import UnitCL
-from fl_models.requantizer import requantize_beats
+from fl_models.requantizer import Requantized, requantize_beats
 
 
 class RequantizerCoreCL:
@@ -44,8 +34,8 @@ class RequantizerCoreCL:
         self.stages = deque([False] * (REQUANTIZER_LATENCY - 1))
         # These beats, the oldest first: not yet computed, and computed
         self.pending: list[tuple[Ints, Param]] = []
-        self.computed: deque[Out | Beat] = deque()
-        self.out: Out | Beat | None = None
+        self.computed: deque[Requantized] = deque()
+        self.out: Requantized | None = None
 
     @property
     def ready_pooled(self) -> bool:
@@ -74,7 +64,7 @@ class RequantizerCoreCL:
         else:
             self.next = pooled.acc
 
-    def _next_out(self) -> Out | Beat:
+    def _next_out(self) -> Requantized:
         if not self.computed:
             columns, params = zip(*self.pending, strict=True)
             self.computed.extend(requantize_beats(np.stack(columns), params, self.cfg))
@@ -90,5 +80,4 @@ class RequantizerCL(UnitCL):
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
-        out_type = mk_beat(cfg) if cfg.adder else mk_out(cfg)
-        s.add_core(cfg, RequantizerCoreCL(cfg), recv_types, "out", out_type)
+        s.add_core(cfg, RequantizerCoreCL(cfg), recv_types, "out", mk_requantized(cfg))

@@ -74,6 +74,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "registers": registers.markdown,
     "pipeline": pipeline.diagram,
     "adder pipeline": lambda: pipeline.diagram(pipeline.ADDER_STAGES),
+    "tables pipeline": lambda: pipeline.diagram(pipeline.TABLE_STAGES),
     "packet header": lambda: fields.markdown(packets.HEADER),
     "parameter beat": lambda: fields.markdown(packets.PARAM),
     "kinds of operations": _kinds,

@@ -33,6 +33,7 @@ from accel.hardware.walk import (
 )
 from accel.numerics import requantize, wrap
 from fl_models.adder import add_terms
+from fl_models.tables import look_up
 
 
 class AcceleratorCoreFL:
@@ -103,6 +104,8 @@ class AcceleratorCoreFL:
             acc = wrap(pooled[:, :, g, :cols] + bias, self.cfg.acc_nbits)
             away = bool(d.ties_away)
             y = requantize(acc, multiplier, d.zero_point, d.lo, d.hi, away)
+            if d.looks_up:
+                y = look_up(y, self.program.tables[d.table_index], bool(d.table_signed))
             if d.adds:
                 y = add_terms(y, added[g][..., :cols], Terms.of(d))
             y = self._pixels(d, y)

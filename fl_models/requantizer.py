@@ -11,13 +11,15 @@ from accel.hardware.messages import (
     Out,
     Param,
     Pooled,
-    mk_beat,
-    mk_out,
+    Value,
     mk_param,
     mk_pooled,
+    mk_requantized,
 )
 from accel.numerics import requantize, wrap
 from fl_models.unit import UnitFL
+
+Requantized = Out | Beat | Value
 
 
 class RequantizerCoreFL:
@@ -37,7 +39,7 @@ class RequantizerCoreFL:
     def wants(self, port: str) -> bool:
         return (self.held is None) == (port == "pooled")
 
-    def take(self, port: str, message: Pooled | Param) -> list[Out] | list[Beat]:
+    def take(self, port: str, message: Pooled | Param) -> list[Requantized]:
         if isinstance(message, Pooled):
             self.held = message.acc
             return []
@@ -53,22 +55,35 @@ class RequantizerCoreFL:
         return outs
 
 
-def requantize_beats(
-    acc: Ints, params: Sequence[Param], cfg: AccelConfig
-) -> list[Out] | list[Beat]:
-    """What beats yield: for an adder behind, with what it has to know of them. acc: int (beats,
-    num_lanes), params: one for each beat."""
+def requantize_beats(acc: Ints, params: Sequence[Param], cfg: AccelConfig) -> list[Requantized]:
+    """What beats yield: for tables or an adder behind, with what these have to know of them. acc:
+    int (beats, num_lanes), params: one for each beat."""
     bias, bits = (np.stack([getattr(p, name) for p in params]) for name in ("bias", "multiplier"))
     zero_point, lo, hi = np.array([(p.zero_point, p.lo, p.hi) for p in params]).T[..., None]
     multiplier = bits.astype(np.uint32).view(np.float32)
     acc = wrap(acc + bias, cfg.acc_nbits)
     y = requantize(acc, multiplier, zero_point, lo, hi)
-    if not cfg.adder:
-        return [Out(beat) for beat in y & 0xFF]
-    away = np.array([[p.ties_away] for p in params])
-    if away.any():
-        y = np.where(away, requantize(acc, multiplier, zero_point, lo, hi, True), y)
-    return [Beat(beat, p.last, p.ends_layer) for beat, p in zip(y, params, strict=True)]
+    if cfg.adder:
+        away = np.array([[p.ties_away] for p in params])
+        if away.any():
+            y = np.where(away, requantize(acc, multiplier, zero_point, lo, hi, True), y)
+    else:
+        y = y & 0xFF
+    beats = zip(y, params, strict=True)
+    if cfg.tables:
+        # What no adder wants to know has no place in the message.
+        return [
+            Value(
+                beat,
+                p.looks_up,
+                p.table_index,
+                *((p.table_signed, p.last, p.ends_layer) * cfg.adder),
+            )
+            for beat, p in beats
+        ]
+    if cfg.adder:
+        return [Beat(beat, p.last, p.ends_layer) for beat, p in beats]
+    return [Out(beat) for beat, _ in beats]
 
 
 class RequantizerFL(UnitFL):
@@ -76,5 +91,4 @@ class RequantizerFL(UnitFL):
 
     def construct(s, cfg: AccelConfig) -> None:
         recv_types = {"pooled": mk_pooled(cfg), "param": mk_param(cfg)}
-        out_type = mk_beat(cfg) if cfg.adder else mk_out(cfg)
-        s.add_core(cfg, RequantizerCoreFL(cfg), recv_types, "out", out_type)
+        s.add_core(cfg, RequantizerCoreFL(cfg), recv_types, "out", mk_requantized(cfg))

@@ -1,5 +1,7 @@
 """What is proven, unit by unit."""
 
+from dataclasses import replace
+
 from accel.hardware.config import TAPS
 from accel.hardware.descriptors import READ_LOOPS
 from accel.hardware.messages import mk_out
@@ -21,6 +23,7 @@ from rtl_models.requantizer import RequantizerRTL
 from rtl_models.result_packer import ResultPackerRTL
 from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.tables import TablesRTL
 from rtl_models.tap_rows import TapRowsRTL
 from rtl_models.write_sequencer import WriteSequencerRTL
 
@@ -118,6 +121,19 @@ PROOFS = (
         faults=(
             Fault("held too long", "next_val <= ~moves_up", "next_val <= 1'd1"),
             Fault("no shift", "held <= held >>", "held <= held >> 2 >>"),
+        ),
+    ),
+    Proof(
+        unit="tables",
+        what="stream rule; an output for each value, in order, with its ends, in 2 cycles; what is "
+        "not looked up, as it came",
+        make=lambda cfg: TablesRTL(replace(cfg, tables=2, adder=True)),
+        properties={"top": "tables.sv"},
+        cut=("MemoryRTL",),
+        depth=5,
+        faults=(
+            Fault("looks all up", "looks_up ? found : y", "found"),
+            Fault("moves while it waits", "advance = ( ~out_val ) | out__rdy", "advance = 1'd1"),
         ),
     ),
     Proof(

@@ -4,7 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, connect, mk_bits, update, u
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
-from accel.hardware.config import BUS_NBITS, TAPS, AccelConfig
+from accel.hardware.config import BUS_NBITS, TABLE_SIZE, TAPS, AccelConfig, clog2
 from accel.hardware.status import STREAMS, TRAFFIC, TRAFFIC_NBITS
 from rtl_models.adder import AdderRTL
 from rtl_models.image_loader import ImageLoaderRTL
@@ -15,6 +15,7 @@ from rtl_models.pooling_unit import PoolingUnitRTL
 from rtl_models.program_loader import ProgramLoaderRTL
 from rtl_models.requantizer import RequantizerRTL
 from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.tables import TablesRTL
 from rtl_models.term_sequencer import TermSequencerRTL
 from rtl_models.traffic_counters import TrafficCountersRTL
 from rtl_models.watchdog import WatchdogRTL
@@ -82,12 +83,16 @@ class AcceleratorRTL(Component):
 
         sequencers = [s.step_sequencer, s.param_sequencer, s.write_sequencer]
         outputs = s.requantizer.out
+        if cfg.tables:
+            s.tables = TablesRTL(cfg)
+            s.tables.value //= outputs
+            outputs = s.tables.out
         if cfg.adder:
             s.adder = AdderRTL(cfg)
             s.term_sequencer = TermSequencerRTL(cfg)
             s.term_sequencer.terms //= s.adder.terms
             s.operand_fetch.operand //= s.adder.operand
-            s.requantizer.out //= s.adder.beat
+            s.adder.beat //= outputs
             sequencers.append(s.term_sequencer)
             outputs = s.adder.out
         streams = (
@@ -127,6 +132,10 @@ class AcceleratorRTL(Component):
         s.param_sequencer.param_wen //= loader.param_wen
         s.param_sequencer.param_waddr //= loader.address[0 : cfg.param_addr_nbits]
         s.param_sequencer.param_wbeat //= loader.beat
+        if cfg.tables:
+            s.tables.entry.val //= loader.table_wen
+            s.tables.entry.msg.address //= loader.address[0 : clog2(cfg.tables * TABLE_SIZE)]
+            s.tables.entry.msg.value //= loader.data[0:8]
 
         # Issue
         s.step_sequencer.go //= s.operand_fetch.go

@@ -202,17 +202,26 @@ class AddressGeneratorRTL(Component):
                 s.operand_issue @= s.issued_val & s.issued.operand
                 s.operand_leave @= s.at_val & s.go & s.at.operand
 
+            # Not the command's own fields: Icarus Verilog takes them here only if all are set here.
+            s.chosen_rows = Wire(mk_bits(groups * TAPS * row_nbits))
+            s.chosen_bank = Wire(mk_bits(groups * 4))
+            s.chosen_reads, s.chosen_pads = Wire(groups * TAPS), Wire(groups * TAPS)
+            s.next_command.rows //= s.chosen_rows
+            s.next_command.bank //= s.chosen_bank
+            s.next_command.reads //= s.chosen_reads
+            s.next_command.pads //= s.chosen_pads
+
             @update
             def up_select():
-                s.next_command.rows @= s.rows
-                s.next_command.bank @= s.bank
-                s.next_command.reads @= s.reads
-                s.next_command.pads @= s.pads
+                s.chosen_rows @= s.rows
+                s.chosen_bank @= s.bank
+                s.chosen_reads @= s.reads
+                s.chosen_pads @= s.pads
                 if s.at.operand:
-                    s.next_command.rows @= s.operands.rows
-                    s.next_command.bank @= s.operands.bank
-                    s.next_command.reads @= columns
-                    s.next_command.pads @= 0
+                    s.chosen_rows @= s.operands.rows
+                    s.chosen_bank @= s.operands.bank
+                    s.chosen_reads @= columns
+                    s.chosen_pads @= 0
 
         else:
             s.next_command.rows //= s.rows

@@ -1,11 +1,11 @@
 """Reads biases and multipliers ahead of the requantizer."""
 
-from pymtl3 import Component, InPort, Wire, concat, mk_bits, update, update_ff, zext
+from pymtl3 import Component, InPort, Wire, mk_bits, update, update_ff, zext
 from pymtl3.stdlib.stream.ifcs import SendIfcRTL
 
 from accel.hardware.config import ACT_NBITS, BUS_NBITS, AccelConfig
 from accel.hardware.descriptors import FIELDS, PARAM_WORDS
-from accel.hardware.messages import mk_param
+from accel.hardware.messages import field_nbits, mk_param
 from rtl_models.descriptor_bus import DescriptorBusIfc
 from rtl_models.descriptor_memory import DescriptorMemoryRTL
 from rtl_models.wide_memory import WideMemoryRTL
@@ -26,7 +26,6 @@ class ParamSequencerRTL(Component):
 
     def construct(s, cfg: AccelConfig):
         lanes, p_nbits = cfg.num_lanes, cfg.param_addr_nbits
-        settings_nbits = 3 * ACT_NBITS + 1 + 2 * cfg.adder
         Layer, Addr = mk_bits(cfg.layer_nbits), mk_bits(p_nbits)
         s.bus = DescriptorBusIfc(cfg.layer_nbits)
         s.param_wen = InPort()
@@ -70,17 +69,33 @@ class ParamSequencerRTL(Component):
         s.memory.waddr //= s.param_waddr
         s.memory.wdata //= s.bus.wdata
         s.memory.wbeat //= s.param_wbeat
-        # What has been read, and what is offered
+        # What a message has besides: of this beat, of what has been read, and of what is offered
+        s.ends_layer = Wire()
+        parts = {"last": s.at_last_beat, "hi": s.hi, "lo": s.lo, "zero_point": s.zero_point}
+        if cfg.adder:
+            parts |= {"ties_away": field("ties_away"), "ends_layer": s.ends_layer}
+        if cfg.tables:
+            parts |= {
+                "looks_up": field("looks_up"),
+                "table_index": field("table_index", cfg.table_nbits),
+            }
+        if cfg.tables and cfg.adder:
+            parts["table_signed"] = field("table_signed")
+        nbits = {name: field_nbits(mk_param(cfg), name) for name in parts}
+        settings_nbits = sum(nbits.values())
+        s.beat_settings = Wire(settings_nbits)
         s.read_settings, s.settings = Wire(settings_nbits), Wire(settings_nbits)
+        low = 0
+        for name, part in parts.items():
+            message, end = getattr(s.param.msg, name), low + nbits[name]
+            s.beat_settings[low:end] //= part
+            message //= s.settings[low:end]
+            low = end
         s.words = Wire(BUS_NBITS * lanes)
         for i in range(lanes):
             low = i * BUS_NBITS
             s.param.msg.bias[i * 32 : (i + 1) * 32] //= s.words[low : low + 32]
             s.param.msg.multiplier[i * 32 : (i + 1) * 32] //= s.words[low + 32 : low + 64]
-        s.param.msg.last //= s.settings[0]
-        s.param.msg.hi //= s.settings[1:10]
-        s.param.msg.lo //= s.settings[10:19]
-        s.param.msg.zero_point //= s.settings[19:28]
         s.param.val //= s.val
 
         @update
@@ -94,9 +109,8 @@ class ParamSequencerRTL(Component):
             s.at_last_beat @= s.beat == s.end_of_vector
             s.at @= s.group_base + zext(s.beat, 16)
             s.memory.raddr @= s.at[0:p_nbits]
-            s.take_up @= ((s.state == IDLE) & s.bus.running) | (
-                s.read & s.at_last_beat & s.at_last_vector & s.at_last_group
-            )
+            s.ends_layer @= s.at_last_beat & s.at_last_vector & s.at_last_group
+            s.take_up @= ((s.state == IDLE) & s.bus.running) | (s.read & s.ends_layer)
 
         @update_ff
         def up_follow():
@@ -136,32 +150,10 @@ class ParamSequencerRTL(Component):
                             if s.at_last_group:
                                 s.state <<= SETUP
 
-        if cfg.adder:
-            s.param.msg.ties_away //= s.settings[28]
-            s.param.msg.ends_layer //= s.settings[29]
-            s.ties_away, s.ends_layer = Wire(), Wire()
-            s.ties_away //= field("ties_away")
-
-            @update
-            def up_ends():
-                s.ends_layer @= s.at_last_beat & s.at_last_vector & s.at_last_group
-
-            @update_ff
-            def up_settings_and_ends():
-                if s.read:
-                    s.read_settings <<= concat(
-                        s.ends_layer, s.ties_away, s.zero_point, s.lo, s.hi, s.at_last_beat
-                    )
-
-        else:
-
-            @update_ff
-            def up_settings():
-                if s.read:
-                    s.read_settings <<= concat(s.zero_point, s.lo, s.hi, s.at_last_beat)
-
         @update_ff
         def up_message():
+            if s.read:
+                s.read_settings <<= s.beat_settings
             if s.offer & s.read_val:
                 s.settings <<= s.read_settings
                 s.words <<= s.memory.rdata

@@ -4,7 +4,7 @@ from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, reduce_or, update,
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL
 
 from accel.hardware import packets
-from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.config import BUS_NBITS, TABLE_SIZE, AccelConfig
 from accel.hardware.descriptors import INPUT_WORDS, WORDS_PER_LAYER
 from accel.hardware.packets import Packet
 from accel.hardware.status import ProgramError
@@ -47,6 +47,8 @@ class ProgramLoaderRTL(Component):
         s.weight_wen = OutPort()
         s.param_wen = OutPort()
         s.input_wen = OutPort()
+        if cfg.tables:
+            s.table_wen = OutPort()
         s.address = OutPort(16)
         s.beat = OutPort(8)
         s.data = OutPort(BUS_NBITS)
@@ -80,13 +82,16 @@ class ProgramLoaderRTL(Component):
         s.loaded, s.loads = Wire(cfg.max_layers), Wire(cfg.max_layers)
         s.needed, s.lacks = Wire(cfg.max_layers), Wire(cfg.max_layers)
         s.has_input = Wire()
+        # Without tables there is no such packet.
+        s.is_table = Wire()
 
         layer_nbits, max_layers = cfg.layer_nbits, cfg.max_layers
         layer_last, input_last = WORDS_PER_LAYER - 1, INPUT_WORDS - 1
         weight_last, param_last = cfg.weight_word_beats - 1, cfg.num_lanes - 1
         weight_depth, param_depth = cfg.weight_depth, cfg.param_depth
+        table_depth = cfg.tables * TABLE_SIZE
         LAYER, WEIGHTS, PARAMS = int(Packet.LAYER), int(Packet.WEIGHTS), int(Packet.PARAMS)
-        INPUT, RUN = int(Packet.INPUT), int(Packet.RUN)
+        INPUT, RUN, TABLE = int(Packet.INPUT), int(Packet.RUN), int(Packet.TABLE)
         NONE, KIND, COUNT, ADDRESS, LAYERS, MISSING, STUCK = (int(e) for e in ProgramError)
 
         @update
@@ -100,7 +105,7 @@ class ProgramLoaderRTL(Component):
         def up_check():
             s.beyond @= s.too_far | (s.past > s.limit)
             s.finding @= NONE
-            if (s.kind == WEIGHTS) | (s.kind == PARAMS):
+            if (s.kind == WEIGHTS) | (s.kind == PARAMS) | s.is_table:
                 if s.too_many | s.beyond:
                     s.finding @= ADDRESS
                 if (s.words_left == 0) & ~s.too_many:
@@ -115,6 +120,22 @@ class ProgramLoaderRTL(Component):
                     s.finding @= MISSING
             elif s.kind != INPUT:
                 s.finding @= KIND
+
+        if cfg.tables:
+
+            @update
+            def up_table():
+                s.is_table @= s.kind == TABLE
+
+            @update_ff
+            def up_write_table():
+                if s.reset:
+                    s.table_wen <<= 0
+                else:
+                    s.table_wen <<= s.take_word & s.is_table
+
+        else:
+            s.is_table //= 0
 
         @update_ff
         def up_fail():
@@ -223,6 +244,10 @@ class ProgramLoaderRTL(Component):
                     elif s.header_kind == PARAMS:
                         s.last_beat <<= param_last
                         s.limit <<= param_depth
+                        s.words_left <<= s.header_count
+                    elif s.header_kind == TABLE:
+                        s.last_beat <<= 0
+                        s.limit <<= table_depth
                         s.words_left <<= s.header_count
                     else:
                         s.words_left <<= 0

@@ -5,7 +5,7 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 
 from accel.hardware.config import ACT_NBITS, AccelConfig
-from accel.hardware.messages import mk_beat, mk_out, mk_param, mk_pooled
+from accel.hardware.messages import field_nbits, mk_param, mk_pooled, mk_requantized, y_nbits
 from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from rtl_models.requantizer_lane import RequantizerLane
 
@@ -37,8 +37,7 @@ class RequantizerRTL(Component):
     def construct(s, cfg: AccelConfig):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"Requantizer_{cfg}")
         num_lanes, acc_nbits = cfg.num_lanes, cfg.acc_nbits
-        y_nbits = ACT_NBITS if cfg.adder else 8
-        out_stage = NUM_STAGES - 1
+        out_stage, out_nbits = NUM_STAGES - 1, y_nbits(cfg)
         # Of an adder's configuration also which ties go away, and whether vector and layer end
         settings_nbits = 3 * ACT_NBITS + 3 * cfg.adder
         older_settings_nbits = (NUM_STAGES - 2) * settings_nbits
@@ -49,7 +48,7 @@ class RequantizerRTL(Component):
         # Interface
         s.pooled = RecvIfcRTL(mk_pooled(cfg))
         s.param = RecvIfcRTL(mk_param(cfg))
-        s.out = SendIfcRTL(mk_beat(cfg) if cfg.adder else mk_out(cfg))
+        s.out = SendIfcRTL(mk_requantized(cfg))
 
         # Wires
         s.advance = Wire()
@@ -73,7 +72,7 @@ class RequantizerRTL(Component):
             lane.zero_point //= s.settings[stage9_at + 18 : stage9_at + 27]
             lane.lo //= s.settings[stage10_at + 9 : stage10_at + 18]
             lane.hi //= s.settings[stage10_at : stage10_at + 9]
-            s.out.msg.y[y_nbits * i : y_nbits * (i + 1)] //= lane.y
+            s.out.msg.y[out_nbits * i : out_nbits * (i + 1)] //= lane.y
             if cfg.adder:
                 lane.ties_away //= s.settings[stage9_at + 27]
         s.out.val //= s.valid[out_stage]
@@ -176,6 +175,26 @@ class RequantizerRTL(Component):
                         s.param.msg.lo,
                         s.param.msg.hi,
                     )
+
+        if cfg.tables:
+            # What the tables are told travels with a beat.
+            names = ["looks_up", "table_index", *(["table_signed"] if cfg.adder else [])]
+            nbits = {name: field_nbits(mk_param(cfg), name) for name in names}
+            lookup_nbits = sum(nbits.values())
+            s.lookup, s.lookups = Wire(lookup_nbits), Wire(NUM_STAGES * lookup_nbits)
+            older_nbits = out_stage * lookup_nbits
+            low = 0
+            for name in names:
+                asked, told = getattr(s.param.msg, name), getattr(s.out.msg, name)
+                end = low + nbits[name]
+                s.lookup[low:end] //= asked
+                told //= s.lookups[older_nbits + low : older_nbits + end]
+                low = end
+
+            @update_ff
+            def up_lookups():
+                if s.lanes_en:
+                    s.lookups <<= concat(s.lookups[0:older_nbits], s.lookup)
 
     def line_trace(s):
         width = (s.pooled.msg.acc.nbits + 3) // 4

@@ -18,6 +18,7 @@ from pymtl3 import (
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.hardware.config import ACT_NBITS, AccelConfig
+from accel.hardware.messages import y_nbits
 
 
 class RequantizerLane(Component):
@@ -57,7 +58,7 @@ class RequantizerLane(Component):
         acc_nbits, sign_at = cfg.acc_nbits, cfg.acc_nbits - 1
         # At least 26, so that there always is a bit below the guard bit; see stage 5.
         norm_nbits = max(acc_nbits, 26)
-        y_nbits = ACT_NBITS if cfg.adder else 8
+        out_nbits = y_nbits(cfg)
         value_nbits = 11  # 513 plus or minus a zero point, signed
         shift_nbits = 9  # -152 to 141
         shift_base = mk_bits(shift_nbits)(136 - norm_nbits)
@@ -73,7 +74,7 @@ class RequantizerLane(Component):
         s.zero_point = InPort(ACT_NBITS)
         s.lo = InPort(ACT_NBITS)
         s.hi = InPort(ACT_NBITS)
-        s.y = OutPort(y_nbits)
+        s.y = OutPort(out_nbits)
         if cfg.adder:
             s.ties_away = InPort()
 
@@ -265,11 +266,11 @@ class RequantizerLane(Component):
                 )
 
                 if s.ordered > s.ordered_hi:
-                    s.y <<= s.hi[0:y_nbits]
+                    s.y <<= s.hi[0:out_nbits]
                 elif s.ordered < s.ordered_lo:
-                    s.y <<= s.lo[0:y_nbits]
+                    s.y <<= s.lo[0:out_nbits]
                 else:
-                    s.y <<= s.value10[0:y_nbits]
+                    s.y <<= s.value10[0:out_nbits]
 
     def line_trace(s):
         return f"{s.sum1} {s.significand5} {s.rounded8}>>{s.shift8} {s.value10} {s.y}"

@@ -13,9 +13,10 @@ from accel.compiler.refusal import DoesNotFitError
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, Concat, Conv2d, MaxPool2d, Operation
+from accel.operations import Add, Concat, Conv2d, MaxPool2d, Operation, Table
 from accel.operations import Linear as LinearOperation
 from accel.operations.conv2d import conv2d_shape
+from accel.runtimes.qnnpack import function_entries
 from accel.runtimes.registry import RUNTIMES
 from accel.runtimes.rounding import QNNPACK, Rounding
 
@@ -143,7 +144,7 @@ def residual_network(
 
 def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network:
     """An inverted bottleneck's depthwise convolution of 3x3 with a skip around it, and a linear
-    layer: what column windows and the adder are for."""
+    layer: what column windows, tables and the adder are for."""
     specs: list[Conv | Linear] = [
         Conv(6, (1, 1)),
         Conv(6, (3, 3), padding=1, depthwise=True),
@@ -151,9 +152,63 @@ def depthwise_network(rng: np.random.Generator, signed: bool = False) -> Network
         Linear(5, relu=False),
     ]
     first, depthwise, last, linear = random_network(rng, (2, 5, 6), specs, signed=signed).layers
-    block = added(rng, "block", last.output, first.output)
+    swish = looked_up(rng, "swish", first.output, "hardswish")
+    depthwise = dataclasses.replace(depthwise, input=swish.output)
+    leaky = looked_up(rng, "leaky", last.output, "leaky_relu")
+    block = added(rng, "block", leaky.output, swish.output)
     linear = dataclasses.replace(linear, input=block.output)
-    return Network(name="depthwise", operations=(first, depthwise, last, block, linear))
+    operations = (first, swish, depthwise, last, leaky, block, linear)
+    return Network(name="depthwise", operations=operations)
+
+
+ARGUMENTS: dict[str, tuple[float, ...]] = {
+    "elu": (0.7,), "leaky_relu": (0.1,), "softplus": (2.0, 15.0),
+    "hard_sigmoid": (0.3, 0.4),
+    "quantized.elu": (1.3,), "quantized.leaky_relu": (0.3,),
+}  # fmt: skip
+"""What functions of tables are given besides the value."""
+
+
+def looked_up(
+    rng: np.random.Generator, name: str, x: Tensor, function: str, signed: bool | None = None
+) -> Table:
+    """A function of each value of a tensor, at a scale at which some are cut off, or few values
+    are used."""
+    signed = x.signed if signed is None else signed
+    arguments = ARGUMENTS.get(function, ())
+    largest = np.abs(np.array(x.limits) - x.zero_point).max() * x.scale
+    output = dataclasses.replace(
+        x,
+        name=name,
+        scale=float(np.float32(largest / 255 * 2 ** rng.uniform(-1, 1))),
+        zero_point=int(rng.integers(40, 200)) - 128 * signed,
+        signed=signed,
+    )
+    return Table(
+        name=name, input=x, output=output, function=function, arguments=arguments,
+        entries=function_entries(function, arguments, x, output),
+    )  # fmt: skip
+
+
+def table_network(rng: np.random.Generator, signed: bool = False) -> Network:
+    """Layers that look up what they yield, one of them before something is added to it; and tables
+    that are layers of their own: of a sum, and of what others read too. A maximum follows one of
+    another sign."""
+    specs: list[Conv | Linear] = [Conv(10, (3, 3), padding=1, relu=False)] * 3
+    first, second, third = random_network(rng, (2, 5, 7), specs, signed=signed).layers
+    swish = looked_up(rng, "swish", first.output, "hardswish")
+    second = dataclasses.replace(second, input=swish.output)
+    leaky = looked_up(rng, "leaky", second.output, "leaky_relu")
+    block = added(rng, "block", leaky.output, swish.output)
+    curve = looked_up(rng, "curve", block.output, "tanh")
+    third = dataclasses.replace(third, input=curve.output)
+    again = looked_up(rng, "again", third.output, "elu")
+    total = added(rng, "total", again.output, third.output)
+    other = looked_up(rng, "other", total.output, "sigmoid", signed=not signed)
+    largest = pooled(other.output, "largest")
+    operations = (first, swish, second, leaky, block, curve, third, again, total, other,
+                  MaxPool2d(name="largest", input=other.output, output=largest))  # fmt: skip
+    return Network(name="tables", operations=operations)
 
 
 def joined(name: str, *parts: Tensor, **output: Any) -> Concat:

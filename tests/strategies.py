@@ -148,7 +148,14 @@ def params(draw: st.DrawFn, cfg: AccelConfig, columns: Ints, last: bool) -> Para
     if draw(st.booleans()):
         lo, hi = sorted([draw(ends_and_between(low, low + 255)) for _ in range(2)])
     arrays = np.array(multiplier, dtype=np.int64), np.array(bias, dtype=np.int64)
-    return Param(*arrays, zero_point, lo, hi, int(last))
+    message = Param(*arrays, zero_point, lo, hi, int(last))
+    flag = st.integers(0, 1)
+    if cfg.adder:
+        message = message._replace(ties_away=draw(flag), ends_layer=draw(flag) * int(last))
+    if cfg.tables:
+        table, signed = draw(st.integers(0, cfg.tables - 1)), draw(flag) * cfg.adder
+        message = message._replace(looks_up=draw(flag), table_index=table, table_signed=signed)
+    return message
 
 
 @st.composite

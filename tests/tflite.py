@@ -23,13 +23,21 @@ OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "DEQUANTIZE": "DequantizeOptions",
+    "ELU": None,
     "FULLY_CONNECTED": "FullyConnectedOptions",
+    "GELU": "GeluOptions",
+    "HARD_SWISH": "HardSwishOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
+    "LOGISTIC": None,
     "MAX_POOL_2D": "Pool2DOptions",
     "MEAN": "ReducerOptions",
     "MUL": "MulOptions",
     "PAD": "PadOptions",
     "QUANTIZE": "QuantizeOptions",
     "RELU": None,
+    "RELU6": None,
+    "SIN": None,
+    "TANH": None,
     "PACK": "PackOptions",
     "RESHAPE": "ReshapeOptions",
     "SHAPE": "ShapeOptions",
@@ -41,6 +49,8 @@ OPTIONS = {
 VERSIONS = {
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
+    "ELU": 1,
+    "HARD_SWISH": 1,
     "FULLY_CONNECTED": 4,
     "PACK": 1,
     "RESHAPE": 1,
@@ -106,7 +116,8 @@ class Model:
     def operator(self, name: str, inputs: list[int], output: int, **options: Any) -> int:
         """Adds an operator; returns its output."""
         code, op = schema.OperatorCodeT(), schema.OperatorT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+        code.builtinCode = getattr(schema.BuiltinOperator, name)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = VERSIONS.get(name, 2)
         self.model.operatorCodes.append(code)
         op.opcodeIndex = len(self.model.operatorCodes) - 1

@@ -14,7 +14,17 @@ from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean, Operation
+from accel.operations import (
+    Add,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Linear,
+    MaxPool2d,
+    Mean,
+    Operation,
+    Table,
+)
 from accel.operations.pool import Pool
 from accel.operations.weighted import Weighted
 
@@ -80,6 +90,8 @@ class Definition:
     """What is added to the scaled and rounded sums."""
     lo: int
     hi: int
+    table: Table | None = None
+    """What becomes of each output then, before anything is added."""
     summand: Summand | None = None
     joined: tuple[Joined, ...] = ()
     """Tensors that are there when the layer has ended, since their parts are, in this order."""
@@ -129,6 +141,8 @@ def definitions(network: Network) -> list[Definition]:
             found[-1] = replace(
                 before, target=operation.output, summand=_summand(operation, before.target)
             )
+        elif before and isinstance(operation, Table) and _looks_up(operation, before, network):
+            found[-1] = replace(before, target=operation.output, table=operation)
         elif isinstance(operation, Concat):
             _join(operation, found, network)
         else:
@@ -151,19 +165,8 @@ def _join(operation: Concat, found: list[Definition], network: Network) -> None:
             copied = _Copied(name=f"{after.name}\t{i}", shape=part.shape, scale=after.scale,
                              zero_point=after.zero_point, signed=after.signed)  # fmt: skip
             copy = _copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], part)
-            lo, hi = after.limits
-            multiplier = np.full(part.shape[0], operation.multiplier(part), np.float32)
-            found.append(
-                replace(
-                    copy,
-                    name=f"{operation.name}.{i}",
-                    target=copied,
-                    multiplier=multiplier,
-                    zero_point=after.zero_point,
-                    lo=lo,
-                    hi=hi,
-                )
-            )
+            copy = replace(copy, name=f"{operation.name}.{i}", target=copied)
+            found.append(_rescaled(copy, operation, part))
             part = copied
         taken.add(part.name)
         parts.append(part)
@@ -171,6 +174,31 @@ def _join(operation: Concat, found: list[Definition], network: Network) -> None:
     found[-1] = replace(found[-1], joined=(*found[-1].joined, join))
     if not network.readers[after.name]:
         found.append(_copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], after))
+
+
+def _rescaled(copy: Definition, operation: Concat, part: Tensor) -> Definition:
+    """The copy of a part, at the scale of the whole: by a multiplier, or where there is none that
+    rounds alike, by a table."""
+    after, multiplier = operation.output, operation.multiplier(part)
+    if multiplier is None:
+        values = np.arange(part.limits[0], part.limits[1] + 1)
+        entries = operation.rescaled(part, values).astype(np.int8 if after.signed else np.uint8)
+        table = Table(
+            name=copy.name,
+            input=part,
+            output=replace(after, shape=part.shape),
+            function="requantize",
+            entries=entries,
+        )
+        return replace(copy, table=table)
+    lo, hi = after.limits
+    return replace(
+        copy,
+        multiplier=np.full(part.shape[0], multiplier, np.float32),
+        zero_point=after.zero_point,
+        lo=lo,
+        hi=hi,
+    )
 
 
 class _Copied(Tensor):
@@ -198,7 +226,18 @@ def _is_of(operation: MaxPool2d, before: Definition, network: Network) -> bool:
         and network.readers[operation.input.name] == (operation,)
         and operation.size == operation.stride
         and operation.padding == (0, 0, 0, 0)
+        and before.table is None
         and before.summand is None
+    )
+
+
+def _looks_up(operation: Table, before: Definition, network: Network) -> bool:
+    """What the layer before yields is looked up by that itself: nothing else needs it."""
+    return (
+        before.target == operation.input
+        and before.table is None
+        and before.summand is None
+        and network.readers[operation.input.name] == (operation,)
     )
 
 
@@ -240,6 +279,12 @@ def _(operation: Conv2d) -> Definition:
         stride=operation.stride,
         padding=operation.padding[:2],
     )
+
+
+@define.register
+def _(operation: Table) -> Definition:
+    copy = _copy(operation, (1, 1), lambda x, w, pad: x * w[:, 0], operation.input)
+    return replace(copy, target=operation.output, table=operation)
 
 
 @define.register
@@ -341,7 +386,7 @@ def _(operation: Add) -> Definition:
 
 
 def _copy(
-    operation: Pool | Add | Mean | Concat,
+    operation: Pool | Add | Mean | Concat | Table,
     size: tuple[int, int],
     sums: Sums,
     source: Tensor | None = None,

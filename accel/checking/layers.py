@@ -25,6 +25,7 @@ from accel.checking.replay import (
     weight_words,
 )
 from accel.checking.sums import PADDED, Exactly, Part, WithResidues, code
+from accel.hardware.config import TABLE_SIZE
 from accel.network.order import Order
 
 CHUNK = 1 << 20
@@ -351,6 +352,7 @@ class LayerCheck:
             self.layer.cfg.adder or (not want.ties_away and want.summand is None),
             "it needs an adder, which the configuration has not",
         )
+        self._lookup()
         if self.layer.cfg.adder:
             self._terms()
         multiplier, bias = parameters(self.memories.params[self.outputs.param_words(self.layer)])
@@ -367,6 +369,33 @@ class LayerCheck:
                     f"{wanted[channel]}"
                 )
         self.count.outputs += want.target.size
+
+    def _lookup(self) -> None:
+        """Each output is looked up in the table that the network defines, or in none."""
+        d, table, memories = self.layer.d, self.want.table, self.memories
+        if table is None:
+            self.require(not d.looks_up, "it looks its outputs up in a table, but in none is right")
+            return
+        self.require(bool(d.looks_up), "it does not look its outputs up in a table")
+        at = np.arange(TABLE_SIZE) + TABLE_SIZE * d.table_index
+        self.require(
+            at[-1] < len(memories.tables) and bool(memories.has_tables[at].all()),
+            f"not all of table {d.table_index}, in which it looks its outputs up, has been loaded",
+        )
+        self.require(
+            d.table_signed == table.output.signed,
+            f"what it finds is {'signed' if d.table_signed else 'unsigned'}, but should not be",
+        )
+        # Entries of the network are in the order of values, those of the hardware of bytes.
+        value = np.arange(table.input.limits[0], table.input.limits[1] + 1)
+        found, wanted = memories.tables[at].astype(np.int64) & 0xFF, table.integers(value) & 0xFF
+        wrong = found[value & 0xFF] != wanted
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            self._fail(
+                f"table {d.table_index} has {found[value[i] & 0xFF]} for {value[i]}, not "
+                f"{wanted[i]}"
+            )
 
     def _terms(self) -> None:
         """The adder computes the sum that the network defines, or changes nothing."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from accel.checking.fault import require
 from accel.hardware import fields
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import TABLE_SIZE, TAPS, AccelConfig
 from accel.hardware.descriptors import (
     BYTES_PER_WORD,
     FIELDS,
@@ -68,9 +68,12 @@ class Memories:
     """(words, num_cols, 9)"""
     params: NDArray[np.uint64]
     """(words, num_lanes)"""
+    tables: NDArray[np.uint64]
+    """(tables * 256,)"""
     has_weights: Bools
     """(words,): the word has been loaded."""
     has_params: Bools
+    has_tables: Bools
 
 
 def load(words: Sequence[int], cfg: AccelConfig) -> Memories:
@@ -84,9 +87,11 @@ def load(words: Sequence[int], cfg: AccelConfig) -> Memories:
     word_bytes = cfg.weight_word_beats * BYTES_PER_WORD
     weights = np.zeros((cfg.weight_depth, cfg.num_cols, TAPS), np.int8)
     params = np.zeros((cfg.param_depth, cfg.num_lanes), np.uint64)
+    tables = np.zeros(cfg.tables * TABLE_SIZE, np.uint64)
     loaded = {
         Packet.WEIGHTS: np.zeros(len(weights), bool),
         Packet.PARAMS: np.zeros(len(params), bool),
+        Packet.TABLE: np.zeros(len(tables), bool),
     }
     for kind, count, address, payload in packets(words, cfg):
         require(not running, where, "a packet comes after RUN")
@@ -104,7 +109,7 @@ def load(words: Sequence[int], cfg: AccelConfig) -> Memories:
                     f"there is a layer {address}, but room for {cfg.max_layers}",
                 )
                 layers[address] = _layer(payload, f"the descriptor of layer {address}", cfg)
-            case Packet.WEIGHTS | Packet.PARAMS:
+            case Packet.WEIGHTS | Packet.PARAMS | Packet.TABLE:
                 has = loaded[Packet(kind)]
                 require(
                     count > 0 and address + count <= len(has),
@@ -116,6 +121,8 @@ def load(words: Sequence[int], cfg: AccelConfig) -> Memories:
                 data = np.array(payload, np.uint64)
                 if kind == Packet.PARAMS:
                     params[address : address + count] = data.reshape(count, -1)
+                elif kind == Packet.TABLE:
+                    tables[address : address + count] = data
                 else:
                     taps = data.astype("<u8").view(np.int8).reshape(count, word_bytes)
                     weights[address : address + count] = taps[:, : cfg.num_multipliers].reshape(
@@ -139,8 +146,10 @@ def load(words: Sequence[int], cfg: AccelConfig) -> Memories:
         image=image,
         weights=weights,
         params=params,
+        tables=tables,
         has_weights=loaded[Packet.WEIGHTS],
         has_params=loaded[Packet.PARAMS],
+        has_tables=loaded[Packet.TABLE],
     )
 
 
@@ -292,7 +301,7 @@ class Layer:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What its steps, vectors and beats pass."""
-        return stages_of(adds=bool(self.d.adds))
+        return stages_of(self.cfg, adds=bool(self.d.adds))
 
     @property
     def last_steps(self) -> Ints:
@@ -360,7 +369,7 @@ class Layer:
         to_lanes = held - cfg.passes_vectors_on
         behind = len(self.stages) - held + 1
         # At first everything is full: the vectors in front, queues, and what is added before.
-        others = stages_of(adds=cfg.adder)
+        others = stages_of(cfg, adds=cfg.adder)
         free = sum(max(cfg.num_beats, at_least) for s in others if s.holds is Holds.VECTOR)
         free += sum(s.places - 1 for s in others) + TO_NEXT_LAYER
         free += sum(s.unit == "adder" for s in others)

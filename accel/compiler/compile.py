@@ -43,6 +43,7 @@ def compile(network: Network, cfg: AccelConfig) -> Program:
     layers = fuse(network)
     refusals = [
         *_too_many_layers(network.name, layers, cfg),
+        *_too_many_tables(network.name, layers, cfg),
         *_too_many_outputs(layers[-1]),
         *(r for layer in layers for r in _overflow(layer, cfg)),
     ]
@@ -149,6 +150,28 @@ def _too_many_layers(network: str, layers: list[Convolution], cfg: AccelConfig) 
             would_do=would_do("max_layers", count),
         )
     ]
+
+
+def _too_many_tables(network: str, layers: list[Convolution], cfg: AccelConfig) -> list[Refusal]:
+    count, room = len(encode.tables(layers)), cfg.tables
+    if count <= room:
+        return []
+    has = f"tables = {room}" if room else "no tables"
+    return [
+        Refusal(
+            layer=network,
+            limit="tables",
+            needed=count,
+            room=room,
+            sentence=f"network '{network}' looks values up in {_counted(count, 'table')}, and "
+            f"configuration {cfg} has {has}",
+            would_do=would_do("tables", count),
+        )
+    ]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _too_many_outputs(last: Convolution) -> list[Refusal]:

@@ -30,6 +30,17 @@ class Addition:
     output_range: tuple[int, int]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lookup:
+    """A table in which requantized outputs are looked up, before anything is added."""
+
+    entries: NDArray[np.integer]
+    """(256,), for the values from ``least`` on."""
+    least: int
+    signed: bool
+    """Entries are int8."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Within:
     """Where a tensor lies in a larger one."""
@@ -41,14 +52,14 @@ class Within:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Convolution:
     """A convolution over a feature map with all that follows its sums: the maximum over pooling
-    windows, bias, requantization and clamp, and what is added then. Other layers are convolutions
-    of a special shape."""
+    windows, bias, requantization and clamp, a table, and what is added then. Other layers are
+    convolutions of a special shape."""
 
     name: str
     kind: str
     source: Tensor
     target: Tensor
-    """After pooling and addition."""
+    """After pooling, lookup and addition."""
     source_shape: tuple[int, ...]
     """(channels, height, width)"""
     weight: NDArray[np.int8]
@@ -75,6 +86,7 @@ class Convolution:
     zero_point: int
     """What is added after the rounding."""
     output_range: tuple[int, int]
+    lookup: Lookup | None = None
     addition: Addition | None = None
     within: tuple[Within, ...] = ()
     """The tensors that its target is a part of, if it is of any: the one that it was joined into

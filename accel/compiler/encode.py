@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.compiler.convolution import Convolution
+from accel.compiler.convolution import Convolution, Lookup
 from accel.compiler.layout import Layout
 from accel.compiler.mapping import WINDOW, Mapping
 from accel.compiler.placement import Placement
 from accel.compiler.program import image_shape
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import TABLE_SIZE, TAPS, AccelConfig
 from accel.hardware.descriptors import (
     BYTES_PER_WORD,
     InputDescriptor,
@@ -20,7 +21,7 @@ from accel.hardware.descriptors import (
     Loop,
     Offset,
 )
-from accel.hardware.packets import BIAS, MULTIPLIER, Packet, header
+from accel.hardware.packets import BIAS, ENTRY, MULTIPLIER, Packet, header
 
 ONE = int(np.float32(1).view(np.uint32))
 """The multiplier of a column that is no output channel."""
@@ -92,6 +93,7 @@ def describe(
         drop_x=target.width % columns,
         drop_y=target.height % rows,
         drop_beats=0 if one_pixel else m.beats - last_beats,
+        **_lookup_fields(mappings, i),
         **_sum_fields(m, placement, cfg),
         **(_window_fields(layer, channels_left) if m.column_windows else {}),
     )
@@ -110,6 +112,24 @@ def _window_fields(layer: Convolution, last_columns: int) -> dict[str, Any]:
         "skip_right": 1 - right,
         "window_columns": last_columns,
     }
+
+
+def tables(layers: Iterable[Convolution]) -> list[tuple[int, ...]]:
+    """The entries of each table that any of the layers needs, for each byte; their place is its
+    number."""
+    return list(dict.fromkeys(_of_bytes(layer.lookup) for layer in layers if layer.lookup))
+
+
+def _of_bytes(lookup: Lookup) -> tuple[int, ...]:
+    return tuple((np.roll(lookup.entries.astype(np.int64), lookup.least) & 0xFF).tolist())
+
+
+def _lookup_fields(mappings: list[Mapping], i: int) -> dict[str, Any]:
+    lookup = mappings[i].layer.lookup
+    if lookup is None:
+        return {}
+    number = tables(m.layer for m in mappings).index(_of_bytes(lookup))
+    return {"looks_up": 1, "table_index": number, "table_signed": int(lookup.signed)}
 
 
 def _sum_fields(m: Mapping, placement: Placement, cfg: AccelConfig) -> dict[str, Any]:
@@ -224,6 +244,8 @@ def words(
             header(Packet.PARAMS, placement.param_bases[i], m.param_words),
             *_param_beats(m, cfg),
         ]
+    for i, entries in enumerate(tables(m.layer for m in mappings)):
+        found += [header(Packet.TABLE, i * TABLE_SIZE, TABLE_SIZE), *map(ENTRY.put, entries)]
     (image,) = (p for p in placement.tensors.values() if p.written_by is None)
     shape = image_shape(mappings[0].layer.source.shape)
     found += [header(Packet.INPUT), *describe_input(shape, image.layout, image.base).encode()]

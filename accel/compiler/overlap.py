@@ -104,15 +104,15 @@ def _readable_from(d: LayerDescriptor, cfg: AccelConfig, free_from: int) -> NDAr
 def _in_places(d: LayerDescriptor, step: NDArray[np.int64], cfg: AccelConfig) -> NDArray[np.int64]:
     """:func:`vectors_in_flight`, whatever stalls: as many as there is room for."""
     adds = bool(d.adds)
-    steps = np.maximum(places(Holds.STEP) - 1 - TAKEN_OVER - step, 0)
+    steps = np.maximum(places(Holds.STEP, cfg) - 1 - TAKEN_OVER - step, 0)
     in_front: NDArray[np.int64] = -(-steps // steps_per_vector(d))
     if d.column_windows:
         # Not every step has a vector: so many of the last ones, 0 of the last none
         last_ones = np.cumsum(np.append(False, window_ends(d)[::-1]))
         in_front = last_ones[np.minimum(steps, last_ones.size - 1)]
     # The last group's vectors have the fewest beats.
-    beats = -(-places(Holds.BEAT, adds=adds) // d.param_last_beats)
-    return in_front + places(Holds.VECTOR) + beats
+    beats = -(-places(Holds.BEAT, cfg, adds=adds) // d.param_last_beats)
+    return in_front + places(Holds.VECTOR, cfg) + beats
 
 
 def first_safe_steps(d: LayerDescriptor, cfg: AccelConfig) -> int:
@@ -120,7 +120,7 @@ def first_safe_steps(d: LayerDescriptor, cfg: AccelConfig) -> int:
     taken. They are not late unless somebody keeps them waiting, so it may wait as early as the
     layer after it gains from that."""
     most = min(total_steps(d) - 1, FIELDS["safe_steps"].maximum)
-    stages = places(Holds.STEP) + places(Holds.VECTOR) + places(Holds.BEAT, adds=cfg.adder)
+    stages = sum(places(holds, cfg, adds=cfg.adder) for holds in Holds)
     step = np.arange(stages)
     # The later it waits, the more may be outstanding: halve where that begins.
     least, wanted = min(2 * stages, most), vectors_in_flight(d, step, cfg, 0)

@@ -225,6 +225,6 @@ def _too_many(
 
 def would_do(limit: str, needed: int) -> int | None:
     """The value of the configuration's field that is enough, if one is."""
-    power_of_two = limit == "act_depth"
+    power_of_two = limit in ("act_depth", "tables")
     value = 1 << (needed - 1).bit_length() if power_of_two else needed
     return value if value <= largest(limit) else None

@@ -113,6 +113,9 @@ class Program:
         """
         images = np.asarray(images)
         shape = self.order.shape(self.input.shape)
+        if images.ndim == 3 and images.shape[1:] == (shape[0], *shape[2:]) and shape[1:2] == (1,):
+            # Sequences are maps of one row.
+            images = images[:, :, None]
         if images.shape[1:] != shape or images.dtype.kind not in "iuf":
             raise AccelError(
                 f"images must be numbers of shape (N, {', '.join(map(str, shape))}), "

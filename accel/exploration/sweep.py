@@ -28,7 +28,7 @@ from accel import files
 from accel.compiler.compile import compile
 from accel.errors import AccelError
 from accel.exploration.fit import DEPTHS, needs
-from accel.hardware.config import SWITCHES, TAPS, AccelConfig
+from accel.hardware.config import SWITCHES, TABLE_SIZE, TAPS, AccelConfig
 from accel.network.graph import Network
 from accel.parallel import run_tasks, versions
 from accel.reports.energy import accesses
@@ -322,12 +322,13 @@ def _new_row(design: Design, subject: Subject, setting: Setting) -> Row:
 
 
 def storage_bytes(cfg: AccelConfig) -> int:
-    """Bytes of the memories whose size is a matter of choice: activations, weights, parameters and
-    scratchpads."""
+    """Bytes of the memories whose size is a matter of choice: activations, weights, parameters,
+    scratchpads and tables."""
     return (
         TAPS * cfg.pixel_groups * cfg.act_depth
         + cfg.num_multipliers * (cfg.weight_depth + cfg.spad_depth)
         + 8 * cfg.num_lanes * cfg.param_depth
+        + TABLE_SIZE * cfg.num_lanes * cfg.tables
     )
 
 

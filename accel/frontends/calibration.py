@@ -18,8 +18,9 @@ FORMS = (
 )
 
 
-def calibration_images(data: Any) -> torch.Tensor:
-    """float32 (N, channels, height, width) or (N, features), on the CPU.
+def calibration_images(data: Any, sequences: bool = False) -> torch.Tensor:
+    """float32 (N, channels, height, width) or (N, features), on the CPU; ``sequences``: (N,
+    channels, length).
 
     data: a tensor of any device, layout and floating type; an array of any strides and byte order;
     a batch ``(images, labels)``; or what yields images, pairs of image and label, or batches, such
@@ -27,10 +28,12 @@ def calibration_images(data: Any) -> torch.Tensor:
 
     Raises :class:`AccelError` for anything else, and for values that are not finite.
     """
-    images = _gathered(data)
-    if not images.dtype.is_floating_point or images.ndim not in (2, 4) or not images.numel():
+    allowed = (3,) if sequences else (2, 4)
+    images = _gathered(data, allowed)
+    if not images.dtype.is_floating_point or images.ndim not in allowed or not images.numel():
+        expected = "float32 (N, channels, length) for Conv1d" if sequences else EXPECTED
         raise AccelError(
-            f"calibration images must be {EXPECTED}, not "
+            f"calibration images must be {expected}, not "
             f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}{_advice(images)}"
         )
     images = images.float().contiguous()
@@ -47,12 +50,13 @@ def _advice(images: torch.Tensor) -> str:
     return ""
 
 
-def _gathered(data: Any) -> torch.Tensor:
+def _gathered(data: Any, allowed: tuple[int, ...]) -> torch.Tensor:
+    """allowed: how many dimensions a batch may have."""
     plain = _tensor(data)
     if plain is not None:
         return plain
     if _is_labelled(data):
-        return _gathered(data[0])
+        return _gathered(data[0], allowed)
     if isinstance(data, Dataset) and not isinstance(data, Iterable):
         # Python would go on until an IndexError, which not every dataset raises.
         data = _items(data)
@@ -61,7 +65,7 @@ def _gathered(data: Any) -> torch.Tensor:
     parts = [_part(item) for item in data]
     if not parts:
         raise AccelError(f"calibration images must be {EXPECTED}, but {_what(data)} holds none")
-    if len({part.shape[1:] for part in parts}) == 1 and parts[0].ndim in (2, 4):
+    if len({part.shape[1:] for part in parts}) == 1 and parts[0].ndim in allowed:
         return torch.cat(parts)
     shapes = {tuple(part.shape) for part in parts}
     if len(shapes) > 1:

@@ -24,14 +24,15 @@ from torch.nn import functional as F
 
 from accel import numerics
 from accel.errors import AccelError
-from accel.frontends.reading import first_line, is_quantized
+from accel.frontends.reading import first_line, is_quantized, numbered, pair
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation, Table
+from accel.operations.table import FUNCTIONS
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import engine, quiet
+from accel.runtimes.qnnpack import engine, function_entries, quantizes_as_we_do, quiet
 
 NUM_RUN = 2
 """Images that it runs on at first: one would be special to whatever drops dimensions of size 1."""
@@ -43,12 +44,20 @@ _RELUS: tuple[Any, ...] = (nn.ReLU, F.relu, torch.relu, torch.relu_, "relu", "re
 _RELU6: tuple[Any, ...] = (nn.ReLU6, nnq.ReLU6, F.relu6, _Q.relu6)
 _HARDTANHS: tuple[Any, ...] = (nn.Hardtanh, F.hardtanh)
 _CLAMPS: tuple[Any, ...] = (torch.clamp, "clamp", "clamp_")
-_MAX_POOLS: tuple[Any, ...] = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
-_AVG_POOLS: tuple[Any, ...] = (nn.AvgPool2d, F.avg_pool2d, torch._C._nn.avg_pool2d)
-_GLOBAL_POOLS: tuple[Any, ...] = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d)
+_MAX_POOLS: tuple[Any, ...] = (
+    nn.MaxPool2d, F.max_pool2d, torch.max_pool2d, nn.MaxPool1d, F.max_pool1d, torch.max_pool1d,
+)  # fmt: skip
+_AVG_POOLS: tuple[Any, ...] = (
+    nn.AvgPool2d, F.avg_pool2d, torch._C._nn.avg_pool2d, nn.AvgPool1d, F.avg_pool1d,
+    torch.avg_pool1d,
+)  # fmt: skip
+_GLOBAL_POOLS: tuple[Any, ...] = (
+    nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, nn.AdaptiveAvgPool1d, F.adaptive_avg_pool1d,
+)  # fmt: skip
 _MEANS: tuple[Any, ...] = (torch.mean, "mean")
 _SAME: tuple[Any, ...] = (
-    nn.Identity, nn.Dropout, nn.Dropout2d, F.dropout, F.dropout2d, nnq.Dropout, _Q.dropout,
+    nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, F.dropout, F.dropout1d, F.dropout2d,
+    nnq.Dropout, _Q.dropout,
     "contiguous", "clone", "detach", "to",
 )  # fmt: skip
 _VIEWS: tuple[Any, ...] = (
@@ -64,11 +73,28 @@ _DEQUANTIZE: tuple[Any, ...] = (nnq.DeQuantize, torch.dequantize, "dequantize")
 _SUMS: dict[Any, bool] = {_Q.add: False, _Q.add_relu: True}
 """And whether a ReLU follows, as it does below."""
 _JOINS: tuple[Any, ...] = (_Q.cat, torch.cat, torch.concat, torch.concatenate)
+_FUNCTIONS: dict[Any, str] = {
+    nn.Sigmoid: "sigmoid", nnq.Sigmoid: "sigmoid", torch.sigmoid: "sigmoid", F.sigmoid: "sigmoid",
+    _Q.sigmoid: "sigmoid", "sigmoid": "sigmoid",
+    nn.Tanh: "tanh", torch.tanh: "tanh", F.tanh: "tanh", "tanh": "tanh",
+    nn.Hardsigmoid: "hardsigmoid", F.hardsigmoid: "hardsigmoid",
+    nn.Hardswish: "hardswish", nnq.Hardswish: "hardswish", F.hardswish: "hardswish",
+    _Q.hardswish: "hardswish",
+    nn.LeakyReLU: "leaky_relu", nnq.LeakyReLU: "leaky_relu", F.leaky_relu: "leaky_relu",
+    _Q.leaky_relu: "leaky_relu",
+    nn.ELU: "elu", nnq.ELU: "elu", F.elu: "elu", _Q.elu: "elu",
+    nn.SiLU: "silu", F.silu: "silu", nn.Mish: "mish", F.mish: "mish", nn.SELU: "selu",
+    F.selu: "selu", nn.GELU: "gelu", F.gelu: "gelu", nn.Softplus: "softplus",
+    F.softplus: "softplus",
+}  # fmt: skip
+"""Functions of one value, by their names in :data:`accel.operations.table.FUNCTIONS`."""
 _WEIGHTED_MODULES: dict[Any, bool] = {
-    nnq.Conv2d: False, nniq.ConvReLU2d: True, nnq.Linear: False, nniq.LinearReLU: True,
+    nnq.Conv1d: False, nniq.ConvReLU1d: True, nnq.Conv2d: False, nniq.ConvReLU2d: True,
+    nnq.Linear: False, nniq.LinearReLU: True,
 }  # fmt: skip
 _WEIGHTED: dict[Any, bool] = {
-    _Q.conv2d: False, _Q.conv2d_relu: True, _Q.linear: False, _Q.linear_relu: True,
+    _Q.conv1d: False, _Q.conv1d_relu: True, _Q.conv2d: False, _Q.conv2d_relu: True,
+    _Q.linear: False, _Q.linear_relu: True,
 }  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -89,13 +115,14 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
     """The network of a converted model, whose outputs are those of PyTorch's kernels on QNNPACK,
     whatever engine the model was converted for.
 
-    input_shape: of an image, (channels, height, width) or (features,).
+    input_shape: of an image, (channels, height, width), (features,), or (channels, length) of a
+    sequence, which becomes a map of one row.
 
     Raises :class:`AccelError` naming the module or function that is not supported, or what else is
     wrong.
     """
     kind = type(model).__name__
-    shape = _checked_shape(input_shape, kind)
+    shape = checked_shape(input_shape, kind)
     with PYTORCH, engine(), torch.no_grad(), quiet(), torch.device("cpu"):
         # Copied, weights are packed for this engine.
         model = copy.deepcopy(model).cpu().eval()
@@ -126,7 +153,7 @@ def network_of(model: nn.Module, input_shape: Sequence[int] | None) -> Network:
     return network
 
 
-def _checked_shape(shape: Any, kind: str) -> Shape:
+def checked_shape(shape: Any, kind: str) -> Shape:
     if shape is None:
         raise AccelError(
             f"{kind} does not say which images it takes: give accel.load(model, input_shape=...) "
@@ -178,6 +205,10 @@ class _Reading(fx.Interpreter):
         self._values: dict[fx.Node, _Value] = {}
         self._real: dict[fx.Node, fx.Node] = {}
         """Numbers that are real again, and the node of the quantized ones."""
+        self._functions: dict[fx.Node, tuple[str, tuple[float, ...]]] = {}
+        """Of these numbers, where a function has been computed."""
+        self._of_host: set[fx.Node] = set()
+        """And those that a softmax has made of them."""
         self._made: list[Operation] = []
         self.results: dict[fx.Node, Any] = {}
         self._is_read = False
@@ -241,10 +272,17 @@ class _Reading(fx.Interpreter):
             self._quantize(node, result)
         elif what in _DEQUANTIZE and of:
             self._real[node] = of[0]
+        elif real and what in _FUNCTIONS and real[0] not in (*self._functions, *self._of_host):
+            self._real[node] = self._real[real[0]]
+            self._functions[node] = self._function(node, what, module)
         elif real:
             if what not in (*_AT_THE_END, *_SAME, *_VIEWS):
                 self._refuse(node, "computes with real numbers, not with quantized ones")
             self._real[node] = self._real[real[0]]
+            if real[0] in self._functions:
+                self._functions[node] = self._functions[real[0]]
+            if what in _AT_THE_END or real[0] in self._of_host:
+                self._of_host.add(node)
         elif of:
             self._compute(node, what, module, of, result)
         elif any(n.op == "placeholder" for n in node.all_input_nodes):
@@ -262,15 +300,15 @@ class _Reading(fx.Interpreter):
 
     def _quantize(self, node: fx.Node, result: torch.Tensor) -> None:
         (source, *_) = node.all_input_nodes
+        if source in self._of_host:
+            self._refuse(node, "follows a softmax, which the host computes at the end")
         if source in self._real:
             value = self._values[self._real[source]]
-            found = _tensor(value.tensor.name, result)
-            if replace(found, shape=value.tensor.shape) != value.tensor:
-                self._refuse(
-                    node,
-                    "quantizes anew, to another scale, which is not supported; convert_fx does so "
-                    "behind modules that it does not know: of nn.Flatten make torch.flatten(x, 1)",
-                )
+            found = replace(_tensor(value.tensor.name, result), shape=value.tensor.shape)
+            function = self._functions.get(source, ("requantize", ()))
+            if found != value.tensor or source in self._functions:
+                self._look_up(node, value, *function, result)
+                value = self._values[node]
             self._view(node, value, result)
             return
         if source.op != "placeholder":
@@ -283,6 +321,8 @@ class _Reading(fx.Interpreter):
 
     def _end(self, node: fx.Node) -> None:
         (value, *_) = node.args
+        if isinstance(value, fx.Node) and value in self._functions:
+            self._refuse(value, "computes with real numbers, not with quantized ones")
         while isinstance(value, tuple | list) and len(value) == 1:
             (value,) = value
         if not isinstance(value, fx.Node):
@@ -328,6 +368,9 @@ class _Reading(fx.Interpreter):
         elif what in _WEIGHTED:
             packed = self.env[node.args[1]] if isinstance(node.args[1], fx.Node) else node.args[1]
             self._weighted(node, value, packed, _WEIGHTED[what], result)
+        elif what in _FUNCTIONS:
+            function, arguments = self._function(node, what, module)
+            self._look_up(node, value, f"quantized.{function}", arguments, result)
         elif what in (*_MAX_POOLS, *_AVG_POOLS, *_GLOBAL_POOLS, *_MEANS):
             self._pool(node, value, what, options, result)
         else:
@@ -338,11 +381,7 @@ class _Reading(fx.Interpreter):
     def _name(self, node: fx.Node) -> str:
         """By its module, or the node; a module that is used twice has a number behind its name."""
         name = str(node.target) if node.op == "call_module" else node.name
-        taken = {operation.name for operation in self._made} | {"input"}
-        number, found = 2, name
-        while found in taken:
-            number, found = number + 1, f"{name}#{number}"
-        return found
+        return numbered(name, {operation.name for operation in self._made} | {"input"})
 
     def _add(self, node: fx.Node, operation: Operation) -> None:
         self._made.append(operation)
@@ -436,7 +475,53 @@ class _Reading(fx.Interpreter):
         if len(parts) == 1:
             self._values[node] = self._values[nodes[0]]
             return
+        scales = {(part.scale, part.zero_point) for part in (*parts, output)}
+        if len(scales) > 1 and not quantizes_as_we_do():
+            self._refuse(
+                node,
+                "joins tensors of other scales, which this version of PyTorch rounds in another "
+                "way than the network: give all of them one scale, or use PyTorch 2.13",
+            )
         self._add(node, Concat(name=name, parts=tuple(parts), output=output))
+
+    def _function(self, node: fx.Node, what: Any, module: Any) -> tuple[str, tuple[float, ...]]:
+        """Its name, and what it takes besides the value."""
+        function, option = _FUNCTIONS[what], self._options(node, module)
+        match function:
+            case "leaky_relu":
+                return function, (float(option("negative_slope", 1, 0.01)),)
+            case "elu":
+                return function, (float(option("alpha", 3 if what is _Q.elu else 1, 1.0)),)
+            case "softplus":
+                return function, (float(option("beta", 1, 1.0)), float(option("threshold", 2, 20)))
+            case "gelu" if option("approximate", 1, "none") == "tanh":
+                return "gelu_tanh", ()
+        return function, ()
+
+    def _look_up(
+        self,
+        node: fx.Node,
+        value: _Value,
+        function: str,
+        arguments: tuple[float, ...],
+        result: torch.Tensor,
+    ) -> None:
+        if function not in FUNCTIONS:
+            self._refuse(node, "is not supported")
+        name = self._name(node)
+        output = replace(_tensor(name, result), shape=value.tensor.shape)
+        entries = function_entries(function, arguments, value.tensor, output)
+        self._add(
+            node,
+            Table(
+                name=name,
+                input=value.tensor,
+                output=output,
+                function=function,
+                arguments=arguments,
+                entries=entries,
+            ),
+        )
 
     def _weighted(
         self, node: fx.Node, value: _Value, packed: Any, relu: bool, result: torch.Tensor
@@ -483,28 +568,31 @@ class _Reading(fx.Interpreter):
         if what in _MEANS:
             dims = option("dim", 1, None)
             dims = [dims] if isinstance(dims, int) else list(dims or [])
-            if sorted(d % 4 for d in dims) != [2, 3]:
+            ndim = self.results[node.all_input_nodes[0]].ndim
+            if not dims or sorted(d % ndim for d in dims) != list(range(2, ndim)):
                 self._refuse(node, "is a mean over something else than rows and columns")
             pool = Pooling(False, None)
         elif what in _GLOBAL_POOLS:
-            if tuple(result.shape[1:]) == tensor.shape:
+            if _map_shape(result) == tensor.shape:
                 self._values[node] = value
                 return
-            if tuple(result.shape[2:]) != (1, 1):
+            if any(n != 1 for n in result.shape[2:]):
                 self._refuse(node, f"makes {tuple(result.shape[2:])} of {tensor.shape[1:]}, but "
                              f"only an average of the whole map is supported")  # fmt: skip
             pool = Pooling(False, None)
         else:
-            size = _pair(option("kernel_size", 1, None))
-            if is_max and _pair(option("dilation", 4, 1)) != (1, 1):
+            sequence = result.ndim == 3
+            size = _of_map(option("kernel_size", 1, None), sequence)
+            if is_max and pair(option("dilation", 4, 1)) != (1, 1):
                 self._refuse(node, "has a dilation, which is not supported")
-            padding = _pair(option("padding", 3, 0))
+            padding = _of_map(option("padding", 3, 0), sequence, 0)
             ceil = bool(option("ceil_mode", 5 if is_max else 4, False))
             if not is_max:
                 counts = option("count_include_pad", 5, True)
                 if option("divisor_override", 6, None) is not None or (any(padding) and not counts):
                     self._refuse(node, "divides by another number than a window's pixels")
-            pool = Pooling(is_max, size, _pair(option("stride", 2, None) or size), padding, ceil)
+            stride = _of_map(option("stride", 2, None) or size, sequence)
+            pool = Pooling(is_max, size, stride, padding, ceil)
         window = pool.window(tensor.shape)
         if not is_max and window["padding"] != (*window["padding"][:2], *window["padding"][:2]):
             self._refuse(node, "averages a last window that is not full, which is not supported")
@@ -521,11 +609,17 @@ def _tensor(name: str, x: torch.Tensor) -> Tensor:
         raise AccelError(f"'{name}' yields {kind}, but only quint8 and qint8 are supported")
     return Tensor(
         name=name,
-        shape=tuple(x.shape[1:]),
+        shape=_map_shape(x),
         scale=x.q_scale(),
         zero_point=x.q_zero_point(),
         signed=x.dtype == torch.qint8,
     )
+
+
+def _map_shape(x: torch.Tensor) -> Shape:
+    """Of one image; a sequence is a map of one row."""
+    _, *sizes = x.shape
+    return (sizes[0], 1, sizes[1]) if len(sizes) == 2 else tuple(sizes)
 
 
 def _integer(limit: float, tensor: Tensor) -> int:
@@ -539,6 +633,7 @@ def _contiguous(x: Any) -> Any:
     return x.contiguous() if isinstance(x, torch.Tensor) else x
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0], numbers[-1])
+def _of_map(value: Any, sequence: bool, of_rows: int = 1) -> tuple[int, int]:
+    """Of rows and columns; ``of_rows`` rows of a sequence, whose map has one."""
+    rows, columns = pair(value)
+    return (of_rows if sequence else rows, columns)

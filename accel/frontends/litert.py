@@ -17,14 +17,26 @@ from accel.frontends.tflite import Model, Operator, TensorInfo, parse, read
 from accel.network.graph import Network
 from accel.network.order import Order
 from accel.network.tensor import MAX_NAME, MAX_SIZE, Tensor, require
-from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean, Operation
+from accel.operations import (
+    Add,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Linear,
+    MaxPool2d,
+    Mean,
+    Operation,
+    Table,
+)
 from accel.operations.weighted import Weighted
 from accel.operations.window import Pair, Sides
+from accel.runtimes.litert import function_entries
 from accel.runtimes.rounding import LITERT
 
 TAKEN = (
     "CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, ADD, "
-    "CONCATENATION, PAD, RESHAPE, and QUANTIZE, DEQUANTIZE and SOFTMAX at the ends"
+    "CONCATENATION, PAD, RESHAPE, LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU, ELU, GELU, RELU, RELU6, "
+    "QUANTIZE, and DEQUANTIZE and SOFTMAX at the ends"
 )
 
 MULTIPLIER_END = 256.0
@@ -37,6 +49,24 @@ _CLAMPS: dict[str, tuple[float | None, float | None]] = {
     "RELU": (0.0, None),
     "RELU6": (0.0, 6.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
+}
+_FUNCTIONS: dict[str, str] = {
+    "ELU": "elu",
+    "GELU": "gelu",
+    "HARD_SWISH": "hardswish",
+    "LEAKY_RELU": "leaky_relu",
+    "LOGISTIC": "sigmoid",
+    "QUANTIZE": "requantize",
+    "RELU": "relu",
+    "RELU6": "relu6",
+    "TANH": "tanh",
+}
+"""Operators of one value, and their functions."""
+_OPTIONS = {
+    "GELU": "GeluOptions",
+    "HARD_SWISH": "HardSwishOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
+    "QUANTIZE": "QuantizeOptions",
 }
 _SHAPES = ("SHAPE", "STRIDED_SLICE", "PACK")
 """What computes the shape for a RESHAPE, which the file says anyway."""
@@ -439,11 +469,13 @@ class _Reading:
             and before.zero_point[0] - shifts[before.type]
             == output.zero_point[0] - shifts[output.type]
         )
+        if not same and before.type == output.type == "INT8":
+            return self._function(op, output)
         if not same:
             _refuse(
                 op,
-                "it changes the scale, or the type in another way than between real numbers "
-                "and int8 at the file's ends",
+                "it changes the type in another way than between real numbers or uint8 and int8 at "
+                "the file's ends",
             )
         if before.type == "UINT8" and value.tensor is None:
             unsigned = _tensor(op, before, "UINT8")
@@ -452,6 +484,31 @@ class _Reading:
             self.notes.append(f"the network ends before {op}: its bytes are 128 less")
             return replace(value, info=output, host=op)
         return replace(value, info=output)
+
+    def _function(self, op: Operator, output: TensorInfo) -> _Value:
+        """A table of what LiteRT itself makes of each byte."""
+        value = self._activation(op)
+        before = value.tensor
+        assert before is not None
+        after = replace(_tensor(op, output), shape=before.shape)
+        if not before.signed:
+            _refuse(op, "it reads uint8, but must read int8")
+        function = _FUNCTIONS[op.kind]
+        arguments: tuple[float, ...] = ()
+        if op.kind == "ELU":
+            arguments = (1.0,)
+        elif op.kind == "LEAKY_RELU":
+            arguments = (float(op.options["Alpha"]),)
+        elif op.kind == "GELU" and op.options["Approximate"]:
+            function = "gelu_tanh"
+        options = (_OPTIONS[op.kind], op.options) if op.kind in _OPTIONS else None
+        try:
+            entries = function_entries(op.kind, options, before, after)
+        except AccelError as e:
+            _refuse(op, str(e))
+        self._add(op, Table, input=before, output=after, function=function,
+                  arguments=arguments, entries=entries)  # fmt: skip
+        return _Value(info=output, tensor=after, limits=(int(entries.min()), int(entries.max())))
 
     def _left_to_host(self, op: Operator, output: TensorInfo) -> _Value:
         value = self._value(op, 0)
@@ -470,12 +527,20 @@ _HANDLERS: dict[str, Callable[[_Reading, Operator, TensorInfo], _Value]] = {
     "CONV_2D": _Reading._conv2d,
     "DEPTHWISE_CONV_2D": _Reading._depthwise,
     "DEQUANTIZE": _Reading._left_to_host,
+    "ELU": _Reading._function,
     "EXPAND_DIMS": _Reading._reshape,
     "FULLY_CONNECTED": _Reading._fully_connected,
+    "GELU": _Reading._function,
+    "HARD_SWISH": _Reading._function,
+    "LEAKY_RELU": _Reading._function,
+    "LOGISTIC": _Reading._function,
     "MAX_POOL_2D": _Reading._maximum,
     "MEAN": _Reading._mean,
     "PAD": _Reading._pad,
     "QUANTIZE": _Reading._quantize,
+    "RELU": _Reading._function,
+    "RELU6": _Reading._function,
+    "TANH": _Reading._function,
     "RESHAPE": _Reading._reshape,
     "SOFTMAX": _Reading._left_to_host,
     "SQUEEZE": _Reading._reshape,

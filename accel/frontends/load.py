@@ -19,17 +19,21 @@ READERS = {
 }
 """By suffix, the module in which ``load(path)`` reads such a file."""
 
+PICKLES = {".pt2": "torch.export.load", ".pt": "torch.load", ".pth": "torch.load"}
+"""By suffix, what reads a file that may hold pickles."""
+
 _SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
 
 
 def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     """The network in a file: one that :meth:`Network.save` or ``accel quantize`` wrote
     (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``). Or that
-    of a PyTorch model that ``convert_fx`` or ``convert`` has quantized.
+    of a PyTorch model that ``convert_fx`` or ``convert`` has quantized, or ``convert_pt2e``,
+    exported once more or not.
 
     source: the file's path, or the model. input_shape: of an image that a PyTorch model takes,
-    (channels, height, width) or (features,), which it does not say itself; of no file. A file is
-    data: nothing in it runs. A network is returned as it is.
+    (channels, height, width), (features,) or (channels, length), if it does not say that itself; of
+    no file. A file is data: nothing in it runs. A network is returned as it is.
 
     Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds what no network
     has; for a suffix that is not known; and for a float model, which :func:`accel.quantize` takes.
@@ -41,6 +45,9 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         )
     if isinstance(source, Network):
         return source
+    if (exported := _exported()) is not None and exported.is_exported(source):
+        quantized: Network = exported.network_of(source, input_shape)
+        return quantized
     if _is_converted(source):
         network: Network = import_module("accel.frontends.converted").network_of(
             source, input_shape
@@ -53,12 +60,22 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     if reader is None and (not path.is_file() or _is_safetensors(path)):
         # Such a file may have any name.
         reader = READERS[".safetensors"]
+    if reader is None and (how := PICKLES.get(path.suffix.lower())):
+        raise AccelError(
+            f"{path} is a file of PyTorch's, which can run anything when it is read: if you trust "
+            f"it, read it with {how}, and give what that returns"
+        )
     if reader is None:
         raise AccelError(
             f"cannot tell what {path} holds: expected a file whose name ends in {_SUPPORTED}"
         )
     network = import_module(f"accel.{reader}").load(path)
     return network
+
+
+def _exported() -> Any:
+    # Whoever has a model has loaded torch.
+    return import_module("accel.frontends.exported") if "torch" in sys.modules else None
 
 
 def _is_converted(source: Any) -> bool:

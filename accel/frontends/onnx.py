@@ -33,8 +33,9 @@ from accel.frontends.onnx_graph import (
 )
 from accel.network.graph import Network
 from accel.network.tensor import MAX_SIZE, Tensor, short
-from accel.operations import AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation, Table
 from accel.operations.window import Pair, Sides, window_count
+from accel.runtimes.onnxruntime import function_entries
 from accel.runtimes.rounding import ONNXRUNTIME
 
 MICROSOFT = "com.microsoft"
@@ -130,7 +131,7 @@ def _along(array: NDArray[Any], values: NDArray[Any], axis: int) -> NDArray[Any]
 def _requantized(reader: Reader, node: Node, sums: Sums, params: Params) -> Activation:
     """A float operator that is quantized becomes the integer operator."""
     scale, zero_point, signed = params
-    if signed != sums.signed:
+    if signed != sums.signed and not sums.of_any_type:
         raise AccelError("input and output of an integer operator must be of the same type")
     options: dict[str, Any] = {}
     if sums.is_weighted:
@@ -569,6 +570,65 @@ def _(reader: Reader, node: Node) -> Value:
     assert found.signed is not None
     make, shape = _average(found)
     return Sums(node, make, shape, found.signed, False)
+
+
+# Functions of one value
+
+_ATTRIBUTES: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
+    "Sigmoid": ("sigmoid", ()),
+    "Tanh": ("tanh", ()),
+    "HardSwish": ("hardswish", ()),
+    "HardSigmoid": ("hard_sigmoid", (("alpha", 0.2), ("beta", 0.5))),
+    "LeakyRelu": ("leaky_relu", (("alpha", 0.01),)),
+    "Elu": ("elu", (("alpha", 1.0),)),
+    "Selu": ("selu", ()),
+    "Mish": ("mish", ()),
+    "Gelu": ("gelu", ()),
+    "Softplus": ("softplus", ()),
+}
+"""Of an operator its function, and its attributes with their defaults."""
+
+
+@_reads(*_ATTRIBUTES)
+def _(reader: Reader, node: Node) -> Value:
+    reader.at_most(node, 1)
+    found = reader.reals(node, 0)
+    make, shape = _function(node, node.kind, found)
+    assert found.signed is not None
+    return Sums(node, make, shape, found.signed, False, seen=found.shape, of_any_type=True)
+
+
+@_reads("QLinearSigmoid", "QLinearLeakyRelu", domain=MICROSOFT)
+def _(reader: Reader, node: Node) -> Value:
+    reader.at_most(node, 5)
+    found, params = reader.integers(node, 0, 1), reader.params(node, 3)
+    _check_same_type(found, params)
+    make, shape = _function(node, node.kind.removeprefix("QLinear"), found)
+    return replace(reader.add(node, make, shape, params, node.outputs[0]), shape=found.shape)
+
+
+def _function(
+    node: Node, kind: str, found: Activation
+) -> tuple[Callable[..., Operation], tuple[int, ...]]:
+    """What makes a table of that function of a tensor, and the tensor's shape."""
+    function, attributes = _ATTRIBUTES[kind]
+    arguments = tuple(float(node.take(name, default)) for name, default in attributes)
+    if node.take("approximate", "none") != "none":
+        raise AccelError("its attribute approximate must be none")
+    if kind == "Softplus":
+        # PyTorch's, which is that of others, up to where it is a line.
+        arguments = (1.0, 20.0)
+    if any(found.padding):
+        raise AccelError("it reads what is padded, which only a convolution may")
+    before = found.tensor
+    assert before is not None
+
+    def make(*, name: str, output: Tensor) -> Operation:
+        entries = function_entries(function, arguments, before, output)
+        return Table(name=name, input=before, output=output, function=function,
+                     arguments=arguments, entries=entries)  # fmt: skip
+
+    return make, before.shape
 
 
 # What is joined

@@ -78,6 +78,8 @@ class Sums:
     """The shape in which the graph has the output, if it is another."""
     only_if_allowed: bool = False
     """Whether ONNX Runtime has an integer operator for it only if told to, since it is int8."""
+    of_any_type: bool = False
+    """Its output may be signed where its input is not, or the other way round."""
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,23 @@ from torch.export import ExportedProgram
 from accel import numerics
 from accel.errors import AccelError
 from accel.frontends import calibration
-from accel.frontends.reading import Joined, Reading, Sum, as_model, first_line, read
+from accel.frontends.reading import (
+    Function,
+    Joined,
+    Reading,
+    Sum,
+    as_model,
+    first_line,
+    read,
+    takes_sequences,
+)
 from accel.frontends.stages import EXPECTED, Stage, conv_shape, inputs, outputs, read_stages
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation, Table
 from accel.operations.window import window_count
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import BATCH_SIZE, quiet
+from accel.runtimes.qnnpack import BATCH_SIZE, function_entries, quiet
 
 MAX_SCALE_RATIO = 128
 """Between the weight scales of a layer. All channels share the output's scale, in which a channel
@@ -63,7 +72,8 @@ def quantize(
     model: a Sequential of supported layers, or a module whose forward does what they do in a row,
     however it is written, or such a module exported with ``torch.export``; it is taken in
     evaluation mode, and left as it is. A softmax at its end is left out. calibration_images:
-    floating (N, channels, height, width) or (N, features), as the model takes them, in any form
+    floating (N, channels, height, width), (N, features), or (N, channels, length) of a model with
+    Conv1d, whose network has maps of one row; as the model takes them, in any form
     that :func:`accel.frontends.calibration.calibration_images` takes; from what they make of every
     tensor follow its scale and zero point. per_channel: one weight scale for each output channel.
     signed: activations in [-128, 127]. correct_bias: take out of the biases what the rounding of
@@ -76,10 +86,11 @@ def quantize(
     found = as_model(model)
     # A device that the user made the default would hold what is made here, too.
     with PYTORCH, torch.no_grad(), quiet(), torch.device("cpu"):
-        images = calibration.calibration_images(calibration_images)
+        images = calibration.calibration_images(calibration_images, takes_sequences(found))
         reading = read(found, images)
         stages = read_stages(reading.calls, is_flat=images.ndim == 2)
         _compare(found, reading, stages, images)
+        images = _as_maps(images)
         tensors = _calibrate(stages, images, signed)
         rounded = [
             _round_weight(stage, tensors[stage.sources[0] + 1], per_channel) for stage in stages
@@ -141,19 +152,31 @@ def _compare(
             f"({first_line(e)})"
         ) from e
     y = y[0] if isinstance(y, tuple | list) and len(y) == 1 else y
-    for stage, made in zip(stages, outputs(stages, x), strict=True):
+    for stage, made in zip(stages, outputs(stages, _as_maps(x)), strict=True):
         if not made.isfinite().all():
             raise AccelError(
                 f"layer '{stage.name}' yields values that are not finite for the calibration "
                 f"images, since its weights or what it reads are too large for float32"
             )
     x = reading.end(made)
-    is_same = isinstance(y, torch.Tensor) and y.shape == x.shape
+    is_same = isinstance(y, torch.Tensor) and _without_ones(y) == _without_ones(x)
+    # Sequences are maps of one row, and means maps of one pixel, whatever the model calls them.
+    x = x.reshape(y.shape) if is_same else x
     # Only a folded batch norm changes the order of roundings.
     if not is_same or not torch.allclose(x, y, rtol=1e-3, atol=1e-3 * float(y.abs().max())):
         raise AccelError(
             f"{type(model).__name__} does something else than its layers in a row; {EXPECTED}"
         )
+
+
+def _without_ones(x: torch.Tensor) -> list[int]:
+    """The sizes of an image's output, but for those of 1."""
+    return [len(x), *(n for n in x.shape[1:] if n != 1)]
+
+
+def _as_maps(x: torch.Tensor) -> torch.Tensor:
+    """Sequences (N, channels, length) as maps of one row; all else as it is."""
+    return x.unsqueeze(2) if x.ndim == 3 else x
 
 
 def _calibrate(stages: list[Stage], images: torch.Tensor, signed: bool) -> list[Tensor]:
@@ -271,6 +294,16 @@ def _operations(rounded: _Rounded, sources: list[Tensor], after: Tensor) -> Iter
         shape = (sum(source.shape[0] for source in sources), *before.shape[1:])
         tensor = replace(after, name=stage.name, shape=shape)
         yield Concat(name=stage.name, parts=tuple(sources), output=tensor)
+    elif isinstance(module, Function):
+        tensor = replace(after, name=stage.name, shape=before.shape)
+        yield Table(
+            name=stage.name,
+            input=before,
+            output=tensor,
+            function=module.function,
+            arguments=module.arguments,
+            entries=function_entries(module.function, module.arguments, before, tensor),
+        )
     elif module is not None:
         if isinstance(module, nn.Conv2d):
             shape = conv_shape(stage, rounded.weight.shape, before.shape)

@@ -12,7 +12,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -25,7 +25,7 @@ from torch.export import ExportedProgram
 
 from accel.errors import AccelError
 from accel.process_wide import PYTORCH
-from accel.runtimes.qnnpack import quiet
+from accel.runtimes.qnnpack import FLOAT, quiet
 
 _NUM_IMAGES = 3
 """Images of the export: 0 and 1 are special to it, and who writes a batch size writes another."""
@@ -51,6 +51,17 @@ class Joined(nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         return torch.cat(tensors, 1)
+
+
+class Function(nn.Module):
+    """A function of one value: of :data:`accel.operations.table.FUNCTIONS`."""
+
+    def __init__(self, function: str, arguments: tuple[float, ...] = ()) -> None:
+        super().__init__()
+        self.function, self.arguments = function, arguments
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return FLOAT[self.function](x, *self.arguments)
 
 
 @dataclass(frozen=True)
@@ -222,6 +233,15 @@ def _without_observers(model: nn.Module) -> nn.Module:
             if isinstance(child, torch.ao.quantization.ObserverBase):
                 setattr(module, name, nn.Identity())
     return model
+
+
+def takes_sequences(model: nn.Module | ExportedProgram) -> bool:
+    """Whether it takes (N, channels, length): it has convolutions in one dimension only."""
+    if isinstance(model, ExportedProgram):
+        found = {_operator(n) for n in model.graph.nodes if n.op == "call_function"}
+        return "conv1d" in found and "conv2d" not in found
+    kinds = [type(m) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)]
+    return bool(kinds) and all(issubclass(kind, nn.Conv1d) for kind in kinds)
 
 
 # The graph of its operators
@@ -597,14 +617,13 @@ class _Reader:
         for name in _QUANTIZED:
             if name in op:
                 return None, "quantizes, but the float model is expected"
+        shape = getattr(node.all_input_nodes[0].meta["val"], "shape", torch.Size())
+        if op in OF_SEQUENCES:
+            # A sequence is a map of one row.
+            op, a, shape = op.replace("1d", "2d"), of_maps(a), _with_row(shape)
         match op:
             case "conv2d" | "convolution" if not a.get("transposed", False):
                 return _conv2d(a)
-            case "conv1d":
-                return None, (
-                    "is not supported: write it as Conv2d with a kernel of (1, k), and give images "
-                    "a height of 1"
-                )
             case "linear":
                 return _linear(a["weight"], a["bias"]), ""
             case "matmul" | "mm" if isinstance(a.get("other", a.get("mat2")), torch.Tensor):
@@ -621,9 +640,9 @@ class _Reader:
             case "relu6" | "relu6_":
                 return nn.ReLU6(), ""
             case "max_pool2d":
-                return _max_pool2d(a, node.all_input_nodes[0].meta["val"].shape), ""
+                return _max_pool2d(a, shape), ""
             case "pad" | "constant_pad_nd":
-                return _pad(a)
+                return _pad(a, len(shape))
             case "max_pool2d_with_indices":
                 return None, "must not return indices"
             case "avg_pool2d":
@@ -632,9 +651,9 @@ class _Reader:
                     a["count_include_pad"], a["divisor_override"],
                 ), ""  # fmt: skip
             case "adaptive_avg_pool2d":
-                return _adaptive_avg_pool2d(a, node.all_input_nodes[0].meta["val"].shape), ""
+                return _adaptive_avg_pool2d(a, shape), ""
             case "mean":
-                return _mean(a, node.all_input_nodes[0].meta["val"].ndim)
+                return _mean(a, len(shape))
             case "dropout" | "dropout_" | "feature_dropout" | "feature_dropout_":
                 if not a["train"] or a["p"] == 0:
                     return nn.Identity(), ""
@@ -642,12 +661,56 @@ class _Reader:
                     "is active in evaluation mode too: write F.dropout(x, training=self.training) "
                     "or nn.Dropout"
                 )
-            case "sigmoid" | "argmax" | "sigmoid_" | "softmax":
+            case "elu" | "elu_" | "selu" | "selu_":
+                return _elu(op.rstrip("_"), a)
+            case "leaky_relu" | "leaky_relu_":
+                return Function("leaky_relu", (float(a["negative_slope"]),)), ""
+            case "softplus":
+                return Function("softplus", (float(a["beta"]), float(a["threshold"]))), ""
+            case "gelu" | "gelu_":
+                return Function("gelu_tanh" if a["approximate"] == "tanh" else "gelu"), ""
+            case _ if op.rstrip("_") in _FUNCTIONS:
+                return Function(op.rstrip("_")), ""
+            case "argmax" | "softmax":
                 return None, (
                     "is not supported; leave it out where it is the last operation: the class that "
                     "wins is the same without it"
                 )
         return None, ""
+
+
+OF_SEQUENCES = {"conv1d", "max_pool1d", "avg_pool1d", "adaptive_avg_pool1d"}
+"""Operators of which there is one for maps, called so but for the number."""
+
+
+def of_maps(a: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of an operator of sequences as those of the one of maps."""
+    found = dict(a)
+    for name, of_rows in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("output_size", 1),
+                          ("padding", 0)):  # fmt: skip
+        value = a.get(name)
+        if isinstance(value, int) or (isinstance(value, list | tuple) and value):
+            found[name] = (of_rows, value if isinstance(value, int) else value[0])
+    if isinstance(a.get("weight"), torch.Tensor):
+        found["weight"] = a["weight"].unsqueeze(2)
+    return found | {"divisor_override": None} if "count_include_pad" in a else found
+
+
+def _with_row(shape: torch.Size) -> torch.Size:
+    """Of a map of one row, for a sequence's (N, channels, length)."""
+    return torch.Size([*shape[:2], 1, *shape[2:]])
+
+
+_FUNCTIONS = ("sigmoid", "tanh", "hardsigmoid", "hardswish", "silu", "mish")
+"""Operators without arguments that are functions of one value."""
+
+
+def _elu(op: str, a: dict[str, Any]) -> tuple[nn.Module | None, str]:
+    if op == "selu":
+        return Function("selu"), ""
+    if a["scale"] != 1 or a["input_scale"] != 1:
+        return None, "has scales of its own, which is not supported"
+    return Function("elu", (float(a["alpha"]),)), ""
 
 
 _WEIGHTS = ("weight", "bias", "running_mean", "running_var", "mean", "var")
@@ -659,7 +722,7 @@ def _conv2d(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
         return None, "is not supported: only convolutions in two dimensions are"
     padding = a["padding"]
     kernel = tuple(weight.shape[2:])
-    dilation = _pair(a["dilation"])
+    dilation = pair(a["dilation"])
     if isinstance(padding, str):
         needed = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         if padding == "valid":
@@ -670,8 +733,8 @@ def _conv2d(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
         weight.shape[1] * groups,
         weight.shape[0],
         kernel,
-        stride=_pair(a["stride"]),
-        padding=padding if isinstance(padding, str) else _pair(padding),
+        stride=pair(a["stride"]),
+        padding=padding if isinstance(padding, str) else pair(padding),
         dilation=dilation,
         groups=groups,
         bias=bias is not None,
@@ -693,7 +756,7 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
         if a["running_mean"] is None:
             return None, "must directly follow a convolution or linear layer and have statistics"
         return None, "is in training mode: call model.eval() before it is exported"
-    kind: Any = nn.BatchNorm2d if y.ndim == 4 else nn.BatchNorm1d
+    kind: Any = nn.BatchNorm1d if y.ndim == 2 else nn.BatchNorm2d
     module: nn.Module = kind(len(a["running_mean"]), eps=a["eps"], affine=False, device="meta")
     module.running_mean, module.running_var = a["running_mean"], a["running_var"]
     module.register_buffer("num_batches_tracked", None)
@@ -706,14 +769,15 @@ def _batch_norm(a: dict[str, Any], y: torch.Tensor) -> tuple[nn.Module | None, s
     return module, ""
 
 
-def _pad(a: dict[str, Any]) -> tuple[nn.Module | None, str]:
+def _pad(a: dict[str, Any], ndim: int) -> tuple[nn.Module | None, str]:
     mode, value = a.get("mode", "constant"), a.get("value") or 0
     if mode != "constant" or value != 0:
         of = f"by mode '{mode}'" if mode != "constant" else f"with {value:g}"
         return None, f"pads {of}, but only zeros are supported"
-    if len(a["pad"]) != 4:
+    sides = (*a["pad"], 0, 0) if ndim == 3 and len(a["pad"]) == 2 else tuple(a["pad"])
+    if len(sides) != 4 or ndim == 2:
         return None, "pads other dimensions than height and width, which is not supported"
-    return nn.ZeroPad2d(tuple(a["pad"])), ""
+    return nn.ZeroPad2d(sides), ""
 
 
 def _clamp(a: dict[str, Any]) -> nn.Module | None:
@@ -726,8 +790,8 @@ def _clamp(a: dict[str, Any]) -> nn.Module | None:
 
 
 def _max_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
-    kernel, padding, dilation = (_pair(a[n]) for n in ("kernel_size", "padding", "dilation"))
-    stride = _pair(a["stride"] or kernel)
+    kernel, padding, dilation = (pair(a[n]) for n in ("kernel_size", "padding", "dilation"))
+    stride = pair(a["stride"] or kernel)
     # Where windows fill the map, it is the same whether a size is rounded up or down.
     left_over = any(
         (size + 2 * p - d * (k - 1) - 1) % s
@@ -748,7 +812,7 @@ def _adaptive_avg_pool2d(a: dict[str, Any], shape: torch.Size) -> nn.Module:
 
 
 def _mean(a: dict[str, Any], ndim: int) -> tuple[nn.Module | None, str]:
-    if ndim != 4 or sorted(d % 4 for d in a.get("dim") or ()) != [2, 3]:
+    if sorted(d % ndim for d in a.get("dim") or ()) != list(range(2, ndim)) or ndim == 2:
         return None, "is a mean over something else than rows and columns, which is not supported"
     return nn.AdaptiveAvgPool2d(1), ""
 
@@ -763,7 +827,8 @@ def _set(module: nn.Module, **values: torch.Tensor | None) -> None:
         )
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """Of rows and columns, if they are one number or two."""
     numbers = [value] if isinstance(value, int) else list(value)
     return (numbers[0], numbers[-1])
 
@@ -803,6 +868,14 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     else:
         yield value
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """That name; or if it is taken, with a number behind it."""
+    number, found = 2, name
+    while found in taken:
+        number, found = number + 1, f"{name}#{number}"
+    return found
 
 
 def first_line(error: Exception) -> str:

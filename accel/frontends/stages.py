@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from accel.errors import AccelError
-from accel.frontends.reading import IMAGES, Call, Joined, Sum
+from accel.frontends.reading import IMAGES, Call, Function, Joined, Sum, pair
 from accel.operations.window import Pair, Sides, window_count
 
 EXPECTED = (
     "expected Conv2d, BatchNorm, ReLU, ReLU6, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten, "
-    "Linear, Dropout, sums of tensors, or tensors joined by channels"
+    "Linear, Dropout, functions such as Hardswish, SiLU, Sigmoid, Tanh or LeakyReLU, sums of "
+    "tensors, or tensors joined by channels"
 )
 
 
@@ -75,11 +76,11 @@ def _missing(size: int, window: int, stride: int, padding: int) -> int:
 
 @dataclass
 class Stage:
-    """A convolution, a linear layer, a sum, joined tensors, or a tensor as it is, and what follows
-    it."""
+    """A convolution, a linear layer, a sum, joined tensors, a function of each value, or a tensor
+    as it is, and what follows it."""
 
     name: str
-    module: nn.Conv2d | nn.Linear | Sum | Joined | None
+    module: nn.Conv2d | nn.Linear | Sum | Joined | Function | None
     """None for a tensor as it is."""
     sources: tuple[int, ...]
     """The numbers of the stages that it reads; :data:`IMAGES` for the images."""
@@ -105,6 +106,8 @@ class Stage:
                 return x + values[1]
             case Joined():
                 return self._joined(values)
+            case Function():
+                return self.module(x)
             case nn.Linear():
                 return self.module.forward(x.flatten(1))
         above, left, below, right = self.padding
@@ -232,6 +235,9 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
                     call.refuse("joins feature maps and vectors")
                 found.append(Stage(call.name, module, tuple(part.stage for part in parts)))
                 stage, shared = len(found) - 1, False
+            case Function():
+                found.append(Stage(call.name, module, (stage,)))
+                stage, shared = len(found) - 1, False
             case nn.ZeroPad2d():
                 left, right, above, below = module.padding
                 if min(module.padding) < 0 or is_flat:
@@ -320,7 +326,7 @@ def _cut(call: Call, module: nn.Module, stage: Stage | None) -> None:
             f"number is supported"
         )
     # It changes place with a maximum or a flatten, so it may also come after them.
-    if stage is None or isinstance(stage.module, Joined | None) or not stage.only_maxima:
+    if stage is None or isinstance(stage.module, Joined | Function | None) or not stage.only_maxima:
         call.refuse("must come after a convolution, linear layer or sum, and before an average")
     stage.relu = True
     if isinstance(module, nn.Hardtanh):
@@ -329,15 +335,15 @@ def _cut(call: Call, module: nn.Module, stage: Stage | None) -> None:
 
 def _pooling(call: Call, module: nn.Module) -> Pooling:
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        if _pair(module.output_size) != (1, 1):
+        if pair(module.output_size) != (1, 1):
             call.refuse(f"averages to {module.output_size}, but only to one pixel is supported")
         return Pooling(False, None)
     assert isinstance(module, nn.MaxPool2d | nn.AvgPool2d)
-    size = _pair(module.kernel_size)
-    stride = size if module.stride is None else _pair(module.stride)
-    padding = _pair(module.padding)
+    size = pair(module.kernel_size)
+    stride = size if module.stride is None else pair(module.stride)
+    padding = pair(module.padding)
     if isinstance(module, nn.MaxPool2d):
-        if _pair(module.dilation) != (1, 1):
+        if pair(module.dilation) != (1, 1):
             call.refuse(f"has dilation {module.dilation}, but only 1 is supported")
         if module.return_indices:
             call.refuse("must not return indices")
@@ -351,10 +357,6 @@ def _pooling(call: Call, module: nn.Module) -> Pooling:
     return Pooling(False, size, stride, padding)
 
 
-def _pair(value: Any) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
-
-
 def _fold(module: nn.Module, norm: nn.Module) -> Any:
     fuse: Any = fuse_conv_bn_eval if isinstance(module, nn.Conv2d) else fuse_linear_bn_eval
     return fuse(module.eval(), norm.eval())
@@ -363,5 +365,5 @@ def _fold(module: nn.Module, norm: nn.Module) -> Any:
 def conv_shape(stage: Stage, weight: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a convolution's output, before pooling."""
     assert isinstance(stage.module, nn.Conv2d)
-    stride = _pair(stage.module.stride)
+    stride = pair(stage.module.stride)
     return (weight[0], *window_count(shape, (weight[2], weight[3]), stride, stage.padding))

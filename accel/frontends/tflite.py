@@ -256,6 +256,8 @@ _FIELDS: dict[str, tuple[str, Mapping[str, Mapping[int, str] | None]]] = {
         "DepthwiseConv2DOptions",
         _FUSED | _STRIDES | _DILATION | {"DepthMultiplier": None},
     ),
+    "GELU": ("GeluOptions", {"Approximate": None}),
+    "LEAKY_RELU": ("LeakyReluOptions", {"Alpha": None}),
     "FULLY_CONNECTED": ("FullyConnectedOptions", _FUSED | {"WeightsFormat": None}),
     "MAX_POOL_2D": ("Pool2DOptions", _POOL),
 }

@@ -14,6 +14,9 @@ from accel.errors import AccelError
 TAPS = 9
 """Multipliers of one column: 3 PEs of 3 taps, one 3x3 window or 9 channels."""
 
+TABLE_SIZE = 256
+"""Entries of a table: one for each byte."""
+
 ACT_NBITS = 9
 """A sign-extended (int8) or zero-extended (uint8) activation: both fit 9 signed bits."""
 
@@ -40,6 +43,7 @@ LIMITS = {
     "param_depth": (16, 65536),
     "max_layers": (1, 64),
     "line_width": (0, 511),
+    "tables": (0, 16),
 }
 """The least and the largest value of each number in a configuration."""
 SWITCHES = ("zero_gating", "adder")
@@ -89,6 +93,9 @@ class AccelConfig:
     adder: bool = False
     """Lanes behind the requantizer's that add another tensor, and the choice of ties of the
     requantizer's last rounding."""
+    tables: int = 0
+    """Tables of 256 bytes behind the requantizer, of which a layer looks its outputs up in one:
+    what is a function of one value. A power of two; 0: there are none."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -97,7 +104,7 @@ class AccelConfig:
                 raise AccelError(f"configuration: {name} must be a whole number, not {value!r}")
             if not low <= value <= high:
                 raise AccelError(f"configuration: {name} must be from {low} to {high}, not {value}")
-        for name in ("pixel_groups", "num_lanes", "spad_depth", "act_depth"):
+        for name in ("pixel_groups", "num_lanes", "spad_depth", "act_depth", "tables"):
             value = getattr(self, name)
             if value & (value - 1):
                 raise AccelError(f"configuration: {name} must be a power of two, not {value}")
@@ -130,10 +137,11 @@ class AccelConfig:
     def __str__(self) -> str:
         """A short tag of ``[a-z0-9]``, different for every configuration; it names modules."""
         windows = f"r{self.line_width}" if self.line_width else ""
+        tables = f"t{self.tables}" if self.tables else ""
         return (
             f"c{self.num_cols}l{self.num_lanes}a{self.acc_nbits}s{self.spad_depth}"
             f"m{self.act_depth}w{self.weight_depth}p{self.param_depth}d{self.max_layers}"
-            f"g{self.pixel_groups}z{int(self.zero_gating)}{windows}{'b' * self.adder}"
+            f"g{self.pixel_groups}z{int(self.zero_gating)}{windows}{'b' * self.adder}{tables}"
         )
 
     # Derived widths and counts
@@ -193,6 +201,11 @@ class AccelConfig:
     @property
     def param_addr_nbits(self) -> int:
         return clog2(self.param_depth)
+
+    @property
+    def table_nbits(self) -> int:
+        """Of a table's number."""
+        return clog2(self.tables)
 
     @property
     def layer_nbits(self) -> int:

@@ -19,6 +19,10 @@ Loops
     adds its own stride to the address at which it last advanced, and all loops inside restart
     from there.
 
+Tables
+    A layer that ``looks_up`` replaces each requantized byte by what a table has for it, before
+    anything is added.
+
 Column windows
     Layers of ``column_windows`` read a feature map as one raster, a pixel's channels a step, group
     of channels after group without a gap: their loops are ``out_x``, ``out_y`` and ``group``, each
@@ -69,6 +73,8 @@ ROW = Field(
 BANK = Field(name="bank", low=28, nbits=4, meaning="and banks further, below 9")
 ADDER = "adder"
 """The field of a configuration without which there is nothing to add with."""
+TABLES = "tables"
+"""And without which there is nothing to look outputs up in."""
 OPERAND_ROW, OPERAND_BANK = (
     dataclasses.replace(ROW, low=44, meaning="rows of memory further", only=ADDER),
     dataclasses.replace(BANK, low=60, only=ADDER),
@@ -196,6 +202,11 @@ class LayerDescriptor:
         13, 27, 1, "ties of the requantizer's last rounding go away from zero, not to even",
         only=ADDER,
     )  # fmt: skip
+    looks_up: int = _bits(
+        13, 28, 1, "the requantized output is looked up in a table, as a byte", only=TABLES
+    )
+    table_index: int = _bits(13, 29, 4, "in which one", only=TABLES)
+    table_signed: int = _bits(13, 33, 1, "what is in it is int8, not uint8", only=TABLES)
 
     # Write sequencer
     write_row: int = _bits(14, 0, 16, "row of the first output")

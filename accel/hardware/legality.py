@@ -92,10 +92,21 @@ def _rules(d: LayerDescriptor, cfg: AccelConfig) -> Iterator[tuple[bool, str]]:
         f"pad_value = {d.pad_value} is none of the input's values, from {lo} to {hi}",
     )
     lo, hi = (-128, 127) if d.out_signed else (0, 255)
+    if d.looks_up and not d.adds:
+        # What is looked up is a byte of any sign, and so is what is found.
+        lo, hi = -128, 255
     least, largest = (d.sum_lo, d.sum_hi) if d.adds else (d.lo, d.hi)
     yield (
         not lo <= least <= largest <= hi,
         f"outputs from {least} to {largest} are not within their type, from {lo} to {hi}",
+    )
+    yield (
+        bool(d.looks_up) and not d.adds and d.table_signed != d.out_signed,
+        f"outputs are {'signed' if d.out_signed else 'unsigned'}, but not those of its table",
+    )
+    yield (
+        bool(d.looks_up) and d.table_index >= cfg.tables,
+        f"it looks outputs up in table {d.table_index}, of tables = {cfg.tables}",
     )
     yield (
         d.adds != d.pops,

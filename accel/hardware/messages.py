@@ -15,10 +15,12 @@ stream            message                        from -> to
 ``out``           :class:`Out`                   requantizer -> activation memory or result
 ================  =============================  ==========================================
 
-With an adder in between, ``out`` is what leaves that:
+With tables or an adder in between, ``out`` is what leaves the last of these:
 
 ================  =============================  ==========================================
-``beat``          :class:`Beat`                  requantizer -> adder
+``value``         :class:`Value`                 requantizer -> tables
+``entry``         :class:`Entry`                 program -> tables
+``beat``          :class:`Beat`                  requantizer or tables -> adder
 ``operand``       :class:`Operand`               activation memory -> adder
 ``terms``         :class:`Terms`                 descriptors -> adder
 ================  =============================  ==========================================
@@ -33,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymtl3 import mk_bits, mk_bitstruct
 
-from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
+from accel.hardware.config import ACT_NBITS, TABLE_SIZE, TAPS, AccelConfig, clog2
 from accel.hardware.descriptors import FIELDS, LayerDescriptor
 from accel.hardware.fields import Field
 from accel.hardware.pymtl import allow_wide_bits
@@ -111,6 +113,7 @@ class Param(NamedTuple):
     multiplier: (num_lanes,) bit patterns of float32, positive and normal. bias: int32
     (num_lanes,). zero_point, lo, hi: in [-128, 255]. ``last``: no more beats for this vector. With
     an adder also: ties of the last rounding go away from zero, and no more beats for this layer.
+    With tables what these are told: see :class:`Value`.
     """
 
     multiplier: Ints
@@ -121,6 +124,29 @@ class Param(NamedTuple):
     last: int
     ties_away: int = 0
     ends_layer: int = 0
+    looks_up: int = 0
+    table_index: int = 0
+    table_signed: int = 0
+
+
+class Value(NamedTuple):
+    """Requantized activations: int (num_lanes,), each in [-128, 255]; without an adder behind, the
+    low 8 bits. If ``looks_up``, each is to be replaced by what table ``table_index`` has for it,
+    which is signed or not; that, and the last two, an adder alone wants to know."""
+
+    y: Ints
+    looks_up: int
+    table_index: int
+    table_signed: int = 0
+    last: int = 0
+    ends_layer: int = 0
+
+
+class Entry(NamedTuple):
+    """Entry ``address`` of all tables, 256 each, is to be ``value``: from 0 to 255."""
+
+    address: int
+    value: int
 
 
 class Beat(NamedTuple):
@@ -196,7 +222,7 @@ def unpack_ints(word: int, nbits: int, count: int, *, signed: bool) -> Ints:
     )
 
 
-Message = Step | Pixel | Acc | Pooled | Param | Beat | Operand | Terms | Out
+Message = Step | Pixel | Acc | Pooled | Param | Value | Entry | Beat | Operand | Terms | Out
 
 
 @cache
@@ -264,7 +290,49 @@ def mk_param(cfg: AccelConfig) -> Any:
     }
     if cfg.adder:
         fields |= {"ties_away": mk_bits(1), "ends_layer": mk_bits(1)}
-    return mk_bitstruct(f"Param_{cfg}", fields)
+    return mk_bitstruct(f"Param_{cfg}", fields | _lookup_fields(cfg))
+
+
+def _lookup_fields(cfg: AccelConfig) -> dict[str, Any]:
+    if not cfg.tables:
+        return {}
+    fields = {"looks_up": mk_bits(1), "table_index": mk_bits(cfg.table_nbits)}
+    return fields | ({"table_signed": mk_bits(1)} if cfg.adder else {})
+
+
+@cache
+def mk_value(cfg: AccelConfig) -> Any:
+    fields = {"y": mk_bits(y_nbits(cfg) * cfg.num_lanes)} | _lookup_fields(cfg)
+    if cfg.adder:
+        fields |= {"last": mk_bits(1), "ends_layer": mk_bits(1)}
+    return mk_bitstruct(f"Value_{cfg}", fields)
+
+
+def y_nbits(cfg: AccelConfig) -> int:
+    """Of a requantized activation: an adder wants its sign too."""
+    return ACT_NBITS if cfg.adder else 8
+
+
+@cache
+def mk_entry(cfg: AccelConfig) -> Any:
+    fields = {"address": mk_bits(clog2(cfg.tables * TABLE_SIZE)), "value": mk_bits(8)}
+    return mk_bitstruct(f"Entry_{cfg}", fields)
+
+
+def field_nbits(bitstruct: Any, name: str) -> int:
+    """Bits of a field of a message."""
+    nbits: int = bitstruct.__bitstruct_fields__[name].nbits
+    return nbits
+
+
+def mk_requantized(cfg: AccelConfig) -> Any:
+    """Of what leaves the requantizer."""
+    return mk_value(cfg) if cfg.tables else mk_looked_up(cfg)
+
+
+def mk_looked_up(cfg: AccelConfig) -> Any:
+    """Of what leaves the tables, or would."""
+    return mk_beat(cfg) if cfg.adder else mk_out(cfg)
 
 
 @cache
@@ -311,8 +379,12 @@ def pack(cfg: AccelConfig, msg: Message) -> Any:
             mask = (1 << ACT_NBITS) - 1
             settings = [int(v) & mask for v in (msg.zero_point, msg.lo, msg.hi)]
             multiplier, bias = pack_ints(msg.multiplier, 32), pack_ints(msg.bias, 32)
-            flags = msg[5:] if cfg.adder else msg[5:6]
-            return mk_param(cfg)(multiplier, bias, *settings, *flags)
+            return mk_param(cfg)(multiplier, bias, *settings, msg.last, **_flags(cfg, msg))
+        case Value():
+            y = pack_ints(msg.y, y_nbits(cfg))
+            return mk_value(cfg)(y, **_flags(cfg, msg))
+        case Entry():
+            return mk_entry(cfg)(*msg)
         case Beat():
             return mk_beat(cfg)(pack_ints(msg.y, ACT_NBITS), *msg[1:])
         case Operand():
@@ -327,6 +399,16 @@ def pack(cfg: AccelConfig, msg: Message) -> Any:
             )
         case Out():
             return mk_out(cfg)(pack_ints(msg.y, 8))
+
+
+def _flags(cfg: AccelConfig, msg: Param | Value) -> dict[str, int]:
+    """Those fields of a message that not every configuration has."""
+    names = ["looks_up", "table_index"] if cfg.tables else []
+    if cfg.tables and cfg.adder:
+        names.append("table_signed")
+    if cfg.adder:
+        names += ["ends_layer", "ties_away" if isinstance(msg, Param) else "last"]
+    return {name: getattr(msg, name) for name in names}
 
 
 def _value(field: Field, bits: Any) -> int:
@@ -358,8 +440,15 @@ def unpack(cfg: AccelConfig, bits: Any) -> Message:
             multiplier = unpack_ints(int(bits.multiplier), 32, lanes, signed=False)
             bias = unpack_ints(int(bits.bias), 32, lanes, signed=True)
             settings = (bits.zero_point.int(), bits.lo.int(), bits.hi.int())
-            flags = [int(getattr(bits, name)) for name in Param._fields[5:] if hasattr(bits, name)]
-            return Param(multiplier, bias, *settings, *flags)
+            names = [name for name in Param._fields[5:] if hasattr(bits, name)]
+            named = {name: int(getattr(bits, name)) for name in names}
+            return Param(multiplier, bias, *settings, **named)
+        case "Value":
+            y = unpack_ints(int(bits.y), y_nbits(cfg), lanes, signed=cfg.adder)
+            names = [name for name in Value._fields[1:] if hasattr(bits, name)]
+            return Value(y, **{name: int(getattr(bits, name)) for name in names})
+        case "Entry":
+            return Entry(int(bits.address), int(bits.value))
         case "Beat":
             y = unpack_ints(int(bits.y), ACT_NBITS, lanes, signed=True)
             return Beat(y, int(bits.last), int(bits.ends_layer))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import TABLE_SIZE, TAPS, AccelConfig
 from accel.hardware.descriptors import (
     BYTES_PER_WORD,
     INPUT_WORDS,
@@ -29,6 +29,8 @@ MULTIPLIER = Field(name="multiplier", low=32, nbits=32, meaning="the bits of a f
 BIAS = Field(name="bias", low=0, nbits=32, signed=True, meaning="an int32")
 PARAM = (MULTIPLIER, BIAS)
 """A beat of the parameter memory: what one lane of the requantizer needs for one channel."""
+ENTRY = Field(name="entry", low=0, nbits=8, meaning="what is found for a byte")
+"""Of a table."""
 
 
 class Packet(IntEnum):
@@ -46,6 +48,9 @@ class Packet(IntEnum):
     """The descriptor of the image: how its words fall into memory."""
     RUN = 5
     """Nothing: run layers 0 to ``address`` - 1 for each image from now on."""
+    TABLE = 6
+    """``count`` entries of the tables from ``address`` on, a word each: entry 256*t + b is what
+    table t has for the byte b. Of a configuration without tables no packet is of this kind."""
 
 
 def header(kind: Packet, address: int = 0, count: int = 0) -> int:
@@ -64,6 +69,8 @@ def payload_words(kind: int, count: int, cfg: AccelConfig) -> int:
             return count * cfg.num_lanes
         case Packet.INPUT:
             return INPUT_WORDS
+        case Packet.TABLE:
+            return count if cfg.tables else 0
     return 0
 
 
@@ -90,8 +97,9 @@ class ProgramMemory:
     """What the program stream fills, word by word; for models of the hardware.
 
     weights: int8 (weight_depth, num_cols, 9). multipliers: float32 patterns (param_depth,
-    num_lanes). biases: int64 (param_depth, num_lanes). traffic: the counters of :data:`TRAFFIC` of
-    each layer, which start at zero when its descriptor is loaded.
+    num_lanes). biases: int64 (param_depth, num_lanes). tables: int64 (tables, 256), from 0 to 255.
+    traffic: the counters of :data:`TRAFFIC` of each layer, which start at zero when its descriptor
+    is loaded.
     """
 
     def __init__(self, cfg: AccelConfig) -> None:
@@ -101,7 +109,12 @@ class ProgramMemory:
         self.weights = np.zeros((cfg.weight_depth, cfg.num_cols, TAPS), np.int8)
         self.multipliers = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
         self.biases = np.zeros((cfg.param_depth, cfg.num_lanes), np.int64)
+        self.tables = np.zeros((cfg.tables, TABLE_SIZE), np.int64)
         self.input: InputDescriptor | None = None
+        self.depths = {Packet.WEIGHTS: cfg.weight_depth, Packet.PARAMS: cfg.param_depth}
+        """Words of the memories that packets of a count fill."""
+        if cfg.tables:
+            self.depths[Packet.TABLE] = self.tables.size
         self.reset()
 
     def reset(self) -> None:
@@ -155,8 +168,8 @@ class ProgramMemory:
             case Packet.LAYER:
                 wrong = address >= cfg.max_layers
                 return ProgramError.ADDRESS if wrong else ProgramError.NONE
-            case Packet.WEIGHTS | Packet.PARAMS:
-                depth = cfg.weight_depth if kind == Packet.WEIGHTS else cfg.param_depth
+            case Packet.WEIGHTS | Packet.PARAMS | Packet.TABLE if kind in self.depths:
+                depth = self.depths[Packet(kind)]
                 if not count:
                     return ProgramError.COUNT
                 return ProgramError.ADDRESS if address + count > depth else ProgramError.NONE
@@ -186,3 +199,5 @@ class ProgramMemory:
             for memory, field in ((self.multipliers, MULTIPLIER), (self.biases, BIAS)):
                 values = np.array([field.get(word) for word in words], np.int64).reshape(shape)
                 memory[address : address + len(values)] = values
+        elif kind == Packet.TABLE:
+            self.tables.flat[address : address + len(words)] = [ENTRY.get(word) for word in words]

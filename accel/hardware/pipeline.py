@@ -108,13 +108,19 @@ ADDER_STAGES: tuple[Stage, ...] = (
 )  # fmt: skip
 """Of a layer that adds: between requantizer and write sequencer."""
 
+TABLE_STAGES: tuple[Stage, ...] = (
+    Stage(unit="tables", register="value, entry", holds=Holds.BEAT,
+          does="the entry, where the layer looks up"),
+    Stage(unit="tables", register="output", holds=Holds.BEAT, stream="out"),
+)  # fmt: skip
+"""Of all layers where there are tables: behind the requantizer."""
 
-def stages_of(*, adds: bool = False) -> tuple[Stage, ...]:
-    """:data:`STAGES`, and what else the outputs of a layer pass that adds."""
-    if not adds:
-        return STAGES
+
+def stages_of(cfg: AccelConfig, *, adds: bool = False) -> tuple[Stage, ...]:
+    """:data:`STAGES`, and what else the outputs of a layer pass, of one that adds or of another."""
     end = next(i for i, stage in enumerate(STAGES) if stage.unit == "write sequencer")
-    return STAGES[:end] + ADDER_STAGES + STAGES[end:]
+    tables, adder = TABLE_STAGES if cfg.tables else (), ADDER_STAGES if adds else ()
+    return STAGES[:end] + tables + adder + STAGES[end:]
 
 
 def stages(unit: str, holds: Holds | None = None) -> tuple[Stage, ...]:
@@ -122,16 +128,16 @@ def stages(unit: str, holds: Holds | None = None) -> tuple[Stage, ...]:
     return tuple(s for s in STAGES if s.unit == unit and holds in (None, s.holds))
 
 
-def places(holds: Holds, *, adds: bool = False) -> int:
+def places(holds: Holds, cfg: AccelConfig, *, adds: bool = False) -> int:
     """How many of these can be under way at once, of a layer that adds, or of another."""
-    return sum(stage.places for stage in stages_of(adds=adds) if stage.holds is holds)
+    return sum(stage.places for stage in stages_of(cfg, adds=adds) if stage.holds is holds)
 
 
 def memory_latency(cfg: AccelConfig, *, adds: bool = False) -> int:
     """Cycles from the issue of a vector's last step to the first in which a step may read the
     outputs of its first beat, if nothing stalls; those of each further beat follow a cycle later.
     """
-    return len(stages_of(adds=adds)) - cfg.passes_vectors_on + 1
+    return len(stages_of(cfg, adds=adds)) - cfg.passes_vectors_on + 1
 
 
 def vector_cycles(cfg: AccelConfig) -> int:
@@ -143,8 +149,8 @@ def backlog(cfg: AccelConfig) -> int:
     """Most cycles that what a vector becomes can be late, once no result is waited for any more:
     the vectors before it are still to be requantized, a queue's second place is to be emptied, what
     the layer before adds goes first, and the units behind take up a new layer."""
-    vectors = places(Holds.VECTOR) * max(cfg.num_beats, vector_cycles(cfg))
-    queued = sum(stage.places - 1 for stage in stages_of(adds=cfg.adder))
+    vectors = places(Holds.VECTOR, cfg) * max(cfg.num_beats, vector_cycles(cfg))
+    queued = sum(stage.places - 1 for stage in stages_of(cfg, adds=cfg.adder))
     return vectors + queued + TO_NEXT_LAYER + (ADDER_LATENCY if cfg.adder else 0)
 
 
@@ -157,8 +163,11 @@ PE_ARRAY_LATENCY = len(stages("PE array"))
 REQUANTIZER_LATENCY = len(stages("requantizer", Holds.BEAT))
 """Cycles from the acceptance of a beat to the offer of its output."""
 
+TABLE_LATENCY = len(TABLE_STAGES)
+"""The same of the tables."""
+
 ADDER_LATENCY = len(ADDER_STAGES)
-"""The same of the adder."""
+"""And of the adder."""
 
 TO_NEXT_LAYER = 6
 """Cycles that parameter sequencer, adder and write sequencer do nothing in, two each, where another

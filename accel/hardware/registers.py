@@ -91,6 +91,7 @@ REGISTERS = (
             Field("max_layers", 0, 8, "Layers of a program at most"),
             Field("zero_gating", 8, 1, "Zero activations switch no multiplier"),
             Field("adder", 9, 1, "There are adder lanes"),
+            Field("tables", 10, 5, "Tables in which outputs are looked up"),
             Field("spad_depth", 16, 16, "Weight words that each PE keeps"),
         ),
     ),

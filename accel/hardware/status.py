@@ -17,7 +17,7 @@ class ProgramError(IntEnum):
     KIND = 1
     """No packet is of this kind."""
     COUNT = 2
-    """A WEIGHTS or PARAMS packet of no words."""
+    """A WEIGHTS, PARAMS or TABLE packet of no words."""
     ADDRESS = 3
     """The packet goes beyond the memory that it names."""
     LAYERS = 4

@@ -12,6 +12,7 @@ from accel.operations.linear import Linear
 from accel.operations.max_pool2d import MaxPool2d
 from accel.operations.mean import Mean
 from accel.operations.operation import Operation
+from accel.operations.table import Table
 
 __all__ = [
     "KINDS",
@@ -23,9 +24,10 @@ __all__ = [
     "MaxPool2d",
     "Mean",
     "Operation",
+    "Table",
 ]
 
 KINDS: dict[str, type[Operation]] = {
-    kind.KIND: kind for kind in (Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean)
+    kind.KIND: kind for kind in (Add, AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Mean, Table)
 }
 """By the name that a network's file gives to each."""

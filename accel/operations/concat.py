@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel import numerics
-from accel.compiler.convolution import Convolution, Within
-from accel.network.tensor import MAX_NAME, MAX_SCALE, MIN_SCALE, Tensor, short
+from accel.compiler.convolution import Convolution, Lookup, Within
+from accel.network.tensor import MAX_NAME, MAX_SCALE, MIN_SCALE, Tensor
 from accel.operations.operation import Integers, Kernel, Operation, Readers
 from accel.runtimes.rounding import QNNPACK, Rounding
 
@@ -85,9 +85,17 @@ class Concat(Operation):
         from accel.runtimes import qnnpack
 
         after, run = self.output, qnnpack.ops().cat
+        # How real numbers become integers differs between versions of PyTorch: up to 2.13 it does
+        # it as we do.
+        rescales = not qnnpack.quantizes_as_we_do()
 
         def kernel(*values: Integers) -> Integers:
-            parts = [qnnpack.quantized(x, t) for x, t in zip(values, self.parts, strict=True)]
+            parts = [
+                qnnpack.quantized(self.rescaled(part, x), replace(after, shape=part.shape))
+                if rescales
+                else qnnpack.quantized(x, part)
+                for x, part in zip(values, self.parts, strict=True)
+            ]
             qy = run(parts, 1, after.scale, after.zero_point + qnnpack.shift(after))
             return qnnpack.integers(qy, after)
 
@@ -113,11 +121,20 @@ class Concat(Operation):
             layers.append(Convolution.of_ones(self, whole, (1, 1), 1, whole.zero_point))
 
     def _copy(self, number: int, part: Tensor, within: Within) -> Convolution:
-        suffix = f".{number + 1}"
-        copy = Convolution.of_ones(self, part, (1, 1), self.multiplier(part), part.zero_point)
+        """Requantized to the output's scale; where no multiplier does that, by a table."""
+        suffix, multiplier = f".{number + 1}", self.multiplier(part)
         target = replace(
             self.output, name=self.output.name[: MAX_NAME - len(suffix)] + suffix, shape=part.shape
         )
+        if multiplier is None:
+            copy = Convolution.of_ones(self, part, (1, 1), 1, part.zero_point)
+            least, largest = part.limits
+            entries = self.rescaled(part, np.arange(least, largest + 1))
+            lookup = Lookup(entries=entries, least=least, signed=self.output.signed)
+            return replace(
+                copy, name=self.name + suffix, target=target, within=(within,), lookup=lookup
+            )
+        copy = Convolution.of_ones(self, part, (1, 1), multiplier, part.zero_point)
         return replace(
             copy,
             name=self.name + suffix,
@@ -127,12 +144,9 @@ class Concat(Operation):
             output_range=self.output.limits,
         )
 
-    def multiplier(self, part: Tensor) -> np.float32:
+    def multiplier(self, part: Tensor) -> np.float32 | None:
         """With which :func:`accel.numerics.requantize` makes of every element what
-        :meth:`rescaled` makes of it.
-
-        Raises :class:`AccelError` if there is none.
-        """
+        :meth:`rescaled` makes of it; None if none was found."""
         lo, hi = part.limits
         x = np.arange(lo, hi + 1)
         wanted = self.rescaled(part, x)
@@ -145,10 +159,7 @@ class Concat(Operation):
             )
             if np.array_equal(found, wanted):
                 return multiplier
-        return self._fail(
-            f"no multiplier was found with which the array makes of tensor '{short(part.name)}' "
-            f"what {self.rounding.name} does at ties: quantize all that is joined with one scale"
-        )
+        return None
 
     def _candidates(self, part: Tensor) -> Iterator[np.float32]:
         """The quotient of the scales, and its neighbours, the nearest first."""

@@ -41,6 +41,7 @@ class MaxPool2d(Pool):
             before is not None
             and before.target == self.input
             and before.pool == before.pool_stride == (1, 1)
+            and before.lookup is None
             and before.addition is None
             and readers[self.input.name] == (self,)
             and self.size == self.stride

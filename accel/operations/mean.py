@@ -15,7 +15,7 @@ from accel import numerics
 from accel.compiler.convolution import Convolution
 from accel.network.tensor import MAX_SCALE, MIN_SCALE, Tensor
 from accel.operations.operation import Integers, Kernel, Operation, Readers
-from accel.runtimes.rounding import LITERT, Rounding
+from accel.runtimes.rounding import LITERT, XNNPACK, Rounding
 
 MAX_AREA = 1 << 12
 """Pixels of a map."""
@@ -25,7 +25,7 @@ TRIED = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mean(Operation):
-    """Over rows and columns, to a scale of its own: LiteRT's MEAN.
+    """Over rows and columns, to a scale of its own: XNNPACK's, as LiteRT and ExecuTorch call it.
 
     It adds the zero points as real numbers, which the array does not. But what it makes of a sum is
     known for each sum there can be, so the array's integers can be chosen such that it makes the
@@ -39,8 +39,9 @@ class Mean(Operation):
 
     def _check(self) -> None:
         self._require(
-            self.rounding.name == LITERT.name,
-            f"what {self.rounding.name} makes of means is not known, only what {LITERT.name} does",
+            self.rounding.name in (LITERT.name, XNNPACK.name),
+            f"what {self.rounding.name} makes of means is not known, only what {LITERT.name} and "
+            f"{XNNPACK.name} do",
         )
         self._require(
             len(self.input.shape) == 3 and self.area <= MAX_AREA,
@@ -93,7 +94,8 @@ class Mean(Operation):
                 if np.array_equal(found, means):
                     return bias, np.float32(multiplier), added
         return self._fail(
-            f"no integers were found with which the array makes the means that {LITERT.name} does"
+            f"no integers were found with which the array makes the means that "
+            f"{self.rounding.name} does"
         )
 
     def _candidates(

@@ -64,6 +64,7 @@ def columns(program: Program) -> list[Column]:
             ("requantizer", f"{HELD} p {LANES} out"),
             len(HELD) + 3 + NUM_LANE_STAGES + 1 + 1 + max(out, 5),
         ),
+        *([Column(("tables", "vo"), 6)] if program.cfg.tables else []),
         *([Column(("adder", f" v q {ADDER}"), 5 + len(ADDER))] if program.cfg.adder else []),
         Column(("write", "q layer"), 2 + name),
         Column(("in", "pi"), 3),
@@ -90,6 +91,8 @@ def legend(traced: Traced) -> list[str]:
         "stages, out stream and its bytes; write: beats queued, and of which layer; in: program, "
         "image",
     ]
+    if traced.program.cfg.tables:
+        said.append("tables: value and entry, output; the out stream is theirs, or the adder's")
     if traced.program.cfg.adder:
         said.append(
             "adder: vectors that wait to be added, beats queued, stages; the out stream is its"
@@ -182,6 +185,7 @@ def _cells(program: Program, state: State, cycle: int, start: int, column: int) 
             stream["out"],
             f" {out}",
         ),
+        *([_join(_marks(state.tables), 4 * " ")] if program.cfg.tables else []),
         *([_adder(state)] if program.cfg.adder else []),
         _join(f"{state.queued} ", "-" if idle else program.layers[state.written_layer].name),
         _join(

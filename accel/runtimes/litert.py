@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from accel.errors import AccelError
 from accel.frontends import tflite
 from accel.network.graph import Network
+from accel.network.tensor import Tensor
 from accel.process_wide import PYTORCH
 
 STDERR = 2
@@ -54,6 +55,61 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer[
         np.stack(found) if found else np.empty((0, *shape), np.int8)
         for found, shape in zip(outputs, shapes, strict=True)
     ]
+
+
+VERSIONS = {"HARD_SWISH": 1, "ELU": 1}
+"""Of the operators of one value whose version for int8 is not 2."""
+
+
+def function_entries(
+    kind: str, options: tuple[str, Mapping[str, Any]] | None, before: Tensor, after: Tensor
+) -> NDArray[np.int8]:
+    """What LiteRT makes of each int8 of ``before``, the least first, with an operator of one value:
+    int8 (256,).
+
+    kind: as the schema calls it. options: their table and its fields, if it has one.
+
+    Raises :class:`AccelError` if LiteRT does not run it.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph, model, code, op = (
+        getattr(schema, name)() for name in ("SubGraphT", "ModelT", "OperatorCodeT", "OperatorT")
+    )
+    graph.tensors, graph.operators, graph.name = [], [op], "main"
+    for tensor in (before, after):
+        t, q = schema.TensorT(), schema.QuantizationParametersT()
+        t.name, t.shape, t.type, t.buffer = "", [1, 256], schema.TensorType.INT8, 0
+        q.scale, q.zeroPoint, q.quantizedDimension = [tensor.scale], [tensor.zero_point], 0
+        t.quantization = q
+        graph.tensors.append(t)
+    code.builtinCode = getattr(schema.BuiltinOperator, kind)
+    # A byte, which stands for itself up to here.
+    code.deprecatedBuiltinCode = min(
+        code.builtinCode, schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+    )
+    code.version = VERSIONS.get(kind, 2)
+    op.opcodeIndex, op.inputs, op.outputs = 0, [0], [1]
+    if options is not None:
+        name, fields = options
+        op.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+        op.builtinOptions = getattr(schema, f"{name}T")()
+        for field, value in fields.items():
+            setattr(op.builtinOptions, field[0].lower() + field[1:], value)
+    graph.inputs, graph.outputs = [0], [1]
+    model.version, model.description = 3, ""
+    model.buffers, model.subgraphs, model.operatorCodes = [schema.BufferT()], [graph], [code]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    try:
+        interpreter = _interpreter(bytes(builder.Output()))
+        interpreter.set_tensor(0, np.arange(-128, 128, dtype=np.int8)[None])
+        interpreter.invoke()
+        found: NDArray[np.int8] = interpreter.get_tensor(1).ravel()
+    except (RuntimeError, ValueError) as e:
+        raise AccelError(f"LiteRT does not run {kind}: {' '.join(str(e).split())}") from e
+    return found
 
 
 def tensor_name(index: int) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation
+from accel.operations import AvgPool2d, Concat, Conv2d, Linear, MaxPool2d, Operation, Table
 from accel.runtimes.rounding import ONNXRUNTIME
 
 BATCH_SIZE = 256
@@ -25,6 +25,22 @@ BATCH_SIZE = 256
 OPSETS = {"": 13, "com.microsoft": 1}
 IR_VERSION = 8
 """Of the model that is built: what the oldest ONNX Runtime that runs on these Pythons reads."""
+OPSET_OF_FUNCTIONS, IR_OF_FUNCTIONS = 20, 9
+"""Of one that has functions of one value."""
+FUNCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sigmoid": ("Sigmoid", ()),
+    "tanh": ("Tanh", ()),
+    "hardswish": ("HardSwish", ()),
+    "hard_sigmoid": ("HardSigmoid", ("alpha", "beta")),
+    "leaky_relu": ("LeakyRelu", ("alpha",)),
+    "elu": ("Elu", ("alpha",)),
+    "selu": ("Selu", ()),
+    "mish": ("Mish", ()),
+    "softplus": ("Softplus", ()),
+    "gelu": ("Gelu", ()),
+}
+"""Those of :data:`accel.operations.table.FUNCTIONS` that are operators of real numbers, and what
+these call their arguments."""
 
 
 def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]]:
@@ -43,19 +59,7 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
             f"network '{network.name}' rounds like {network.rounding.name}, which ONNX Runtime "
             f"does not: compare with network.integers(images)"
         )
-    try:
-        import onnxruntime
-
-        built = model(network).SerializeToString()
-    except ImportError as e:
-        raise AccelError(
-            "ONNX Runtime needs the packages onnxruntime and onnx: pip install 'accel-cnn[onnx]'"
-        ) from e
-    options = onnxruntime.SessionOptions()
-    # What is built are the operators whose outputs are wanted: nothing is to be put in their place.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(built, options, providers=["CPUExecutionProvider"])
+    session = _session(network)
     outputs: list[NDArray[np.integer]] = [
         np.empty((len(images), *op.output.shape), _dtype(op.output)) for op in network.operations
     ]
@@ -65,6 +69,51 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
         for output, part in zip(outputs, found, strict=True):
             output[start : start + BATCH_SIZE] = part
     return outputs
+
+
+def _session(network: Network) -> Any:
+    try:
+        return _started(model(network))
+    except ImportError as e:
+        raise AccelError(
+            "ONNX Runtime needs the packages onnxruntime and onnx: pip install 'accel-cnn[onnx]'"
+        ) from e
+
+
+def _started(built: Any) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # What is built are the operators whose outputs are wanted: nothing is to be put in their place.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    content = built.SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def function_entries(
+    function: str, arguments: tuple[float, ...], before: Tensor, after: Tensor
+) -> NDArray[np.integer]:
+    """What ONNX Runtime makes of each value of ``before``, the least first, with a function of
+    :data:`FUNCTIONS` between DequantizeLinear and QuantizeLinear: (256,), of the type of ``after``.
+    """
+    from onnx import helper
+
+    source, target = (
+        Tensor(name=name, shape=(1,), scale=t.scale, zero_point=t.zero_point, signed=t.signed)
+        for name, t in (("x", before), ("y", after))
+    )
+    built = _Builder()
+    built.function(function, arguments, source, target)
+    graph = helper.make_graph(
+        built.nodes, "function", [_value(source)], [_value(target)], built.constants
+    )
+    opset = helper.make_opsetid("", OPSET_OF_FUNCTIONS)
+    session = _started(helper.make_model(graph, opset_imports=[opset], ir_version=IR_OF_FUNCTIONS))
+    lo, hi = before.limits
+    values = np.arange(lo, hi + 1).astype(_dtype(before))[:, None]
+    found: NDArray[np.integer] = session.run(["y"], {"x": values})[0].ravel()
+    return found
 
 
 def model(network: Network) -> Any:
@@ -85,8 +134,11 @@ def model(network: Network) -> Any:
         [_value(operation.output) for operation in network.operations],
         built.constants,
     )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    opsets, ir_version = dict(OPSETS), IR_VERSION
+    if any(isinstance(operation, Table) for operation in network.operations):
+        opsets[""], ir_version = OPSET_OF_FUNCTIONS, IR_OF_FUNCTIONS
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
 
 
 class _Builder:
@@ -113,6 +165,16 @@ class _Builder:
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+
+    def function(
+        self, function: str, arguments: tuple[float, ...], before: Tensor, after: Tensor
+    ) -> None:
+        """A function of real numbers, between dequantizing and quantizing."""
+        operator, names = FUNCTIONS[function]
+        real, made = f"{after.name}\treal", f"{after.name}\tmade"
+        self.node("DequantizeLinear", [before.name, *self.quantization(before)], real)
+        self.node(operator, [real], made, **dict(zip(names, arguments, strict=False)))
+        self.node("QuantizeLinear", [made, *self.quantization(after)], after.name)
 
     def clipped(self, operation: Conv2d | Linear, unclipped: str) -> None:
         """``unclipped`` within the operation's range."""
@@ -207,6 +269,11 @@ def _(operation: Concat, built: _Builder) -> None:
         inputs += [part.name, *built.quantization(part)]
     output = operation.output.name
     built.node("QLinearConcat", inputs, output, domain="com.microsoft", axis=1)
+
+
+@_add.register
+def _(operation: Table, built: _Builder) -> None:
+    built.function(operation.function, operation.arguments, operation.input, operation.output)
 
 
 def _dtype(tensor: Tensor) -> type[np.int8] | type[np.uint8]:

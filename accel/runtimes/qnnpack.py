@@ -8,14 +8,17 @@ the same integers and float32 numbers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.nn import functional
 
+from accel import numerics
 from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
@@ -63,6 +66,20 @@ def run_network(network: Network, images: ArrayLike) -> list[NDArray[np.integer]
     return outputs
 
 
+@cache
+def quantizes_as_we_do() -> bool:
+    """Whether this version of PyTorch makes integers of real numbers as
+    :func:`accel.numerics.quantize` does: those up to 2.13 do, from 2.14 on it is
+    :func:`accel.numerics.reciprocal_quantize`."""
+    scale, zero_point = float(np.float32(0.1)), 11
+    ties = (np.arange(-20, 400, dtype=np.float32) / 2) * np.float32(scale)
+    with quiet():
+        found = torch.quantize_per_tensor(
+            torch.from_numpy(ties), scale, zero_point, torch.quint8
+        ).int_repr()
+    return np.array_equal(found.numpy(), numerics.quantize(ties, scale, zero_point, False))
+
+
 # What the kernels of the operations are made with. They take unsigned activations: a signed tensor
 # is the unsigned one whose values and zero point are 128 larger.
 
@@ -103,6 +120,80 @@ def avg_pool2d(
 ) -> torch.Tensor:
     """PyTorch's average pool, whose kernel is QNNPACK's for a quantized tensor."""
     return torch.nn.functional.avg_pool2d(qx, size, stride, pad)
+
+
+FLOAT: Mapping[str, Callable[..., torch.Tensor]] = {
+    "requantize": lambda x: x,
+    "relu": torch.relu,
+    "relu6": functional.relu6,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardsigmoid": functional.hardsigmoid,
+    "hardswish": functional.hardswish,
+    "silu": functional.silu,
+    "mish": functional.mish,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "selu": functional.selu,
+    "elu": functional.elu,
+    "leaky_relu": functional.leaky_relu,
+    "hard_sigmoid": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
+    "softplus": functional.softplus,
+}
+"""Functions of float32 tensors, and of the numbers that they take besides."""
+
+
+def function_kernel(
+    function: str, arguments: tuple[float, ...], before: Tensor, after: Tensor
+) -> Kernel:
+    """A function of :data:`accel.operations.table.FUNCTIONS`, as a function of integers: PyTorch's
+    kernel for quantized tensors, or float32 between dequantizing and quantizing.
+
+    Raises :class:`AccelError` for a kernel that yields another scale or zero point.
+    """
+    if not function.startswith("quantized."):
+
+        def of_real(x: Integers) -> Integers:
+            y = FLOAT[function](quantized(x, before).dequantize(), *arguments)
+            return numerics.quantize(y.numpy(), after.scale, after.zero_point, after.signed)
+
+        return of_real
+
+    def kernel(x: Integers) -> Integers:
+        qx, scale, zero_point = quantized(x, before), after.scale, after.zero_point + shift(after)
+        match function:
+            case "quantized.sigmoid":
+                qy = ops().sigmoid(qx, scale, zero_point)
+            case "quantized.tanh":
+                qy = torch.tanh(qx)
+            case "quantized.hardsigmoid":
+                qy = functional.hardsigmoid(qx)
+            case "quantized.hardswish":
+                qy = ops().hardswish(qx, scale, zero_point)
+            case "quantized.elu":
+                qy = ops().elu(qx, scale, zero_point, *arguments)
+            case _:
+                qy = ops().leaky_relu(qx, *arguments, False, scale, zero_point)
+        made = qy.q_scale(), qy.q_zero_point()
+        if made != (scale, zero_point):
+            raise AccelError(
+                f"PyTorch's {function} yields scale {made[0]:.6g} and zero point {made[1]}, not "
+                f"{scale:.6g} and {zero_point}"
+            )
+        return integers(qy, after)
+
+    return kernel
+
+
+def function_entries(
+    function: str, arguments: tuple[float, ...], before: Tensor, after: Tensor
+) -> NDArray[np.integer]:
+    """What that kernel makes of each value of ``before``, the least first: (256,), of the type of
+    ``after``."""
+    lo, hi = before.limits
+    with engine(), quiet(), torch.no_grad():
+        y = function_kernel(function, arguments, before, after)(np.arange(lo, hi + 1))
+    return y.astype(np.int8 if after.signed else np.uint8)
 
 
 def parameters(operation: Weighted) -> tuple[torch.Tensor, torch.Tensor]:
@@ -154,7 +245,7 @@ def engine() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without PyTorch's announcements that what is used here will go: its version is pinned."""
+    """Without PyTorch's announcements that what is used here will go."""
     with PYTORCH, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*(deprecated|will be removed)")
         yield

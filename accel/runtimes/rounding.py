@@ -73,7 +73,7 @@ XNNPACK = Rounding(
     takes_integer_bias=True,
     pools_rescale=False,
     concat_rescales=False,
-    quantize=numerics.quantize,
+    quantize=numerics.reciprocal_quantize,
 )
 """XNNPACK, as ExecuTorch calls it with one weight scale for each output channel."""
 

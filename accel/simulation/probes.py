@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
-from accel.hardware.messages import Beat, Terms, pack, pack_ints
+from accel.hardware.messages import Terms, pack, pack_ints, y_nbits
 from accel.hardware.packets import Packet, packets
 
 OPERAND = -1
@@ -77,7 +77,11 @@ class Probe:
 
 def payloads(words: Sequence[int], cfg: AccelConfig) -> list[Payload | None]:
     """Of each word of a program what it is in its packet; None for a header."""
-    beats = {Packet.WEIGHTS: cfg.weight_word_beats, Packet.PARAMS: cfg.num_lanes}
+    beats = {
+        Packet.WEIGHTS: cfg.weight_word_beats,
+        Packet.PARAMS: cfg.num_lanes,
+        Packet.TABLE: 1,
+    }
     found: list[Payload | None] = []
     for packet in packets(words, cfg):
         found.append(None)
@@ -91,7 +95,7 @@ def payloads(words: Sequence[int], cfg: AccelConfig) -> list[Payload | None]:
 def now(cfg: AccelConfig) -> list[Probe]:
     """What is compared when a cycle has settled, before the edge that ends it."""
     return [
-        *_program_loader(),
+        *_program_loader(cfg),
         *_memory_port(),
         *_image_loader(),
         *_step_sequencer(cfg),
@@ -100,6 +104,7 @@ def now(cfg: AccelConfig) -> list[Probe]:
         *_pooling_unit(cfg),
         *_param_sequencer(cfg),
         *_requantizer(cfg),
+        *(_tables(cfg) if cfg.tables else []),
         *(_adder(cfg) if cfg.adder else []),
         *_write_sequencer(),
         *_ready(cfg),
@@ -157,16 +162,22 @@ def _bytes(port: Any, prefix: str = "write_") -> dict[int, int]:
     }
 
 
-def _program_loader() -> list[Probe]:
+def _program_loader(cfg: AccelConfig) -> list[Probe]:
     unit = "program_loader"
-    kinds = (Packet.LAYER, Packet.WEIGHTS, Packet.PARAMS, Packet.INPUT)
+    kinds = {
+        Packet.LAYER: "layer_wen",
+        Packet.WEIGHTS: "weight_wen",
+        Packet.PARAMS: "param_wen",
+        Packet.INPUT: "input_wen",
+    }
+    if cfg.tables:
+        kinds[Packet.TABLE] = "table_wen"
 
     def enables(look: Look) -> int:
-        return 0 if look.payload is None else 1 << kinds.index(Packet(look.payload[0]))
+        return 0 if look.payload is None else 1 << list(kinds).index(Packet(look.payload[0]))
 
     def enabled(s: Any) -> int:
-        p = s.program_loader
-        wens = (p.layer_wen, p.weight_wen, p.param_wen, p.input_wen)
+        wens = (getattr(s.program_loader, name) for name in kinds.values())
         return sum(int(wen) << i for i, wen in enumerate(wens))
 
     def part(i: int) -> Callable[[Look], Value]:
@@ -511,20 +522,31 @@ def _param_sequencer(cfg: AccelConfig) -> list[Probe]:
             if cfg.adder
             else []
         ),
+        *(
+            [message("looks_up", lambda m: m.looks_up),
+             message("table_index", lambda m: m.table_index)]
+            if cfg.tables
+            else []
+        ),
+        *([message("table_signed", lambda m: m.table_signed)] if _finds_signs(cfg) else []),
     ]  # fmt: skip
 
 
+def _finds_signs(cfg: AccelConfig) -> bool:
+    """Whether an adder wants to know what sign there is in a table."""
+    return cfg.adder and cfg.tables > 0
+
+
 def _requantizer(cfg: AccelConfig) -> list[Probe]:
-    unit, nbits = "requantizer", ACT_NBITS if cfg.adder else 8
+    unit, nbits = "requantizer", y_nbits(cfg)
 
     def output(look: Look) -> Value:
         out = look.core.requantizer.out
         return None if out is None else pack_ints(out.y, nbits)
 
-    def ends(name: str) -> Probe:
+    def flag(name: str) -> Probe:
         def cl(look: Look) -> Value:
             out = look.core.requantizer.out
-            assert out is None or isinstance(out, Beat)
             return None if out is None else int(getattr(out, name))
 
         return Probe(
@@ -550,7 +572,29 @@ def _requantizer(cfg: AccelConfig) -> list[Probe]:
         Probe(unit=unit, signal="requantizer.out.msg.y", cl=output,
               rtl=lambda s: int(s.requantizer.out.msg.y), element="lane", nbits=nbits,
               is_signed=cfg.adder),
-        *([ends("last"), ends("ends_layer")] if cfg.adder else []),
+        *([flag("last"), flag("ends_layer")] if cfg.adder else []),
+        *([flag("looks_up"), flag("table_index")] if cfg.tables else []),
+        *([flag("table_signed")] if _finds_signs(cfg) else []),
+    ]  # fmt: skip
+
+
+def _tables(cfg: AccelConfig) -> list[Probe]:
+    unit, nbits = "tables", y_nbits(cfg)
+
+    def found(look: Look) -> Value:
+        out = look.core.looked_up
+        return None if out is None else pack_ints(out.y, nbits)
+
+    return [
+        Probe(unit=unit, signal="tables.val",
+              cl=lambda look: int(look.core.tables.found is not None),
+              rtl=lambda s: int(s.tables.val)),
+        Probe(unit=unit, signal="tables.out.val",
+              cl=lambda look: int(look.core.looked_up is not None),
+              rtl=lambda s: int(s.tables.out.val)),
+        Probe(unit=unit, signal="tables.out.msg.y", cl=found,
+              rtl=lambda s: int(s.tables.out.msg.y), element="lane", nbits=nbits,
+              is_signed=cfg.adder),
     ]  # fmt: skip
 
 
@@ -660,6 +704,7 @@ def _ready(cfg: AccelConfig) -> list[Probe]:
             if cfg.adder
             else []
         ),
+        *([probe("tables", "value.rdy", lambda core: core.value_rdy)] if cfg.tables else []),
         probe("requantizer", "pooled.rdy", lambda core: core.pooled_rdy),
         probe("requantizer", "param.rdy", lambda core: core.param_rdy),
         probe("pooling_unit", "acc.rdy", lambda core: core.acc_rdy),

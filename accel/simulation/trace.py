@@ -44,6 +44,8 @@ class State(NamedTuple):
     held_vector: bool
     requantizer: tuple[bool, ...]
     """Whether there is a beat in each stage but the last, whose output leaves."""
+    tables: tuple[bool, ...]
+    """Whether there is a beat in each of their registers, where there are any."""
     operands: int
     """Vectors that wait to be added; 0 where there is no adder, as of what it holds."""
     to_add: int
@@ -51,7 +53,7 @@ class State(NamedTuple):
     adder: tuple[bool, ...]
     """Whether there is a beat in each of its stages but the last, whose output leaves."""
     out: tuple[int, ...] | None
-    """The bytes, one a lane, that the requantizer offers, or the adder behind it."""
+    """The bytes, one a lane, that the requantizer offers, or what is behind it."""
     queued: int
     """Beats in the write sequencer's queue."""
     written_layer: int
@@ -282,7 +284,7 @@ def _pairs(streams: int) -> tuple[tuple[bool, bool], ...]:
 def _state_cl(stepper: CLStepper, taken: str, result: int | None) -> State:
     core = stepper.core
     array, pooling, requantizer = core.array, core.pooling, core.requantizer
-    adder = core.adder
+    adder, tables = core.adder, core.tables
     return State(
         activity=Activity(core.activity),
         layer=core.layer,
@@ -294,6 +296,7 @@ def _state_cl(stepper: CLStepper, taken: str, result: int | None) -> State:
         next_vector=requantizer.next is not None,
         held_vector=requantizer.held is not None,
         requantizer=tuple(requantizer.stages),
+        tables=() if tables is None else (tables.found is not None, tables.out is not None),
         operands=0 if adder is None else len(adder.operands),
         to_add=0 if adder is None else len(adder.queue),
         adder=() if adder is None else tuple(adder.stages),
@@ -311,7 +314,7 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
     addresses, fetch = top.step_sequencer.addresses, top.operand_fetch
     array, pooling, requantizer = top.pe_array, top.pooling_unit, top.requantizer
     queue, out = top.write_sequencer.queue, top.write_sequencer.out
-    adder = getattr(top, "adder", None)
+    adder, tables = getattr(top, "adder", None), getattr(top, "tables", None)
     num_cols = len(array.accumulators)
     acc_nbits = array.acc.msg.acc.nbits // num_cols
 
@@ -332,6 +335,7 @@ def _state_rtl(stepper: RTLStepper, taken: str, result: int | None) -> State:
         next_vector=bool(requantizer.next_val),
         held_vector=bool(requantizer.held_val),
         requantizer=_bits(requantizer.valid)[:-1],
+        tables=() if tables is None else (bool(tables.val), bool(tables.out_val)),
         operands=0 if adder is None else int(adder.count),
         to_add=0 if adder is None else int(adder.queue.head_val) + int(adder.queue.tail_val),
         adder=() if adder is None else _bits(adder.valid)[:-1],

@@ -22,6 +22,7 @@ from accel.hardware import registers
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.runtimes.reference import reference
+from accel.verilog import packaging
 from accel.verilog.translation import AXI_TOP, translate_axi
 
 ICARUS = "iverilog -g2012 -o sim.vvp testbench.sv accelerator.sv && vvp -n sim.vvp"
@@ -34,6 +35,7 @@ MANIFEST = "manifest.json"
 NAMES = (
     *("README.md", "accelerator.sv", "testbench.sv", "program.hex", "images.hex", "results.hex"),
     *("logits.txt", "registers.md", "accel_regs.h", "accel.h", "accel.c", "accel_network.h"),
+    *("registers.rdl", "accel.xml", "accel.core"),
     MANIFEST,
 )
 """The files of the folder."""
@@ -114,6 +116,9 @@ def _contents(
         "accel.h": (csrc / "accel.h").read_text(),
         "accel.c": (csrc / "accel.c").read_text(),
         "accel_network.h": _network_header(program),
+        "registers.rdl": packaging.systemrdl(cfg),
+        "accel.xml": packaging.ipxact(cfg, AXI_TOP),
+        "accel.core": packaging.core(cfg, AXI_TOP),
     }
 
 
@@ -225,6 +230,8 @@ def _readme(
         "| `logits.txt` | the same outputs as numbers, a line an image |",
         "| `registers.md`, `accel_regs.h` | the register map |",
         "| `accel.h`, `accel.c`, `accel_network.h` | driver in C99, and the network's sizes |",
+        "| `registers.rdl`, `accel.xml` | the register map as SystemRDL and as IP-XACT |",
+        "| `accel.core` | for FuseSoC, with its testbench |",
         "| `manifest.json` | configuration, versions, SHA-256 of each file |",
         "",
         "## Ports",
@@ -233,6 +240,13 @@ def _readme(
         "word of an image's result has `tlast`. `s_axi` is AXI4-Lite, 32 bits wide. All run on",
         "`aclk`; `aresetn` is synchronous and low for at least two cycles. Send",
         "`program.hex`, then images: no register has to be written before.",
+        "",
+        "## FuseSoC",
+        "",
+        f"    fusesoc --cores-root . run --target sim {packaging.core_name(cfg)}",
+        "",
+        "runs the testbench in Icarus Verilog, and with `--tool verilator` before the name in",
+        "Verilator.",
         "",
         "## Memories",
         "",

@@ -71,7 +71,7 @@ def everything() -> Any:
 
     return AccelConfig(
         num_cols=4, num_lanes=2, pixel_groups=2, acc_nbits=26, spad_depth=4, act_depth=256,
-        weight_depth=100, param_depth=60, max_layers=5, line_width=8, adder=True,
+        weight_depth=100, param_depth=60, max_layers=5, line_width=8, adder=True, tables=2,
     )  # fmt: skip
 
 

@@ -99,8 +99,11 @@ ACCELERATOR = (
     ),
 )
 NEWEST = (
-    # Of layers that add, and of column windows
-    Stage("tests/system/hardware/test_legal_descriptors.py", (r"agree\[.*r\d+b?\]", "agree.*b\\]")),
+    # Of layers that add, of column windows, and of tables
+    Stage(
+        "tests/system/hardware/test_legal_descriptors.py",
+        (r"agree\[.*r\d+b?(t\d+)?\]", r"agree.*[bt]\d*\]"),
+    ),
     Stage("tests/system/hardware/test_depthwise.py", ("rtl_in_every_cycle",)),
 )
 RTL_STAGES = {
@@ -138,6 +141,7 @@ RTL_STAGES = {
             ("adder", "adder_lane"),
             (Stage("tests/units/test_adder.py"), *NEWEST),
         ),
+        (("tables",), (Stage("tests/units/test_tables.py"), *NEWEST)),
         (
             ("column_windows", "column_window"),
             (Stage("tests/units/test_column_windows.py"), *NEWEST),

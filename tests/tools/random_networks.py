@@ -36,7 +36,7 @@ CONFIGS = {
     ),
     "groups": AccelConfig(
         num_cols=8, pixel_groups=2, num_lanes=2, acc_nbits=25, spad_depth=8, act_depth=128,
-        weight_depth=160, param_depth=40, max_layers=5,
+        weight_depth=160, param_depth=40, max_layers=5, tables=2,
     ),
     "tiny": dataclasses.replace(tiny, act_depth=256),
     "squares": AccelConfig(
@@ -52,7 +52,7 @@ CONFIGS = {
     ),
     "adder": AccelConfig(
         num_cols=12, pixel_groups=2, num_lanes=2, acc_nbits=28, spad_depth=8, act_depth=256,
-        weight_depth=160, param_depth=80, max_layers=8, adder=True,
+        weight_depth=160, param_depth=80, max_layers=8, adder=True, tables=4,
     ),
 }  # fmt: skip
 """Small, so that what fills their memories is soon drawn; each field has several values."""

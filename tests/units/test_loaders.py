@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -294,23 +295,28 @@ def test_image_loader_keeps_words_out(simulators: Simulators) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "adder"),
+    ("words", "has"),
     [
-        (STEP_WORDS, False),
-        (STEP_WORDS, True),
-        (PARAM_WORDS, False),
-        (PARAM_WORDS, True),
-        (WRITE_WORDS, False),
-        (TERM_WORDS, True),
+        (STEP_WORDS, {}),
+        (STEP_WORDS, {"adder": True}),
+        (PARAM_WORDS, {}),
+        (PARAM_WORDS, {"adder": True}),
+        (PARAM_WORDS, {"tables": 2}),
+        (WRITE_WORDS, {}),
+        (TERM_WORDS, {"adder": True}),
     ],
 )
 @given(data=st.data(), waits=pauses)
 def test_descriptor_memory(
-    simulators: Simulators, words: range, adder: bool, data: st.DataObject, waits: list[int]
+    simulators: Simulators,
+    words: range,
+    has: dict[str, Any],
+    data: st.DataObject,
+    waits: list[int],
 ) -> None:
     """Layer after layer, then the first again; what is loaded to no word of this sequencer's
     leaves it alone. Bits that the configuration does not look at are not kept."""
-    cfg = dataclasses.replace(CFG, adder=adder)
+    cfg = dataclasses.replace(CFG, **has)
     sim = simulators(DescriptorMemoryRTL, cfg, words)
     wait = taking_turns(waits)
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -331,7 +337,7 @@ def test_descriptor_memory(
             sim.settle({"advance": 0})
             assert sim.read("layer") == layer
             for word in words:
-                fields = [f for f in FIELDS.values() if adder or not f.only]
+                fields = [f for f in FIELDS.values() if not f.only or f.only in has]
                 used = max(f.end for f in fields if f.word == word)
                 assert sim.read(f"word{word}") == content[layer][word] % (1 << used)
             sim.edge()

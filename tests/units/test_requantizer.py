@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.hardware.config import AccelConfig, base
-from accel.hardware.messages import Out, Param, Pooled
+from accel.hardware.messages import Beat, Out, Param, Pooled, Value
 from accel.hardware.pipeline import REQUANTIZER_LATENCY
 from accel.numerics import requantize, wrap
 from cl_models.requantizer import RequantizerCL
@@ -39,20 +40,34 @@ CONFIGS = [
     config(4, 1, 27),
     config(16, 4, 32),
     config(8, 4, 32, 8),
+    dataclasses.replace(base, adder=True),
+    dataclasses.replace(base, tables=4),
+    dataclasses.replace(base, num_lanes=8, tables=2, adder=True),
 ]
 SINGLE = config(1, 1, 32)
 
 
-def oracle(cfg: AccelConfig, vectors: list[Pooled], params: list[Param]) -> list[Out]:
-    found, beat, vector = [], 0, 0
+def oracle(
+    cfg: AccelConfig, vectors: list[Pooled], params: list[Param]
+) -> list[Out] | list[Beat] | list[Value]:
+    found: list[Any] = []
+    beat, vector = 0, 0
     for param in params:
         # Beats past the last column see zeros.
         columns = np.concatenate([vectors[vector].acc, np.zeros(cfg.num_lanes, dtype=np.int64)])
         start = min(beat, cfg.num_beats) * cfg.num_lanes
         acc = wrap(columns[start : start + cfg.num_lanes] + param.bias, cfg.acc_nbits)
         multiplier = param.multiplier.astype(np.uint32).view(np.float32)
-        y = requantize(acc, multiplier, param.zero_point, param.lo, param.hi)
-        found.append(Out(y & 0xFF))
+        away = bool(param.ties_away)
+        y = requantize(acc, multiplier, param.zero_point, param.lo, param.hi, away)
+        ends = (param.last, param.ends_layer) if cfg.adder else ()
+        if not cfg.adder:
+            y = y & 0xFF
+        if cfg.tables:
+            signed = (param.table_signed,) if cfg.adder else ()
+            found.append(Value(y, param.looks_up, param.table_index, *signed, *ends))
+        else:
+            found.append(Beat(y, *ends) if cfg.adder else Out(y))
         beat, vector = (0, vector + 1) if param.last else (beat + 1, vector)
     return found
 
@@ -183,7 +198,7 @@ def test_timing(simulators: Simulators, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("level", ["cl", "rtl"])
-@pytest.mark.parametrize("cfg", [CONFIGS[0], CONFIGS[1], CONFIGS[-1]], ids=str)
+@pytest.mark.parametrize("cfg", [CONFIGS[0], CONFIGS[1], CONFIGS[-4], CONFIGS[-1]], ids=str)
 def test_latency_and_throughput(simulators: Simulators, level: str, cfg: AccelConfig) -> None:
     """A beat a cycle, without a gap between vectors."""
     beats = 5 * cfg.num_beats

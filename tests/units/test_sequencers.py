@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -180,28 +182,39 @@ def param_layers(draw: st.DrawFn) -> list[LayerDescriptor]:
             param_beats=draw(few), param_last_beats=draw(few), param_vectors=draw(few),
             param_groups=draw(few), param_base=draw(st.integers(0, CFG.param_depth - 9)),
             zero_point=draw(numbers), lo=draw(numbers), hi=draw(numbers),
+            ties_away=draw(st.integers(0, 1)), looks_up=draw(st.integers(0, 1)),
+            table_index=draw(st.integers(0, 1)), table_signed=draw(st.integers(0, 1)),
         )
         for _ in range(draw(st.integers(1, 3)))
     ]  # fmt: skip
 
 
-def params(d: LayerDescriptor, memory: np.ndarray) -> Iterator[Param]:
+def params(d: LayerDescriptor, memory: np.ndarray, cfg: AccelConfig) -> Iterator[Param]:
     """Those of a layer. memory: words (param_depth, num_lanes)."""
+    d = d.seen_by(cfg)
     for group in range(d.param_groups):
         beats = d.param_last_beats if group == d.param_groups - 1 else d.param_beats
-        for _ in range(d.param_vectors):
+        for vector in range(d.param_vectors):
+            ends_vectors = vector == d.param_vectors - 1 and group == d.param_groups - 1
             for beat in range(beats):
                 words = memory[d.param_base + group * d.param_beats + beat].tolist()
                 multiplier = np.array([MULTIPLIER.get(word) for word in words])
                 bias = np.array([BIAS.get(word) for word in words])
                 last = int(beat == beats - 1)
-                yield Param(multiplier, bias, d.zero_point, d.lo, d.hi, last)
+                numbers = d.zero_point, d.lo, d.hi, last
+                lookup = d.looks_up, d.table_index, d.table_signed * cfg.adder
+                ends = last * ends_vectors * cfg.adder
+                yield Param(multiplier, bias, *numbers, d.ties_away, ends, *lookup)
 
 
+@pytest.mark.parametrize(
+    "has", [{}, {"adder": True}, {"tables": 2}, {"adder": True, "tables": 2}], ids=str
+)
 @given(data=st.data())
-def test_param_sequencer(simulators: Simulators, data: st.DataObject) -> None:
+def test_param_sequencer(simulators: Simulators, has: dict[str, Any], data: st.DataObject) -> None:
     """Layer after layer, image after image, as fast as they are taken."""
-    sim = simulators(ParamSequencerRTL, CFG)
+    cfg = dataclasses.replace(CFG, **has)
+    sim = simulators(ParamSequencerRTL, cfg)
     layers = data.draw(param_layers())
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     memory = rng.integers(0, 1 << 64, (CFG.param_depth, CFG.num_lanes), np.uint64)
@@ -212,7 +225,7 @@ def test_param_sequencer(simulators: Simulators, data: st.DataObject) -> None:
         sim.clock(at | {"param_wen": 1})
     sim.settle({"param_wen": 0})
     # It never ends: as many as come in some time, of more than there can be.
-    expected = [param for d in layers for param in params(d, memory)]
+    expected = [param for d in layers for param in params(d, memory, cfg)]
     stalls = data.draw(drawn_waits(len(expected)))
     steady = {"bus.running": 1, "bus.last_layer": len(layers) - 1}
     cycles = sum(stalls) + 2 * (len(expected) + len(layers)) + 8

@@ -15,13 +15,20 @@ import numpy as np
 
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
-from accel.hardware.config import AccelConfig, base, wide
+from accel.hardware.config import TABLE_SIZE, AccelConfig, base, wide
 from accel.hardware.descriptors import FIELDS, INPUT_FIELDS, LayerDescriptor
 from accel.hardware.fields import Field
 from accel.hardware.packets import BIAS, HEADER, Packet, packets
 from accel.network.graph import Network
 from accel.operations import AvgPool2d, MaxPool2d
-from tests.networks import Conv, Linear, joining_network, random_network, residual_network
+from tests.networks import (
+    Conv,
+    Linear,
+    joining_network,
+    random_network,
+    residual_network,
+    table_network,
+)
 from tests.system.hardware.test_operations import conv2d, tensor
 
 NETWORKS: dict[str, tuple[tuple[int, ...], list[Conv | Linear], bool]] = {
@@ -66,6 +73,8 @@ DEPTHWISE = "depthwise"
 they have made last."""
 JOINED = "joined"
 """And of one whose layers write side by side."""
+TABLES = "tables"
+"""And of one whose outputs are looked up in tables."""
 SUMS = {"sums": (5, 7), "sums of rows": (4, 7), "sums of few": (2, 2)}
 """Of those that add tensors, and so need an adder: rows and columns."""
 
@@ -79,6 +88,8 @@ def network(name: str) -> Network:
         return depthwise(rng)
     if name == JOINED:
         return joining_network(rng, True)
+    if name == TABLES:
+        return table_network(rng, True)
     if name in SUMS:
         return residual_network(rng, True, SUMS[name])
     shape, layers, signed = NETWORKS[name]
@@ -216,6 +227,12 @@ def placed_over(program: Program, layer: int, other: int) -> Program:
     return moved(moved(program, layer, write_row=by), layer + 1, read_row=by)
 
 
+def entry_of(program: Program, layer: int, value: int) -> int:
+    """The place of what that layer's table has for a value."""
+    table = get(program, layer, "table_index")
+    return place(program, Packet.TABLE, TABLE_SIZE * table) + (value & 0xFF)
+
+
 def bias_of(program: Program, layer: int) -> int:
     """The place of a layer's first parameter."""
     return place(program, Packet.PARAMS, descriptor(program, layer).param_base)
@@ -261,14 +278,16 @@ def _read(module: ModuleType, old: str, new: str) -> None:
 
 def programs() -> Iterator[tuple[str, Network, AccelConfig]]:
     """All networks on all configurations."""
-    for name in (*NETWORKS, KINDS, DEPTHWISE, JOINED, *SUMS):
+    for name in (*NETWORKS, KINDS, DEPTHWISE, JOINED, TABLES, *SUMS):
         for config in CONFIGS:
             yield f"{name} on {config}", network(name), config_for(name, config)
 
 
 def config_for(name: str, config: str) -> AccelConfig:
-    """With an adder for the network that needs one."""
-    return dataclasses.replace(CONFIGS[config], adder=name in SUMS)
+    """With an adder and tables for the networks that need them."""
+    has_tables = name == TABLES
+    adder = name in SUMS or has_tables
+    return dataclasses.replace(CONFIGS[config], adder=adder, tables=8 * has_tables)
 
 
 @cache

@@ -602,6 +602,28 @@ WORDS: dict[str, tuple[str, str, Callable[[Program], Program], str]] = {
     "a multiplier of what is added": (
         "sums", "base", lambda p: moved(p, 1, operand_multiplier=1), "multiplier of what is added",
     ),
+    "a table has another entry": (
+        "tables", "base", lambda p: word_changed(p, planted.entry_of(p, 0, -7), lambda w: w ^ 1),
+        r"layer 'layer0': table 0 has \d+ for -7, not ",
+    ),
+    "another table": (
+        "tables", "base", lambda p: changed(p, 0, table_index=1), "layer 'layer0': table 1 has ",
+    ),
+    "a table that there is not": (
+        "tables", "base", lambda p: changed(p, 0, table_index=7), "not all of table 7, in which",
+    ),
+    "a table that was not loaded": (
+        "tables", "base", lambda p: without(p, Packet.TABLE), "not all of table 0, in which",
+    ),
+    "nothing is looked up": (
+        "tables", "base", lambda p: changed(p, 0, looks_up=0), "it does not look its outputs up",
+    ),
+    "something is looked up": (
+        "tables", "base", lambda p: changed(p, 3, looks_up=1), "it looks its outputs up in a table",
+    ),
+    "a table of the other sign": (
+        "tables", "base", lambda p: changed(p, 6, table_signed=1), "what it finds is signed, but",
+    ),
     "the constant": ("sums", "base", lambda p: moved(p, 1, sum_constant=1), "adder's constant is"),
     "the shift": ("sums", "base", lambda p: moved(p, 1, sum_shift=1), "its adder's shift is"),
     "ties of sums go up": (
@@ -722,9 +744,9 @@ SOURCE: dict[str, tuple[str, str, str]] = {
         "placement", "param_bases[-1] + m.param_words",
         "param_bases[-1] + m.param_words - 1",
     ),
-    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR)", "in_front"),
+    "no vectors in flight": ("overlap", "in_front + places(Holds.VECTOR, cfg)", "in_front"),
     "no beats in flight": (
-        "overlap", "-(-places(Holds.BEAT, adds=adds) // d.param_last_beats)", "0",
+        "overlap", "-(-places(Holds.BEAT, cfg, adds=adds) // d.param_last_beats)", "0",
     ),
     "memory is read a cycle early": ("overlap", "(TAKEN_OVER + 1)", "(TAKEN_OVER + 2)"),
     "a vector's beats come at once": ("overlap", "+ beats - 1", ""),
@@ -732,6 +754,13 @@ SOURCE: dict[str, tuple[str, str, str]] = {
     "vectors do not wait for each other": ("overlap", "np.cumsum(later)", "0 * later"),
     "sums take no time": ("overlap", "memory_latency(cfg, adds=bool(d.adds))",
         "memory_latency(cfg)"),
+    "tables of another layer": (
+        "encode", "index(_of_bytes(lookup))", "index(_of_bytes(lookup)) ^ 1",
+    ),
+    "tables overlap": ("encode", "header(Packet.TABLE, i * TABLE_SIZE", "header(Packet.TABLE, i"),
+    "tables are in the order of values": ("encode", "np.roll(lookup.entries.astype(np.int64), "
+        "lookup.least)", "lookup.entries.astype(np.int64)"),
+    "entries have no sign": ("encode", '"table_signed": int(lookup.signed)', '"table_signed": 0'),
     "results are never waited for": (
         "compile", "safe[i] if described[i - 1].to_result else 0", "0",
     ),

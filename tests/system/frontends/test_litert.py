@@ -559,8 +559,8 @@ def after_softmax(m: Model, x: int, y: int) -> int:
                       strideH=1, strideW=1, filterHeight=1, filterWidth=1)  # fmt: skip
 
 
-def rescaled(m: Model, x: int, y: int) -> int:
-    return m.operator("QUANTIZE", [y], m.tensor((1, 3, 4, 3), 0.5, 7))
+def retyped(m: Model, x: int, y: int) -> int:
+    return m.operator("QUANTIZE", [y], m.tensor((1, 3, 4, 3), 0.5, 7, dtype=np.uint8))
 
 
 def two_readers_of_the_float_input(m: Model, x: int, y: int) -> None:
@@ -654,7 +654,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "joined, with an activation": (
         joined_relu, NEXT.format("CONCATENATION") + "its activation is RELU, not NONE",
     ),
-    "another activation": (more("RELU"), NEXT.format("RELU") + "an operator that this cannot take"),
+    "another activation": (more("SIN"), NEXT.format("SIN") + "an operator that this cannot take"),
     "mean over channels": (
         other_mean, NEXT.format("MEAN") + r"it must be over rows and columns, not dimensions \[3\]",
     ),
@@ -682,7 +682,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         after_softmax, "operator 2, MAX_POOL_2D, .*: it follows operator 1, SOFTMAX, .*, which "
         "only the host computes",
     ),
-    "rescaling": (rescaled, NEXT.format("QUANTIZE") + "it changes the scale, or the type"),
+    "retyping": (retyped, NEXT.format("QUANTIZE") + "it changes the type in another way"),
     "vector to map": (
         after_flattening, r"operator 3, MAX_POOL_2D, .*: its input, .*, is a map of shape "
         r"\(3, 3, 4\) in another shape",
@@ -849,3 +849,34 @@ def test_the_how_to(
     assert re.fullmatch(r"0 of \d+ outputs differ", outputs)
     assert len(tensors) == 6
     assert all(re.fullmatch(r"\w+ 0 of \d+", line) for line in tensors)
+
+
+FUNCTIONS: dict[str, tuple[tuple[float, int] | None, dict[str, Any]]] = {
+    "LOGISTIC": ((1 / 256, -128), {}), "TANH": ((1 / 128, 0), {}), "HARD_SWISH": (None, {}),
+    "LEAKY_RELU": (None, {"alpha": 0.2}), "ELU": (None, {}), "GELU": (None, {}),
+    "RELU": (None, {}), "RELU6": (None, {}), "QUANTIZE": (None, {}),
+}  # fmt: skip
+"""Operators of one value: the scale and zero point that they must have, and options."""
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_functions_of_one_value(kind: str, tmp_path: Path) -> None:
+    """All 256 values, in any place of a tensor."""
+    rng = np.random.default_rng(len(kind))
+    form, options = FUNCTIONS[kind]
+    scale = float(np.float32(2.0 ** rng.uniform(-6, -4)))
+    after = form or (float(np.float32(scale * rng.uniform(0.6, 1.5))), int(rng.integers(-99, -60)))
+    model = Model()
+    x = model.tensor((1, 5, 6, 3), scale, int(rng.integers(-30, 30)))
+    y = model.operator(kind, [x], model.tensor((1, 5, 6, 3), *after), **options)
+    file = tmp_path / "n.tflite"
+    file.write_bytes(model.content([x], [y]))
+    network = accel.load(file)
+    assert [op.kind for op in network.operations] == ["table"]
+    images = rng.permutation(np.resize(np.arange(-128, 128), 90 * 64)).reshape(64, 5, 6, 3)
+    found = network.integers(images)[-1]
+    np.testing.assert_array_equal(accel.run_network(network, images)[-1], found)
+    assert len(np.unique(found)) > 30
+    program = accel.compile(network, {"preset": "tiny", "tables": 1})
+    run = accel.simulate(program, images[:2], level="cl", jobs=1)
+    np.testing.assert_array_equal(run.outputs, found[:2])

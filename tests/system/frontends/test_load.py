@@ -49,8 +49,16 @@ def test_what_is_no_path(source: Any) -> None:
 
 
 def test_what_no_reader_knows(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
+    path = tmp_path / "model.h5"
     path.write_bytes(b"PK\x03\x04" + bytes(100))
+    for suffix, how in (
+        (".pt2", "torch.export.load"),
+        (".pt", "torch.load"),
+        (".pth", "torch.load"),
+    ):
+        file = path.with_suffix(suffix)
+        file.write_bytes(b"PK")
+        assert f"if you trust it, read it with {how}, and" in refused(file)
     assert f"cannot tell what {path} holds: expected a file whose name ends in" in refused(path)
     assert "No such file" in refused(tmp_path / "missing.pt")
     assert "it is not a file" in refused(tmp_path)

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime import InferenceSession
 from typer.testing import CliRunner
 
 import accel
@@ -586,9 +587,9 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
         conv_and(node("QLinearMul", [*Q, *Q, "sy", "zy"])),
         "node 'it' (QLinearMul): the hardware multiplies by weights only",
     ),
-    "sigmoid": (
-        conv_and(node("QLinearSigmoid", [*Q, "sy", "zy"])),
-        "node 'it' (QLinearSigmoid): it is none of the operators",
+    "reduce": (
+        conv_and(node("QLinearReduceMean", [*Q, "sy", "zy"])),
+        "node 'it' (QLinearReduceMean): it is none of the operators",
     ),
     "several": (
         conv_and(*(node(op, ["y"], op) for op in ("Sin", "Cos", "Tan", "Sinh")),
@@ -852,3 +853,98 @@ def test_a_wrong_output_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(onnxruntime, "run_network", lambda n, x: [theirs(n, x)[-1] ^ 1])
     options = ["run", "--network", str(path), "--level", "fl", "--images", "2"]
     assert CliRunner().invoke(app, options).exit_code == 1
+
+
+FUNCTIONS = {
+    "Sigmoid": {}, "Tanh": {}, "HardSwish": {}, "HardSigmoid": {"alpha": 0.3}, "Selu": {},
+    "LeakyRelu": {"alpha": 0.13}, "Elu": {"alpha": 0.7}, "Mish": {}, "Gelu": {}, "Softplus": {},
+}  # fmt: skip
+
+
+def function_model(kind: str, dtype: Any, rng: np.random.Generator) -> onnx.ModelProto:
+    """A function of one value, between two convolutions' places: quantized before and after."""
+    middle = 128 if dtype == np.uint8 else 0
+    scale = F32(2.0 ** rng.uniform(-6, -4))
+    after = F32(1 / 256) if kind.endswith("oid") else F32(scale * rng.uniform(0.5, 1.2))
+    constants = {"sx": scale, "zx": dtype(middle + rng.integers(-30, 30)), "sy": after,
+                 "zy": dtype(middle + rng.integers(-128, -60))}  # fmt: skip
+    if kind.startswith("QLinear"):
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
+            helper.make_node(kind, ["q", "sx", "zx", "sy", "zy"], ["f"], domain=MICROSOFT),
+        ]
+    else:
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "sx", "zx"], ["r"]),
+            helper.make_node(kind, ["r"], ["made"], **FUNCTIONS[kind]),
+            helper.make_node("QuantizeLinear", ["made", "sy", "zy"], ["f"]),
+        ]
+    nodes.append(helper.make_node("DequantizeLinear", ["f", "sy", "zy"], ["y"]))
+    built = model(nodes, constants, ("N", 3, 5, 5), opset=20)
+    built.ir_version = 9
+    return built
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("kind", [*FUNCTIONS, "QLinearSigmoid", "QLinearLeakyRelu"])
+def test_functions_of_one_value(kind: str, dtype: Any, tmp_path: Path) -> None:
+    """All 256 values, in any place of a tensor: as ONNX Runtime has them in the file, with whatever
+    it puts in the operators' place, and in the network."""
+    file = tmp_path / "n.onnx"
+    rng = np.random.default_rng(len(kind))
+    onnx.save(function_model(kind, dtype, rng), file)
+    network = accel.load(file)
+    (table,) = network.operations
+    lo, hi = network.input.limits
+    x = rng.permutation(np.resize(np.arange(lo, hi + 1), 7500)).reshape(100, 3, 5, 5)
+    found = network.integers(x)[-1]
+    real = ((x - network.input.zero_point) * np.float64(network.input.scale)).astype(F32)
+    session = InferenceSession(file, providers=["CPUExecutionProvider"])
+    steps = session.run(None, {"x": real})[0] / np.float64(table.output.scale)
+    np.testing.assert_array_equal(np.rint(steps) + table.output.zero_point, found)
+    np.testing.assert_array_equal(accel.run_network(network, x)[-1], found)
+    assert len(np.unique(found)) > 30
+    program = accel.compile(network, {"preset": "tiny", "tables": 1})
+    run = accel.simulate(program, x[:2], level="cl", jobs=1)
+    np.testing.assert_array_equal(run.outputs, found[:2])
+
+
+@pytest.mark.parametrize("flat_first", [False, True])
+def test_a_function_of_a_flattened_map(flat_first: bool, tmp_path: Path) -> None:
+    """It is one of the map, whatever shape the graph has it in."""
+    rng = np.random.default_rng(9)
+    constants = {
+        "sx": F32(0.05), "zx": np.uint8(120), "sf": F32(1 / 256), "zf": np.uint8(0),
+        "w": rng.integers(-127, 128, (5, 18)).astype(np.int8), "sw": F32(0.01), "zw": np.int8(0),
+        "sy": F32(0.05), "zy": np.uint8(128),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "sx", "zx"], ["r"]),
+        helper.make_node("Flatten" if flat_first else "Sigmoid", ["r"], ["a"]),
+        helper.make_node("Sigmoid" if flat_first else "Flatten", ["a"], ["b"]),
+        helper.make_node("QuantizeLinear", ["b", "sf", "zf"], ["f"]),
+        helper.make_node("DequantizeLinear", ["f", "sf", "zf"], ["g"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["v"]),
+        helper.make_node("Gemm", ["g", "v"], ["p"], transB=1),
+        helper.make_node("QuantizeLinear", ["p", "sy", "zy"], ["o"]),
+        helper.make_node("DequantizeLinear", ["o", "sy", "zy"], ["y"]),
+    ]
+    file = tmp_path / "n.onnx"
+    onnx.save(model(nodes, constants, ("N", 2, 3, 3)), file)
+    if not flat_first:
+        # What is flattened has not been quantized before.
+        with pytest.raises(AccelError, match="Flatten"):
+            accel.load(file)
+        return
+    network = accel.load(file)
+    assert [op.kind for op in network.operations] == ["table", "linear"]
+    x = rng.integers(0, 256, (40, 2, 3, 3))
+    found = network.integers(x)
+    for ours, theirs in zip(found, accel.run_network(network, x), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    session = InferenceSession(file, providers=["CPUExecutionProvider"])
+    real = ((x - 120) * np.float64(F32(0.05))).astype(F32)
+    steps = session.run(None, {"x": real})[0] / np.float64(F32(0.05))
+    np.testing.assert_array_equal(np.rint(steps) + 128, found[-1])

@@ -19,7 +19,7 @@ def test_tag_tells_configurations_apart() -> None:
     """Verilog modules are named after it: a field that it left out would mix two designs up."""
     fields = dataclasses.fields(AccelConfig)
     other = {f.name: getattr(base, f.name) * 2 for f in fields}
-    other |= {"acc_nbits": 20, "zero_gating": False, "line_width": 64, "adder": True}
+    other |= {"acc_nbits": 20, "zero_gating": False, "line_width": 64, "adder": True, "tables": 1}
     tags = {str(dataclasses.replace(base, **{name: value})) for name, value in other.items()}
     assert len(tags | {str(base)}) == len(fields) + 1
     assert all(tag.isalnum() and tag.islower() and tag.isascii() for tag in tags)
@@ -41,6 +41,8 @@ def test_tag_tells_configurations_apart() -> None:
         ("spad_depth", 12, "spad_depth must be a power of two, not 12"),
         ("act_depth", 1000, "act_depth must be a power of two, not 1000"),
         ("max_layers", 65, "max_layers must be from 1 to 64, not 65"),
+        ("tables", 3, "tables must be a power of two, not 3"),
+        ("tables", 32, "tables must be from 0 to 16, not 32"),
         ("line_width", 512, "line_width must be from 0 to 511, not 512"),
         ("line_width", 1, "line_width must be 0, or from 2 on, not 1"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accel.compiler.overlap import safe_steps
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import TABLE_SIZE, TAPS, AccelConfig
 from accel.hardware.descriptors import InputDescriptor, LayerDescriptor, Loop, Offset
 from accel.hardware.legality import contradictions
 from accel.hardware.messages import TERM_FIELDS, Ints
@@ -39,7 +39,8 @@ CONFIGS = [
     *ACCELERATOR_CONFIGS[:2],
     *(dataclasses.replace(cfg, adder=True) for cfg in ACCELERATOR_CONFIGS[:2]),
     DEPTHWISE_CONFIGS[0],
-    dataclasses.replace(DEPTHWISE_CONFIGS[1], adder=True, zero_gating=True),
+    dataclasses.replace(DEPTHWISE_CONFIGS[1], adder=True, zero_gating=True, tables=2),
+    dataclasses.replace(ACCELERATOR_CONFIGS[0], tables=1),
 ]
 MEMORY_WORDS = 24
 """So many words of the weight and the parameter memory are filled."""
@@ -112,6 +113,10 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
     adds = draw(st.integers(0, 1)) if cfg.adder and not has_windows else 0
     numbers = draw(terms())._replace(pops=adds, lo=low + draw(st.integers(0, 100)), hi=low + 255)
     sums = loops[0].count * loops[1].count * loops[2].count
+    # What is looked up, and what is added to, may be of another sign than outputs.
+    looks_up = draw(st.integers(0, 1)) if cfg.tables else 0
+    value_low = -128 * (draw(st.integers(0, 1)) if looks_up else out_signed)
+    table_signed = draw(st.integers(0, 1)) if adds else out_signed
     d = LayerDescriptor(
         read_loops=loops,
         pixel_offsets=tuple(
@@ -141,9 +146,9 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         param_vectors=vectors,
         param_groups=groups,
         param_base=draw(st.integers(0, 4)),
-        zero_point=draw(st.integers(0, 255)) - 128 * out_signed,
-        lo=draw(st.integers(0, 100)) - 128 * out_signed,
-        hi=draw(st.integers(100, 255)) - 128 * out_signed,
+        zero_point=draw(st.integers(0, 255)) + value_low,
+        lo=draw(st.integers(0, 100)) + value_low,
+        hi=draw(st.integers(100, 255)) + value_low,
         write_row=(IMAGE_ROWS + number * REGION_ROWS) % cfg.act_depth,
         write_bank=draw(st.integers(0, 8)),
         lane_row=channel,
@@ -162,6 +167,9 @@ def layers(draw: st.DrawFn, cfg: AccelConfig, number: int, *, last: bool) -> Lay
         operand_lane_row=draw(st.integers(0, 5)),
         operand_strides=tuple(draw(strides()) for _ in range(5)),
         ties_away=draw(st.integers(0, 1)) * cfg.adder,
+        looks_up=looks_up,
+        table_index=draw(st.integers(0, cfg.tables - 1)) if cfg.tables else 0,
+        table_signed=table_signed,
         **(dict(zip(TERM_FIELDS, numbers, strict=True)) if cfg.adder else {}),
     )
     if has_windows:
@@ -245,7 +253,8 @@ def programs(draw: st.DrawFn, cfg: AccelConfig) -> Drawn:
 def program_words(
     cfg: AccelConfig, descriptors: list[LayerDescriptor], rng: np.random.Generator
 ) -> list[int]:
-    """Weights and parameters of any values, and an image that fills its part of the memory."""
+    """Weights, parameters and tables of any values, and an image that fills its part of the
+    memory."""
     loops = (Loop(4, 8), Loop(6, 32), Loop(3, 192))
     words = [header(Packet.INPUT), *InputDescriptor(base=0, loops=loops, last_bytes=8).encode()]
     beats = MEMORY_WORDS * cfg.weight_word_beats
@@ -255,6 +264,8 @@ def program_words(
     for _ in range(MEMORY_WORDS * cfg.num_lanes):
         multiplier = np.float32(2.0 ** rng.uniform(-14, -6)).view(np.uint32)
         words.append(MULTIPLIER.put(int(multiplier)) | BIAS.put(int(rng.integers(-9999, 9999))))
+    if entries := cfg.tables * TABLE_SIZE:
+        words += [header(Packet.TABLE, 0, entries), *rng.integers(0, 256, entries).tolist()]
     for i, d in enumerate(descriptors):
         words += [header(Packet.LAYER, i), *d.encode()]
     return [*words, header(Packet.RUN, len(descriptors))]
@@ -367,6 +378,21 @@ def test_contradictions_are_named(changes: dict[str, object], says: str) -> None
 )
 def test_contradictions_of_sums_are_named(changes: dict[str, object], says: str) -> None:
     cfg, legal = CONFIGS[2], dataclasses.replace(LEGAL, adds=1, pops=1, sum_hi=255)
+    assert contradictions(legal, cfg) == []
+    wrong = dataclasses.replace(legal, **changes)  # type: ignore[arg-type]
+    assert any(says in clause for clause in contradictions(wrong, cfg))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"table_index": 1}, "it looks outputs up in table 1, of tables = 1"),
+        ({"table_signed": 1}, "outputs are unsigned, but not those of its table"),
+        ({"lo": -129}, "outputs from -129 to 0 are not within their type, from -128 to 255"),
+    ],
+)
+def test_contradictions_of_tables_are_named(changes: dict[str, int], says: str) -> None:
+    cfg, legal = CONFIGS[-1], dataclasses.replace(LEGAL, looks_up=1, lo=-5)
     assert contradictions(legal, cfg) == []
     wrong = dataclasses.replace(legal, **changes)  # type: ignore[arg-type]
     assert any(says in clause for clause in contradictions(wrong, cfg))

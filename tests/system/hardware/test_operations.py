@@ -16,19 +16,37 @@ from accel.hardware.config import base, tiny, wide
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
 from accel.operations import Add, AvgPool2d, Conv2d, MaxPool2d, Operation
+from accel.operations.table import FUNCTIONS
 from accel.operations.window import window_count
 from accel.runtimes.qnnpack import run_network
 from accel.runtimes.registry import RUNTIMES
 from accel.simulation.runner import simulate
-from tests.networks import added, joined, joining_network, random_images, residual_network
+from tests.networks import (
+    added,
+    joined,
+    joining_network,
+    looked_up,
+    random_images,
+    residual_network,
+    table_network,
+)
 from tests.tools.random_networks import CONFIGS
 
-KINDS = ("conv", "depthwise", "grouped", "max", "average", "global average", "add", "block", "join")
+KINDS = (
+    *("conv", "depthwise", "grouped", "max", "average", "global average", "add", "block", "join"),
+    "table",
+)
+TABLES = [
+    name
+    for name in FUNCTIONS
+    # These have but one scale.
+    if name not in ("quantized.sigmoid", "quantized.tanh", "quantized.hardsigmoid")
+]
 LARGE = {"weight_depth": 4096, "param_depth": 2048, "act_depth": 1024, "acc_nbits": 32}
 ROOMY = [
-    dataclasses.replace(cfg, adder=adder, **LARGE)
+    dataclasses.replace(cfg, adder=adder, tables=tables, **LARGE)
     for cfg in (base, wide, tiny, dataclasses.replace(base, num_lanes=8))
-    for adder in (False, True)
+    for adder, tables in ((False, 4), (True, 8))
 ]
 
 
@@ -37,7 +55,8 @@ def chains(draw: st.DrawFn, most: int = 4) -> Network:
     """Operations of any kind in a row, over maps of up to 12 x 12 pixels: kernels of any size that
     fits, strides up to 3 in each direction apart, up to 2 rows or columns of padding on each
     side. Sums are of the last tensor and any of its shape before it, or itself; a block is a 1x1
-    convolution whose input is added to it; and the last tensor is joined with any of its size."""
+    convolution whose input is added to it; the last tensor is joined with any of its size; and a
+    table is any function of one value."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     signed, side = draw(st.booleans()), st.integers(1, 12)
     shape = draw(st.integers(1, 12)), draw(side), draw(side)
@@ -84,6 +103,9 @@ def chains(draw: st.DrawFn, most: int = 4) -> Network:
             rescales = draw(st.booleans())
             output = {"scale": float(np.float32(x.scale * 1.5))} if rescales else {}
             operations.append(joined(name, *draw(st.permutations(parts)), **output))
+        elif kind == "table":
+            function = draw(st.sampled_from(TABLES))
+            operations.append(looked_up(rng, name, x, function))
         elif kind in ("max", "average", "global average"):
             if kind == "global average":
                 size, window = x.shape[1:], {"stride": (1, 1), "padding": (0, 0, 0, 0)}
@@ -193,6 +215,21 @@ def test_sizes_that_people_use(kind: str) -> None:
 def test_residual_blocks(cfg: Any, signed: bool) -> None:
     network = residual_network(np.random.default_rng(6), signed)
     assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("cfg", [cfg for cfg in ROOMY if cfg.adder], ids=str)
+def test_tables(cfg: Any, signed: bool) -> None:
+    network = table_network(np.random.default_rng(6), signed)
+    assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl"))
+    names = [layer.name for layer in compile(network, cfg).layers]
+    assert names == ["layer0", "layer1", "curve", "layer2", "again", "total", "other", "largest"]
+
+
+def test_tables_verilated() -> None:
+    cfg = dataclasses.replace(CONFIGS["adder"], **LARGE, tables=8, max_layers=8)
+    network = table_network(np.random.default_rng(6))
+    assert assert_levels_equal_the_kernels(network, cfg, ("fl", "cl", "verilator"))
 
 
 @pytest.mark.parametrize("ends_joined", [False, True])

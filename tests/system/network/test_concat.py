@@ -14,12 +14,13 @@ from accel import numerics
 from accel.compiler.compile import compile
 from accel.compiler.fuse import fuse
 from accel.errors import AccelError
-from accel.hardware.config import tinyml
+from accel.hardware.config import base, tinyml
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
 from accel.operations import Concat
 from accel.runtimes import onnxruntime, qnnpack
 from accel.runtimes.rounding import LITERT, ONNXRUNTIME, QNNPACK
+from accel.simulation.runner import simulate
 from tests.networks import joined, joining_network, random_images
 from tests.strategies import more_examples
 
@@ -54,7 +55,7 @@ def scaled(draw: st.DrawFn) -> tuple[tuple[float, int], tuple[float, int]]:
 @given(scales=scaled())
 def test_bytes_of_all_values(scales: tuple[tuple[float, int], tuple[float, int]]) -> None:
     """The kernel and the integers make the same of each byte; and so does what the array is to do,
-    but where real numbers beside ties round to both sides, which is refused."""
+    but where real numbers beside ties round to both sides, for which there are tables."""
     (scale, zero), (after, after_zero) = scales
     part, output = tensor("x", scale, zero), tensor("y", after, after_zero, 512)
     operation = Concat(name="join", parts=(part, part), output=output)
@@ -64,12 +65,11 @@ def test_bytes_of_all_values(scales: tuple[tuple[float, int], tuple[float, int]]
     np.testing.assert_array_equal(ours, theirs)
     scaled_bytes = BYTES[1:] * (part.scale / output.scale)
     beside_ties = np.abs(scaled_bytes % 1 - 0.5).min() < 1e-4
-    try:
-        multiplier = np.array([operation.multiplier(part)])
-    except AccelError:
+    multiplier = operation.multiplier(part)
+    if multiplier is None:
         assert beside_ties
         return
-    array = numerics.requantize(BYTES - zero, multiplier, after_zero, 0, 255)
+    array = numerics.requantize(BYTES - zero, np.array([multiplier]), after_zero, 0, 255)
     np.testing.assert_array_equal(array, ours[0, :256])
 
 
@@ -91,11 +91,32 @@ def test_neighbouring_multipliers_are_told_apart() -> None:
         part = tensor("x", 2 ** rng.uniform(-8, 0), int(rng.integers(256)))
         output = tensor("y", part.scale * rng.integers(1, 60) / rng.integers(1, 60), 3, 512)
         operation = Concat(name="join", parts=(part, part), output=output)
-        try:
-            tried += operation.multiplier(part) != np.float32(part.scale / output.scale)
-        except AccelError:
-            continue
+        multiplier = operation.multiplier(part)
+        tried += multiplier not in (None, np.float32(part.scale / output.scale))
     assert tried > 0
+
+
+def test_where_no_multiplier_rounds_alike_a_table_does() -> None:
+    """At a scale half of the part's, or near it, ties go to both sides."""
+    found = None
+    for seed in range(3000):
+        rng = np.random.default_rng(seed)
+        part = tensor("x", 2 ** rng.uniform(-8, 0), int(rng.integers(256)))
+        output = tensor("y", part.scale * 2, 3, 512)
+        operation = Concat(name="join", parts=(part, part), output=output)
+        if operation.multiplier(part) is None:
+            found = operation
+            break
+    assert found is not None
+    network = Network(name="n", operations=(found,))
+    images = np.stack([np.arange(256), np.arange(255, -1, -1)])
+    with pytest.raises(AccelError, match=r"looks values up in 1 table, and \w+ \w+ has no"):
+        compile(network, dataclasses.replace(base, param_depth=1024))
+    program = compile(network, dataclasses.replace(base, tables=1, param_depth=1024))
+    expected = found.integers(images, images)
+    for level in ("fl", "cl"):
+        run = simulate(program, images, level=level, jobs=1)
+        np.testing.assert_array_equal(run.outputs, expected, level)
 
 
 REFUSED = {

@@ -35,8 +35,9 @@ RNG = np.random.default_rng(4)
 NETWORK = random_network(RNG, (1, 6, 6), [Conv(3, (3, 3), 1, 1, True, True), Linear(5)])
 PROGRAM = compile(NETWORK, CFG)
 IMAGES = random_images(RNG, NETWORK, 2)
-ALL_UNITS = dataclasses.replace(CFG, pixel_groups=1, line_width=6, adder=True)
-"""Column windows and adder too."""
+ALL_UNITS = dataclasses.replace(CFG, pixel_groups=1, line_width=6, adder=True, tables=2)
+"""Column windows, adder and tables too."""
+
 BLOCK_NETWORK = depthwise_network(RNG, signed=True)
 BLOCK = compile(BLOCK_NETWORK, ALL_UNITS), random_images(RNG, BLOCK_NETWORK, 1)
 
@@ -63,8 +64,12 @@ RIGHT = {
     "pooling_unit.acc.rdy", "pe_array.step.rdy",
 }  # fmt: skip
 """A right program has no error, and nothing hangs, pauses, or makes an image wait."""
-# The queue of what is added is never full, no other runtime rounds, and nothing is pooled.
-WITH_ALL_UNITS = RIGHT | {"adder.operand.rdy", "param_sequencer.param.msg.ties_away"}
+# The queue of what is added is never full, no other runtime rounds, nothing is pooled, and all that
+# is stored is signed.
+WITH_ALL_UNITS = RIGHT | {
+    "adder.operand.rdy", "param_sequencer.param.msg.ties_away", "tables.value.rdy",
+    "param_sequencer.param.msg.table_signed", "requantizer.out.msg.table_signed",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_probes_are_not_blind(program: Any, images: Any, may_be_still: set[str])
     words, pixels = list(program.words), program.pack_images(images).ravel().tolist()
     payloads = probes.payloads(words, cfg)
     taken = 0
-    for _ in range(900):
+    for _ in range(1500):
         core = look.core
         core.evaluate(True)
         prog = words[taken] if taken < len(words) else None
@@ -331,7 +336,7 @@ def test_command_where_both_levels_are_wrong(
 
 def test_params_of_messages_are_what_probes_compare() -> None:
     """A field that joins a message has to join the probes."""
-    # With an adder it has all fields.
-    signals = {probe.signal for probe in probes.now(dataclasses.replace(CFG, adder=True))}
+    # With an adder and tables it has all fields.
+    signals = {probe.signal for probe in probes.now(ALL_UNITS)}
     for name in Param._fields:
         assert f"param_sequencer.param.msg.{name}" in signals

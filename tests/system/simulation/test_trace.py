@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -22,7 +23,7 @@ from accel.reports import trace_text
 from accel.simulation import trace
 from accel.simulation.runner import RTLStepper, simulate
 from accel.simulation.waveform import GROUPS, PERIOD, Waveform
-from tests.networks import Conv, Linear, added, random_images, random_network
+from tests.networks import Conv, Linear, added, looked_up, random_images, random_network
 
 RNG = np.random.default_rng(11)
 NETWORK = random_network(RNG, (1, 9, 9), [Conv(5, (3, 3), pool=True), Conv(20, (1, 1)), Linear(7)])
@@ -116,6 +117,26 @@ def test_adder(traced):
     _, states, _ = traced
     without = trace.Traced(PROGRAM, "cl", trace.Place(0, 0, 1, 9), 0, states)
     assert "adder" not in trace_text.heading(without)[0].plain
+
+
+def test_tables():
+    """As for the adder, and between it and the requantizer where there are both."""
+    (layer,) = random_network(RNG, (2, 2, 2), [Conv(3, (1, 1), relu=False)]).layers
+    table = looked_up(RNG, "swish", layer.output, "hardswish")
+    network = Network(name="tables", operations=(layer, table))
+    program = compile(network, dataclasses.replace(ADDER_CONFIG, tables=1))
+    images = random_images(RNG, network, 1)
+    end = trace.locate(program, images, 0).end
+    states = trace.trace(program, images, 0, end)
+    assert trace.trace(program, images, 0, end, level="rtl") == states
+    assert {s.tables for s in states} >= {(True, False), (False, True)}
+    shown = trace.Traced(program, "cl", trace.Place(0, 0, 1, end), 0, states)
+    heading = trace_text.heading(shown)
+    at = heading[1].plain.index("vo ")
+    assert heading[0].plain[at:].startswith("tables  adder")
+    for state, line in zip(states, trace_text.lines(shown), strict=True):
+        assert line.plain[at:].startswith("".join(".#"[x] for x in state.tables))
+    assert any(line.startswith("tables: ") for line in trace_text.legend(shown))
 
 
 def values(text):

@@ -21,6 +21,8 @@ CONFIGS = PRESETS | {
     "adder": replace(PRESETS["base"], adder=True),
     "adder, wide": replace(PRESETS["wide"], adder=True),
     "windows": replace(PRESETS["base"], num_lanes=8, line_width=64),
+    "tables": replace(PRESETS["base"], tables=2),
+    "one table, adder": replace(PRESETS["base"], tables=1, adder=True),
     "windows, adder": replace(PRESETS["base"], num_lanes=8, line_width=64, adder=True),
 }
 
