@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.hardware.serial import SILENCE
+from accel.hardware.serial import QUEUED_SYMBOLS, SILENCE
+from rtl_models.symbol_queue import SymbolQueueRTL
 from rtl_models.uart_receiver import UartReceiverRTL
 from rtl_models.uart_transmitter import UartTransmitterRTL
-from tests.harness import Simulator, Simulators
+from tests.harness import Simulator, Simulators, run
+from tests.strategies import delayed
 
 DIVISORS = (4, 5, 16)
 SILENCE_BITS = 32
@@ -136,3 +138,27 @@ def test_bytes_that_nobody_takes(simulators: Simulators, divisor: int) -> None:
     line = [level for octet in range(5) for level in cycles(bits_of(octet), divisor)]
     pauses = [True] * (38 * divisor) + [False] * (60 * divisor)
     assert received(sim, line + quiet(divisor), pauses) == [0, 3, 4, SILENCE]
+
+
+@given(data=st.data())
+def test_queue(simulators: Simulators, data: st.DataObject) -> None:
+    """All symbols, in their order, whoever waits."""
+    symbols = data.draw(st.lists(st.integers(0, SILENCE), max_size=2 * QUEUED_SYMBOLS))
+    stalls = data.draw(st.lists(st.integers(0, 3), min_size=len(symbols), max_size=len(symbols)))
+    inputs = {"recv": data.draw(delayed(symbols))}
+    run(simulators(SymbolQueueRTL), inputs, {"send": symbols}, {"send": stalls})
+
+
+def test_queue_has_its_room(simulators: Simulators) -> None:
+    """A symbol a cycle is taken until there is no place left, then one for each that goes."""
+    symbols = list(range(QUEUED_SYMBOLS + 8))
+    found = run(
+        simulators(SymbolQueueRTL),
+        {"recv": [(symbol, 0) for symbol in symbols]},
+        {"send": symbols},
+        {"send": [100, *[0] * (len(symbols) - 1)]},
+    )
+    came, went = found.timing["recv"], found.timing["send"]
+    assert came[:QUEUED_SYMBOLS] == list(range(QUEUED_SYMBOLS))
+    assert went == list(range(went[0], went[0] + len(symbols)))
+    assert came[QUEUED_SYMBOLS:] == [cycle + 1 for cycle in went[:8]]
