@@ -14,6 +14,9 @@ START = 0xA5
 SILENCE = 0x100
 """What the receiver says after bytes when the line has been silent: no byte has this bit."""
 SYMBOL_NBITS = 9
+SILENCE_BITS = 1 << 16
+"""So many bits long the line has to be high to be silent: 22 ms at 3 Mbaud, longer than a host
+with something else to do makes a frame's bytes wait."""
 HEADER_BYTES, WORD_BYTES, CRC_BYTES = 8, 8, 4
 MAX_WORDS = 256
 """Words of a frame at most: what is written has room on the board before it is looked at."""
