@@ -19,10 +19,11 @@ from accel.errors import AccelError
 from accel.hardware import registers
 from accel.hardware.config import AccelConfig
 from accel.hardware.registers import BY_NAME, MAGIC, VERSION
-from accel.hardware.serial import BAUD, MAX_WORDS, OCCUPIED, Answer, Frame, Request
+from accel.hardware.serial import MAX_WORDS, OCCUPIED, Answer, Frame, Request
 from accel.hardware.status import TRAFFIC, Activity, ProgramError
 from accel.simulation.runner import NUM_LAYERS, BoardFigures, Chunk, Progress, Run, finish
 
+BAUD = 3_000_000
 TRIES = 5
 """Fresh starts without an image done between them, after which a line is given up."""
 PATIENCE = 60.0
@@ -249,19 +250,19 @@ class Board:
             del job.results[first:]
             raise LineBroke("there are more results than images")
 
-    def _step(
-        self, write: tuple[Request, Sequence[int]] | None, most: int
-    ) -> tuple[bool, Frame]:
+    def _step(self, write: tuple[Request, Sequence[int]] | None, most: int) -> tuple[bool, Frame]:
         """Offer words to the accelerator, if any, and take at most so many of its results: whether
         the words were taken, and the answer with the results."""
-        # Both at once: an answer takes the line's whole way. But never words after words of which
-        # it is not known that they were taken.
-        requests = [] if write is None else [(write[0], 0, tuple(write[1]))]
-        *written, answer = self._link.exchange(*requests, (Request.RESULT, most, ()))
-        for found, expected in (*((w, (Answer.OK, Answer.BUSY)) for w in written), (answer, (0,))):
-            if found.kind not in expected:
-                raise LineBroke(f"the board answered {Answer(found.kind).name}")
-        return bool(written) and written[0].kind == Answer.OK, answer
+        took = False
+        if write is not None:
+            written = self._link.exchange(write[0], 0, write[1])
+            if written.kind not in (Answer.OK, Answer.BUSY):
+                raise LineBroke(f"the board answered {Answer(written.kind).name}")
+            took = written.kind == Answer.OK
+        answer = self._link.exchange(Request.RESULT, most, ())
+        if answer.kind != Answer.OK:
+            raise LineBroke(f"the board answered {Answer(answer.kind).name}")
+        return took, answer
 
     def _nothing_moves(self, what: str) -> AccelError:
         error = self._status()["error"]

@@ -10,6 +10,7 @@ from accel.hardware.serial import (
     CRC_BYTES,
     HEADER_BYTES,
     MAX_WORDS,
+    SILENCE_BITS,
     START,
     WORD_BYTES,
     Answer,
@@ -22,8 +23,6 @@ from accel.hardware.serial import (
 LONGEST = HEADER_BYTES + MAX_WORDS * WORD_BYTES + CRC_BYTES
 PAUSES = (0.02, 0.05, 0.2)
 """Seconds of silence before a request that is safe to repeat is repeated."""
-SILENCE_BITS = 1 << 15
-"""Times of a bit after which the board calls the line silent, at most."""
 AGAIN = frozenset(Request) - {Request.PROGRAM, Request.IMAGE, Request.RESULT}
 """Requests that may be done twice."""
 
@@ -53,7 +52,7 @@ class Link:
         assert kind in AGAIN
         for pause in (*PAUSES, None):
             try:
-                (answer,) = self.exchange((kind, argument, payload))
+                answer = self.exchange(kind, argument, payload)
             except LineBroke:
                 if pause is None:
                     raise
@@ -64,14 +63,15 @@ class Link:
             raise LineBroke(f"the board answered {Answer(answer.kind).name}")
         raise AssertionError
 
-    def exchange(self, *requests: tuple[Request, int, tuple[int, ...]]) -> list[Frame]:
-        """The answers to requests that are sent at once.
+    def exchange(self, kind: Request, argument: int, payload: Sequence[int]) -> Frame:
+        """The answer to a request, whatever it says.
 
-        Raises :class:`LineBroke` if one is missing.
+        Raises :class:`LineBroke` if none comes.
         """
-        frames = [self._frame(*request) for request in requests]
-        self.line.write(b"".join(frame.to_bytes() for frame in frames))
-        return [self._answer(frame) for frame in frames]
+        self._sequence = (self._sequence + 1) % 256
+        frame = Frame(kind, self._sequence, self.session, argument, tuple(payload))
+        self.line.write(frame.to_bytes())
+        return self._answer(frame)
 
     def settle(self) -> None:
         """Until no answer to anything before can come any more."""
@@ -80,10 +80,6 @@ class Link:
     def _long_enough(self, pause: float) -> float:
         """At least until the board has noticed that the line is silent."""
         return max(pause, 2 * SILENCE_BITS / self.line.baud)
-
-    def _frame(self, kind: Request, argument: int, payload: Sequence[int]) -> Frame:
-        self._sequence = (self._sequence + 1) % 256
-        return Frame(kind, self._sequence, self.session, argument, tuple(payload))
 
     def _answer(self, asked: Frame) -> Frame:
         while True:
