@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from accel.board import BAUD
 from accel.board.line import Line, LineBroke
 from accel.board.link import Link
 from accel.compiler.program import Program
@@ -23,7 +24,6 @@ from accel.hardware.serial import MAX_WORDS, OCCUPIED, Answer, Frame, Request
 from accel.hardware.status import TRAFFIC, Activity, ProgramError
 from accel.simulation.runner import NUM_LAYERS, BoardFigures, Chunk, Progress, Run, finish
 
-BAUD = 3_000_000
 TRIES = 5
 """Fresh starts without an image done between them, after which a line is given up."""
 PATIENCE = 60.0
