@@ -10,11 +10,18 @@ import time
 import serial
 
 from accel.errors import AccelError
+from accel.hardware.serial import CRC_BYTES, HEADER_BYTES, MAX_WORDS, WORD_BYTES
 
 LONGEST_NOISE = 1.0
 """Seconds after which :meth:`Line.settle` waits no longer for a line that does not fall silent."""
+GLANCE = 0.01
+"""Seconds that a look for bytes takes at most."""
 BYTE_PATIENCE = 0.002
 """Seconds that a byte may take: so slow is the line of a board that is simulated."""
+
+
+LONGEST = HEADER_BYTES + MAX_WORDS * WORD_BYTES + CRC_BYTES
+"""Bytes of a frame at most."""
 
 
 class LineBroke(Exception):
@@ -34,7 +41,14 @@ class Line:
         self.port, self.baud, self.timeout = port, baud, timeout
         self.bytes_sent = self.bytes_received = 0
         try:
-            self._serial = serial.Serial(port, baud, exclusive=True, timeout=0)
+            # Other times than these are kept here: pyserial sets the whole port up anew for each.
+            self._serial = serial.Serial(
+                port,
+                baud,
+                exclusive=True,
+                timeout=GLANCE,
+                write_timeout=timeout + LONGEST * BYTE_PATIENCE,
+            )
         except ValueError as e:
             raise AccelError(f"a serial line cannot have {baud} baud: give another rate") from e
         except OSError as e:
@@ -49,7 +63,6 @@ class Line:
 
     def write(self, data: bytes) -> None:
         """Raises :class:`LineBroke` if the line does not take them."""
-        self._serial.write_timeout = self.timeout + len(data) * BYTE_PATIENCE
         try:
             self._serial.write(data)
         except serial.SerialTimeoutException as e:
@@ -83,15 +96,15 @@ class Line:
 
     def _read(self, most: int, seconds: float) -> bytes:
         """What comes within ``seconds``, as soon as there is any."""
+        deadline, data = time.monotonic() + seconds, b""
         try:
-            self._serial.timeout = max(0.0, seconds)
-            first = self._serial.read(1)
-            self._serial.timeout = 0
-            data = first + self._serial.read(most - 1) if first and most > 1 else first
+            while not data and time.monotonic() < deadline:
+                data = self._serial.read(1)
+            data += self._serial.read(min(most - 1, self._serial.in_waiting)) if data else b""
         except (OSError, termios.error) as e:
             raise self._gone() from e
         self.bytes_received += len(data)
-        return bytes(data)
+        return data
 
     def _gone(self) -> AccelError:
         return AccelError(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from accel.board.line import Line, LineBroke
+from accel.board.line import LONGEST, Line, LineBroke
 from accel.hardware.serial import (
-    CRC_BYTES,
     HEADER_BYTES,
-    MAX_WORDS,
     SILENCE_BITS,
     START,
-    WORD_BYTES,
     Answer,
     Frame,
     Request,
@@ -20,7 +17,6 @@ from accel.hardware.serial import (
     from_bytes,
 )
 
-LONGEST = HEADER_BYTES + MAX_WORDS * WORD_BYTES + CRC_BYTES
 PAUSES = (0.02, 0.05, 0.2)
 """Seconds of silence before a request that is safe to repeat is repeated."""
 AGAIN = frozenset(Request) - {Request.PROGRAM, Request.IMAGE, Request.RESULT}
