@@ -1,7 +1,6 @@
 """What runs on a board: the accelerator at the end of a serial line."""
 
 from pymtl3 import Component, InPort, OutPort, Wire, concat, connect, update, update_ff
-from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.hardware.config import AccelConfig
 from accel.hardware.serial import MAX_WORDS, SILENCE_BITS
@@ -31,8 +30,6 @@ class BoardRTL(Component):
     """
 
     def construct(s, cfg: AccelConfig, divisor, max_words=MAX_WORDS, silence_bits=SILENCE_BITS):
-        s.set_metadata(VerilogTranslationPass.explicit_module_name, f"Board_{cfg}_d{divisor}")
-
         # Interface
         s.rx = InPort()
         s.tx = OutPort()
