@@ -191,12 +191,13 @@ class Relay(Port):
     def __init__(self, port: str, **disturb: Disturb) -> None:
         super().__init__(**disturb)
         self.other = os.open(port, os.O_RDWR | os.O_NOCTTY)
-        self.num_to_board = 0
+        self.num_to_board, self.stop_after = 0, 1 << 62
 
     def others(self) -> list[int]:
         return [self.other]
 
     def received(self, data: bytes) -> bytes:
+        data = data[: self.stop_after - self.num_to_board]
         self.num_to_board += len(data)
         while data:
             data = data[os.write(self.other, data) :]
