@@ -26,6 +26,8 @@ from accel.simulation.runner import NUM_LAYERS, BoardFigures, Chunk, Progress, R
 
 TRIES = 5
 """Fresh starts without an image done between them, after which a line is given up."""
+SOME = 32
+"""Words of results for which it is worth while to ask when there are images to send."""
 PATIENCE = 60.0
 """Seconds in which an accelerator, which may be simulated, has to yield a word or to take one."""
 
@@ -200,8 +202,7 @@ class Board:
                 return
         link.begin(Request.RESTART)
         job.loads += 1
-        for part in _parts(program.words):
-            self._write_program(part)
+        self._write_program(program)
         status = self._status()
         if status["error"]:
             raise AccelError(
@@ -212,62 +213,74 @@ class Board:
         if not status["running"]:
             raise LineBroke("the program does not run")
 
-    def _write_program(self, words: Sequence[int]) -> None:
+    def _write_program(self, program: Program) -> None:
         deadline = time.monotonic() + PATIENCE
-        taken = occupied = False
-        while not taken or occupied:
-            write = None if taken or occupied else (Request.PROGRAM, words)
-            took, answer = self._step(write, 0)
-            taken, occupied = taken or took, bool(answer.argument & OCCUPIED)
-            if time.monotonic() > deadline:
-                raise self._nothing_moves("words of a program")
+        for part in _parts(program.words):
+            while self._write(Request.PROGRAM, part).kind == Answer.BUSY:
+                self._expect(deadline, "words of a program")
+        while self._take(0).argument & OCCUPIED:
+            self._expect(deadline, "words of a program")
 
     def _stream(self, job: _Job) -> None:
         """Send the images that are not done, while taking results."""
         first, size = len(job.results), job.program.result_words
         parts = _parts(job.words[first:].ravel().tolist())
-        part, occupied = next(parts, None), False
+        part = next(parts, None)
+        # Whether words that were written have no room yet; whether that keeps others from being
+        # sent, which costs a question: only where the accelerator was slower than the line once.
+        occupied = careful = False
         came: list[int] = []
         deadline = time.monotonic() + PATIENCE
         while len(job.results) < len(job.words):
-            write = None if part is None or occupied else (Request.IMAGE, part)
-            took, answer = self._step(write, MAX_WORDS)
-            if took:
-                part = next(parts, None)
-            occupied = bool(answer.argument & OCCUPIED)
-            came += answer.payload
-            while len(came) >= size and len(job.results) < len(job.words):
-                job.results.append(came[:size])
-                del came[:size]
-            if took or answer.payload:
-                deadline = time.monotonic() + PATIENCE
-            elif time.monotonic() > deadline:
-                raise self._nothing_moves("images")
-            if answer.payload and job.progress is not None:
-                job.progress(len(job.results))
+            waiting = SOME
+            if part is not None and not (careful and occupied):
+                answer = self._write(Request.IMAGE, part)
+                occupied, waiting = bool(answer.argument & OCCUPIED), answer.argument & ~OCCUPIED
+                if answer.kind == Answer.OK:
+                    part = next(parts, None)
+                    deadline = time.monotonic() + PATIENCE
+                else:
+                    careful, waiting = True, SOME
+            # Else the line is better used for images.
+            if waiting >= SOME:
+                answer = self._take(MAX_WORDS)
+                occupied = bool(answer.argument & OCCUPIED)
+                came += answer.payload
+                while len(came) >= size and len(job.results) < len(job.words):
+                    job.results.append(came[:size])
+                    del came[:size]
+                if answer.payload:
+                    deadline = time.monotonic() + PATIENCE
+                    if job.progress is not None:
+                        job.progress(len(job.results))
+            self._expect(deadline, "images")
         if came or occupied or (answer.argument & ~OCCUPIED) != len(answer.payload):
             # Who knows which of them are whose?
             del job.results[first:]
             raise LineBroke("there are more results than images")
 
-    def _step(self, write: tuple[Request, Sequence[int]] | None, most: int) -> tuple[bool, Frame]:
-        """Offer words to the accelerator, if any, and take at most so many of its results: whether
-        the words were taken, and the answer with the results."""
-        took = False
-        if write is not None:
-            written = self._link.exchange(write[0], 0, write[1])
-            if written.kind not in (Answer.OK, Answer.BUSY):
-                raise LineBroke(f"the board answered {Answer(written.kind).name}")
-            took = written.kind == Answer.OK
+    def _write(self, kind: Request, words: Sequence[int]) -> Frame:
+        """Offer words to the accelerator: the answer OK, or BUSY if it has no room for them. Never
+        while it is not known of words before whether it took them."""
+        answer = self._link.exchange(kind, 0, words)
+        if answer.kind not in (Answer.OK, Answer.BUSY):
+            raise LineBroke(f"the board answered {Answer(answer.kind).name}")
+        return answer
+
+    def _take(self, most: int) -> Frame:
+        """Ask for at most so many words of results."""
         answer = self._link.exchange(Request.RESULT, most, ())
         if answer.kind != Answer.OK:
             raise LineBroke(f"the board answered {Answer(answer.kind).name}")
-        return took, answer
+        return answer
 
-    def _nothing_moves(self, what: str) -> AccelError:
+    def _expect(self, deadline: float, what: str) -> None:
+        """Raises :class:`AccelError` if nothing has moved until now."""
+        if time.monotonic() <= deadline:
+            return
         error = self._status()["error"]
         reason = f", and stopped with {ProgramError(error).name}" if error else ""
-        return AccelError(
+        raise AccelError(
             f"the accelerator at {self.port} has taken {what} and yielded nothing for "
             f"{PATIENCE:.0f} s{reason}: reset the board, and start anew"
         )
@@ -288,8 +301,7 @@ class Board:
         cycles (activities,)."""
         deadline = time.monotonic() + PATIENCE
         while self._status()["busy"]:
-            if time.monotonic() > deadline:
-                raise self._nothing_moves("images")
+            self._expect(deadline, "images")
         traffic = []
         for layer in range(len(program.layers)):
             self._link.ask(Request.SET, BY_NAME["layer"].offset, (layer,))
