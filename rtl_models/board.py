@@ -7,6 +7,7 @@ from accel.hardware.serial import MAX_WORDS, SILENCE_BITS
 from rtl_models.axi_accelerator import AxiAcceleratorRTL
 from rtl_models.register_access import RegisterAccessRTL
 from rtl_models.serial_bridge import SerialBridgeRTL
+from rtl_models.symbol_queue import SymbolQueueRTL
 from rtl_models.uart_receiver import UartReceiverRTL
 from rtl_models.uart_transmitter import UartTransmitterRTL
 
@@ -18,10 +19,10 @@ LIGHT_NBITS = 21
 class BoardRTL(Component):
     """::
 
-        rx --> UART --> +--------+ --prog, image--> +-------------+
-                        | serial |                  | accelerator |
-        tx <-- UART <-- | bridge | <----result----- +-------------+
-                        +--------+ --> accesses --> registers
+        rx --> UART --> queue --> +--------+ --prog, image--> +-------------+
+                                  | serial |                  | accelerator |
+        tx <-- UART <------------ | bridge | <----result----- +-------------+
+                                  +--------+ --> accesses --> registers
 
     ``divisor`` cycles are a bit of the line. ``leds``, from the lowest: a slow blink; bytes came;
     bytes went; words of a program, of images, of results passed; results waited for the host; the
@@ -38,12 +39,14 @@ class BoardRTL(Component):
         # Structure
         s.receiver = UartReceiverRTL(divisor, silence_bits)
         s.transmitter = UartTransmitterRTL(divisor)
+        s.queue = SymbolQueueRTL()
         s.bridge = SerialBridgeRTL(max_words)
         s.registers = RegisterAccessRTL()
         s.accelerator = AxiAcceleratorRTL(cfg)
         s.receiver.rx //= s.rx
         s.transmitter.tx //= s.tx
-        connect(s.receiver.out, s.bridge.rx)
+        connect(s.receiver.out, s.queue.recv)
+        connect(s.queue.send, s.bridge.rx)
         connect(s.bridge.tx, s.transmitter.octet)
         connect(s.bridge.access, s.registers.access)
         connect(s.registers.reply, s.bridge.reply)

@@ -14,6 +14,11 @@ START = 0xA5
 SILENCE = 0x100
 """What the receiver says after bytes when the line has been silent: no byte has this bit."""
 SYMBOL_NBITS = 9
+BAUD = 3_000_000
+"""Bits a second of a board, unless its bitstream is made for others."""
+QUEUED_SYMBOLS = 32
+"""So many come before they are looked at, while an answer goes out: a request without payload,
+which a host sends right after the one before it."""
 SILENCE_BITS = 1 << 16
 """So many bits long the line has to be high to be silent: 22 ms at 3 Mbaud, longer than a host
 with something else to do makes a frame's bytes wait."""
