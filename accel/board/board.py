@@ -12,15 +12,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accel.board import BAUD
 from accel.board.line import Line, LineBroke
-from accel.board.link import Link
+from accel.board.link import Asked, Link
 from accel.compiler.program import Program
 from accel.errors import AccelError
 from accel.hardware import registers
 from accel.hardware.config import AccelConfig
 from accel.hardware.registers import BY_NAME, MAGIC, VERSION
-from accel.hardware.serial import MAX_WORDS, OCCUPIED, Answer, Frame, Request
+from accel.hardware.serial import BAUD, MAX_WORDS, OCCUPIED, Answer, Frame, Request
 from accel.hardware.status import TRAFFIC, Activity, ProgramError
 from accel.simulation.runner import NUM_LAYERS, BoardFigures, Chunk, Progress, Run, finish
 
@@ -216,9 +215,9 @@ class Board:
     def _write_program(self, program: Program) -> None:
         deadline = time.monotonic() + PATIENCE
         for part in _parts(program.words):
-            while self._write(Request.PROGRAM, part).kind == Answer.BUSY:
+            while self._exchange((Request.PROGRAM, 0, part))[0].kind == Answer.BUSY:
                 self._expect(deadline, "words of a program")
-        while self._take(0).argument & OCCUPIED:
+        while self._exchange((Request.RESULT, 0, ()))[0].argument & OCCUPIED:
             self._expect(deadline, "words of a program")
 
     def _stream(self, job: _Job) -> None:
@@ -226,53 +225,53 @@ class Board:
         first, size = len(job.results), job.program.result_words
         parts = _parts(job.words[first:].ravel().tolist())
         part = next(parts, None)
-        # Whether words that were written have no room yet; whether that keeps others from being
-        # sent, which costs a question: only where the accelerator was slower than the line once.
+        # Whether words that were written still wait for room; whether no others are sent while they
+        # do, which costs a question: where the accelerator was slower than the line once.
         occupied = careful = False
-        came: list[int] = []
+        waiting, came = 0, list[int]()
         deadline = time.monotonic() + PATIENCE
         while len(job.results) < len(job.words):
-            waiting = SOME
+            requests: list[Asked] = []
             if part is not None and not (careful and occupied):
-                answer = self._write(Request.IMAGE, part)
-                occupied, waiting = bool(answer.argument & OCCUPIED), answer.argument & ~OCCUPIED
-                if answer.kind == Answer.OK:
-                    part = next(parts, None)
-                    deadline = time.monotonic() + PATIENCE
-                else:
-                    careful, waiting = True, SOME
-            # Else the line is better used for images.
-            if waiting >= SOME:
-                answer = self._take(MAX_WORDS)
-                occupied = bool(answer.argument & OCCUPIED)
-                came += answer.payload
-                while len(came) >= size and len(job.results) < len(job.words):
-                    job.results.append(came[:size])
-                    del came[:size]
-                if answer.payload:
-                    deadline = time.monotonic() + PATIENCE
-                    if job.progress is not None:
-                        job.progress(len(job.results))
+                requests.append((Request.IMAGE, 0, part))
+            writes = bool(requests)
+            # Else the line is there for images.
+            if not writes or waiting >= SOME:
+                requests.append((Request.RESULT, MAX_WORDS, ()))
+            # One right behind the other, since an answer takes the line's whole way; but never
+            # words behind words, of which the accelerator might take the second alone.
+            answers = self._exchange(*requests)
+            moved = bool(answers[-1].payload)
+            if writes and answers[0].kind == Answer.OK:
+                part, moved = next(parts, None), True
+            elif writes:
+                careful = True
+            occupied = bool(answers[-1].argument & OCCUPIED)
+            waiting = (answers[-1].argument & ~OCCUPIED) - len(answers[-1].payload)
+            came += answers[-1].payload
+            while len(came) >= size and len(job.results) < len(job.words):
+                job.results.append(came[:size])
+                del came[:size]
+            if answers[-1].payload and job.progress is not None:
+                job.progress(len(job.results))
+            if moved:
+                deadline = time.monotonic() + PATIENCE
             self._expect(deadline, "images")
-        if came or occupied or (answer.argument & ~OCCUPIED) != len(answer.payload):
+        if came or occupied or waiting:
             # Who knows which of them are whose?
             del job.results[first:]
             raise LineBroke("there are more results than images")
 
-    def _write(self, kind: Request, words: Sequence[int]) -> Frame:
-        """Offer words to the accelerator: the answer OK, or BUSY if it has no room for them. Never
-        while it is not known of words before whether it took them."""
-        answer = self._link.exchange(kind, 0, words)
-        if answer.kind not in (Answer.OK, Answer.BUSY):
-            raise LineBroke(f"the board answered {Answer(answer.kind).name}")
-        return answer
-
-    def _take(self, most: int) -> Frame:
-        """Ask for at most so many words of results."""
-        answer = self._link.exchange(Request.RESULT, most, ())
-        if answer.kind != Answer.OK:
-            raise LineBroke(f"the board answered {Answer(answer.kind).name}")
-        return answer
+    def _exchange(self, *requests: Asked) -> list[Frame]:
+        """Answers to requests that move words: OK, or BUSY where there is no room for them."""
+        answers = self._link.exchange(*requests)
+        for (kind, _, _), answer in zip(requests, answers, strict=True):
+            if answer.kind != Answer.OK and (answer.kind, kind) not in (
+                (Answer.BUSY, Request.PROGRAM),
+                (Answer.BUSY, Request.IMAGE),
+            ):
+                raise LineBroke(f"the board answered {Answer(answer.kind).name}")
+        return answers
 
     def _expect(self, deadline: float, what: str) -> None:
         """Raises :class:`AccelError` if nothing has moved until now."""

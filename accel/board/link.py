@@ -22,6 +22,9 @@ PAUSES = (0.02, 0.05, 0.2)
 AGAIN = frozenset(Request) - {Request.PROGRAM, Request.IMAGE, Request.RESULT}
 """Requests that may be done twice."""
 
+Asked = tuple[Request, int, Sequence[int]]
+"""A request, its argument and its payload."""
+
 
 class Link:
     """A session with a board. Nothing here repeats a request that could move words twice."""
@@ -48,7 +51,7 @@ class Link:
         assert kind in AGAIN
         for pause in (*PAUSES, None):
             try:
-                answer = self.exchange(kind, argument, payload)
+                (answer,) = self.exchange((kind, argument, payload))
             except LineBroke:
                 if pause is None:
                     raise
@@ -59,15 +62,18 @@ class Link:
             raise LineBroke(f"the board answered {Answer(answer.kind).name}")
         raise AssertionError
 
-    def exchange(self, kind: Request, argument: int, payload: Sequence[int]) -> Frame:
-        """The answer to a request, whatever it says.
+    def exchange(self, *requests: Asked) -> list[Frame]:
+        """The answers to requests that are sent at once, whatever they say. A board that is
+        busy answering the first has room for one more, without payload.
 
-        Raises :class:`LineBroke` if none comes.
+        Raises :class:`LineBroke` if one is missing.
         """
-        self._sequence = (self._sequence + 1) % 256
-        frame = Frame(kind, self._sequence, self.session, argument, tuple(payload))
-        self.line.write(frame.to_bytes())
-        return self._answer(frame)
+        frames = []
+        for kind, argument, payload in requests:
+            self._sequence = (self._sequence + 1) % 256
+            frames.append(Frame(kind, self._sequence, self.session, argument, tuple(payload)))
+        self.line.write(b"".join(frame.to_bytes() for frame in frames))
+        return [self._answer(frame) for frame in frames]
 
     def settle(self) -> None:
         """Until no answer to anything before can come any more."""

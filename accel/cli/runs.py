@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accel import files
-from accel.board import BAUD
 from accel.cli.application import COMMAND, app, examples
 from accel.cli.options import (
     ClusterOption,
@@ -27,6 +26,7 @@ from accel.cli.options import (
 from accel.cli.outputs import ForceOption, check, check_json
 from accel.console import console, say, working, write_json
 from accel.errors import AccelError
+from accel.hardware.serial import BAUD
 
 if TYPE_CHECKING:
     from accel.network.graph import Network

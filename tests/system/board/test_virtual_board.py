@@ -87,7 +87,7 @@ def test_the_second_run_loads_nothing(running: Running) -> None:
     running.press_reset()
     first, second = running.run(), running.run()
     assert (first.loads, second.loads) == (1, 0)
-    assert second.bytes_sent < 8 * len(PROGRAM.words) < first.bytes_sent
+    assert first.bytes_sent - second.bytes_sent > 8 * len(PROGRAM.words)
     # All of the accelerator's time since it had the program, and hardly more than that of the line.
     assert second.activity["step"] == PROGRAM.steps * len(IMAGES)
     assert second.activity["input"] > 10 * second.activity["step"]
@@ -102,11 +102,11 @@ def test_command_line(running: Running, command: list[str], tmp_path: Path) -> N
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "0 of 132 outputs differ" in done.stdout
+    assert "0 of 660 outputs differ" in done.stdout
     assert "images a second; the program was loaded in" in done.stdout
     record = json.loads(figures.read_text())
     assert record["level"] == "board" and record["mismatched_outputs"] == 0
-    assert record["board"]["fresh_starts"] == 0 and record["board"]["counted_images"] == 12
+    assert record["board"]["fresh_starts"] == 0 and record["board"]["counted_images"] == 60
     assert record["cycles_per_image"] is None
     assert (tmp_path / "report.html").exists()
 
@@ -132,7 +132,7 @@ def test_noise_and_lost_bytes(running: Running) -> None:
         running.run()
 
 
-@pytest.mark.parametrize("image", [0, 5])
+@pytest.mark.parametrize("image", [0, 15])
 def test_reset_in_mid_run(running: Running, image: int) -> None:
     pressed = []
 
@@ -151,7 +151,7 @@ def test_host_killed_in_mid_run(running: Running, command: list[str]) -> None:
     running.run()
     with Relay(running.port) as relay:
         # Some images on their way, the last of them in part
-        relay.stop_after = 700
+        relay.stop_after = 3000
         process = subprocess.Popen([*command, "--port", relay.port], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while relay.num_to_board < relay.stop_after and time.monotonic() < deadline:
