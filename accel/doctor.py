@@ -101,6 +101,7 @@ _PURPOSES = {
     "plotly": "the page of accel report",
     "pydantic": "files of figures",
     "pymtl3": "the hardware's models and its Verilog",
+    "pyserial": "the line to a board",
     "pyvcd": "accel trace --vcd",
     "rich": "tables and progress",
     "safetensors": "network files",
