@@ -174,7 +174,11 @@ def bitstream(
     manifest.check(out, making.NAMES, "accel bitstream", force=forced())
     with working("translating") as work:
         made = making.make(
-            cfg, found, baud=baud, mhz=mhz, progress=lambda what: work.show(0, what=what)
+            cfg,
+            found,
+            baud=baud,
+            mhz=mhz,
+            progress=lambda what: work.show(0, what=what, note="under way"),
         )
     making.write(made, out)
     say(f"{made.clock.mhz:g} MHz, {made.reached:.1f} reached; {made.clock.baud:,.0f} baud")

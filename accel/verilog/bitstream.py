@@ -22,6 +22,7 @@ from accel.hardware.serial import BAUD
 from accel.verilog import manifest
 from accel.verilog.boards import Board
 from accel.verilog.chip_picture import draw
+from accel.verilog.slowest_paths import BETWEEN
 from accel.verilog.synthesis import (
     PLACER,
     Target,
@@ -44,6 +45,9 @@ NEAR_ENOUGH = 0.92
 """Of what a routing reached, what the clock has to be for the routing to be the last."""
 TRIES = 4
 LEAST_MHZ = 12.0
+LEAST_REFERENCE = 3.125
+"""MHz that the PLL compares at. It divides the oscillator's by up to 128, and multiplies by up to
+80; the clocks from ``LEAST_MHZ`` on are all divided from its own 400 to 800 MHz."""
 BAUD_TOLERANCE = 0.015
 """Most by which the line's rate may be off. A receiver stands 5%, of both ends together."""
 LEAST_DIVISOR = 4
@@ -83,10 +87,12 @@ class Bitstream:
     placed: str
 
 
-def clocks(baud: int, most: float, least: float) -> Iterator[Clock]:
-    """Clocks from ``most`` MHz down to ``least``, in quarters, of which a whole number of cycles is
-    a bit well enough."""
-    for mhz in (n / 4 for n in range(int(most * 4), int(least * 4) - 1, -1)):
+def clocks(oscillator: float, baud: int, most: float, least: float) -> Iterator[Clock]:
+    """Clocks from ``most`` MHz down to ``least`` that the PLL makes of the oscillator's, in MHz
+    too, and of which a whole number of cycles is a bit well enough."""
+    references = [oscillator / n for n in range(1, 129) if oscillator / n >= LEAST_REFERENCE]
+    possible = {round(reference * n, 9) for reference in references for n in range(1, 81)}
+    for mhz in sorted((mhz for mhz in possible if least <= mhz <= most), reverse=True):
         divisor = round(mhz * 1e6 / baud)
         clock = Clock(mhz, divisor)
         if divisor >= LEAST_DIVISOR and abs(clock.baud / baud - 1) <= BAUD_TOLERANCE:
@@ -113,14 +119,16 @@ def make(
     target = _target(board)
     versions = tools(target, 1)
     if mhz is not None:
-        found = _attempt(cfg, board, baud, _clock(baud, mhz, mhz - 1), target, versions, say)
+        found = _attempt(cfg, board, baud, _clock(board, baud, mhz, mhz - 1), target, versions, say)
         if found.reached < found.clock.mhz:
             raise _too_fast(found)
         return found
     best: Bitstream | None = None
     most = FIRST_GUESS
     for _ in range(TRIES):
-        found = _attempt(cfg, board, baud, _clock(baud, most, LEAST_MHZ), target, versions, say)
+        found = _attempt(
+            cfg, board, baud, _clock(board, baud, most, LEAST_MHZ), target, versions, say
+        )
         if found.reached >= found.clock.mhz:
             best = found
         if NEAR_ENOUGH * found.reached <= found.clock.mhz <= found.reached:
@@ -134,13 +142,13 @@ def make(
     return best
 
 
-def _clock(baud: int, most: float, least: float) -> Clock:
-    for clock in clocks(baud, most, least):
+def _clock(board: Board, baud: int, most: float, least: float) -> Clock:
+    for clock in clocks(board.clock, baud, most, least):
         return clock
     raise AccelError(
-        f"no clock from {least:g} to {most:g} MHz has bits of {baud} baud within "
-        f"{BAUD_TOLERANCE:.1%} that are {LEAST_DIVISOR} cycles or more: choose another --baud or "
-        f"--mhz"
+        f"no clock from {least:g} to {most:g} MHz that the PLL makes of {board.clock:g} has bits "
+        f"of {baud} baud within {BAUD_TOLERANCE:.1%}, {LEAST_DIVISOR} cycles long or more: choose "
+        f"another --baud or --mhz"
     )
 
 
@@ -226,14 +234,14 @@ def _attempt(
 
 def _pll(board: Board, clock: Clock, folder: Path) -> str:
     """The module ``pll``, from the oscillator to the clock."""
-    arguments = ["--clkin", f"{board.clock:g}", "--clkout0", f"{clock.mhz:g}", "--module", "pll"]
+    arguments = ["--clkin", f"{board.clock:g}", "--clkout0", f"{clock.mhz:.6f}", "--module", "pll"]
     arguments += ["--clkin_name", "clock", "--clkout0_name", "clk", "--file", "pll.v"]
     run_tool("ecppll", arguments, folder)
     said = (folder / "ecppll.out").read_text(errors="replace")
     found = re.search(r"clkout0 frequency: ([\d.]+) MHz", said)
-    if found is None or abs(float(found[1]) / clock.mhz - 1) > 0.005:
+    if found is None or abs(float(found[1]) / clock.mhz - 1) > 1e-4:
         raise AccelError(
-            f"the PLL makes {found[1] if found else 'nothing'} MHz of {board.clock:g}, not "
+            f"ecppll makes {found[1] if found else 'nothing'} MHz of {board.clock:g}, not "
             f"{clock.mhz:g}: choose another clock with --mhz"
         )
     return (folder / "pll.v").read_text()
@@ -309,8 +317,18 @@ NAMES = (
     manifest.NAME,
 )
 """The files of the folder."""
-UNIT_DEPTH = 2
-"""Of the units of the accelerator in the names of cells: inner.accelerator.accelerator.pe_array."""
+
+
+def unit_of(name: str) -> str:
+    """The unit that a cell of a bitstream belongs to: of the accelerator, of what is around it."""
+    match name.split("."):
+        case ["inner", "accelerator", "accelerator", unit, _, *_]:
+            return unit
+        case ["inner", "accelerator", *_]:
+            return "streams and registers"
+        case ["inner", _, _, *_]:
+            return "serial line"
+    return BETWEEN
 
 
 def write(found: Bitstream, out: Path) -> None:
@@ -338,7 +356,7 @@ def write(found: Bitstream, out: Path) -> None:
         "top.lpf": found.constraints,
         "config.toml": toml(cfg, f"of the bitstream for {board.title}", "bitstream"),
         "report.json": json.dumps(report, indent=2) + "\n",
-        "chip.png": draw(found.placed, title, UNIT_DEPTH),
+        "chip.png": draw(found.placed, title, unit_of),
     }
     assert (*contents, manifest.NAME) == NAMES
     for name, data in contents.items():
