@@ -150,6 +150,14 @@ def test_an_answer_that_comes_late(number: int) -> None:
         assert len(held) > number
 
 
+def test_results_of_nobody() -> None:
+    with FakeBoard(CFG) as fake, connect(fake.port) as board:
+        check(board)
+        fake.bridge.results.append(9)
+        figures = check(board).board
+        assert figures is not None and (figures.loads, figures.fresh_starts) == (1, 0)
+
+
 class Counting(FakeBoard):
     """Yields more or fewer results than it should."""
 
