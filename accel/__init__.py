@@ -12,6 +12,7 @@ from accel.hardware.newer_python import mend_pymtl3
 
 if TYPE_CHECKING:
     from accel.api import compile, translate
+    from accel.board.board import connect
     from accel.errors import AccelError
     from accel.frontends.load import load
     from accel.frontends.pytorch import quantize
@@ -25,6 +26,7 @@ __all__ = [
     "AccelError",
     "Network",
     "compile",
+    "connect",
     "load",
     "load_config",
     "quantize",
@@ -38,6 +40,7 @@ _MODULES = {
     "AccelError": "errors",
     "Network": "network.graph",
     "compile": "api",
+    "connect": "board.board",
     "load": "frontends.load",
     "load_config": "hardware.config",
     "quantize": "frontends.pytorch",

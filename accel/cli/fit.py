@@ -61,7 +61,7 @@ def fit(
     """
     from accel.cli.loading import network_of
     from accel.exploration import fit as fitting
-    from accel.hardware.config import load_config
+    from accel.hardware.config import load_config, toml
 
     if out.suffix != ".toml":
         raise AccelError(f"--out {out}: the file's name must end in .toml")
@@ -88,5 +88,5 @@ def fit(
                 say(f"{candidate.num_cols} columns: {candidate.reason}")
         assert fits[0].cfg is not None
         cfg, what = fits[0].cfg, "the smallest for " + ", ".join(n.name for n in networks)
-    files.write(out, fitting.toml(cfg, what))
+    files.write(out, toml(cfg, what))
     say(f"configuration {cfg} written to {out}: accel run --config {out}")

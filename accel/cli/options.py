@@ -59,8 +59,9 @@ LevelOption = Annotated[
     str,
     typer.Option(
         metavar="LEVEL",
-        autocompletion=lambda: ["fl", "cl", "rtl", "verilator"],
-        help="fl: functional; cl: cycle level; rtl: PyMTL3's simulator; verilator: compiled.",
+        autocompletion=lambda: ["fl", "cl", "rtl", "verilator", "board"],
+        help="fl: functional; cl: cycle level; rtl: PyMTL3's simulator; verilator: compiled; "
+        "board: no simulation, but what is at --port.",
     ),
 ]
 

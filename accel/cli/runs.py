@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ from accel.cli.options import (
 from accel.cli.outputs import ForceOption, check, check_json
 from accel.console import console, say, working, write_json
 from accel.errors import AccelError
+from accel.hardware.serial import BAUD
 
 if TYPE_CHECKING:
     from accel.network.graph import Network
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from accel.simulation.difference import Difference
 
 REPORT = "report.html"
-MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000}
+MANY_IMAGES = {"fl": 1000, "cl": 100, "rtl": 3, "verilator": 1000, "board": 1000}
 """Images that a level runs in well under two minutes."""
 BEFORE = 40
 """Cycles of a trace before the one in which a wrong byte was written."""
@@ -48,6 +50,7 @@ BEFORE = 40
         "accel run --report out",
         "accel run --quiet --images 100 --json - | python3 -m json.tool",
         "accel run --images all --cluster tcp://10.0.0.5:8786",
+        "accel run --level board --port /dev/ttyUSB0 --config tinyml",
     )
 )
 def run(
@@ -68,6 +71,18 @@ def run(
         int | None,
         typer.Option(min=1, metavar="N", help="End each simulation there, and say where it stood."),
     ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="Of --level board: its serial port, as /dev/ttyUSB0."),
+    ] = None,
+    baud: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="RATE",
+            help=f"Of --level board: the rate of its bitstream. Without it: {BAUD:,}.",
+        ),
+    ] = None,
     vcd: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +98,10 @@ def run(
 
     Without --images 1,000 of them; 100 at level cl, 3 at level rtl. Exit status 1 if any differs.
     """
+    if level == "board":
+        _check_board(port, jobs=jobs, cluster=cluster, max_cycles=max_cycles)
+    elif port is not None or baud is not None:
+        raise AccelError("--port and --baud are of a board: add --level board, or leave them out")
     page = None if report_folder is None else report_folder / REPORT
     check_json(json_file)
     if page is not None:
@@ -94,7 +113,9 @@ def run(
 
         check_name(vcd)
         check(vcd, setup_path(vcd))
-    evaluation = _evaluate(level, network, config, images, data, jobs, max_cycles, vcd, cluster)
+    evaluation = _evaluate(
+        *(level, network, config, images, data, jobs, max_cycles, vcd, cluster, port, baud)
+    )
     _write_record(evaluation.record(ctx.meta[COMMAND]), json_file, page)
     if page is not None:
         say(f"report: {page}")
@@ -167,20 +188,30 @@ def _evaluate(
     max_cycles: int | None,
     vcd: Path | None = None,
     cluster: str | None = None,
+    port: str | None = None,
+    baud: int | None = None,
 ) -> Evaluation:
     """Load what the options name, run it under a progress bar, and print what came out."""
+    from accel.board.board import connect
     from accel.cli.loading import network_of
     from accel.hardware.config import load_config
     from accel.images import find
     from accel.reports.evaluation import evaluate
     from accel.simulation.runner import check_level
 
-    check_level(level)
+    if level != "board":
+        check_level(level)
     cfg = load_config(config)
     quantized = network_of(network)
     found = find(images, quantized, count=MANY_IMAGES[level], data=data)
-    what = "building the simulation" if level == "verilator" else f"level {level}"
-    with working(what, "images", len(found)) as work:
+    first = {"verilator": "building the simulation", "board": "loading the program"}
+    what = first.get(level, f"level {level}")
+    # Found out before anything is computed: what is wrong with a port or a board.
+    with contextlib.ExitStack() as ends, working(what, "images", len(found)) as work:
+        board = None
+        if port is not None:
+            board = ends.enter_context(connect(port, baud=BAUD if baud is None else baud))
+            board.check(cfg)
         evaluation = evaluate(
             quantized,
             cfg,
@@ -189,6 +220,7 @@ def _evaluate(
             jobs=jobs,
             cluster=cluster,
             max_cycles=max_cycles,
+            board=board,
             progress=lambda done: work.show(done, what=f"level {level}"),
         )
     console.print(evaluation.table())
@@ -198,6 +230,21 @@ def _evaluate(
     if evaluation.comparison.first_wrong is not None:
         _say_where(evaluation, quantized, vcd, same(network, config, data, images))
     return evaluation
+
+
+def _check_board(port: str | None, **others: object) -> None:
+    """Raises :class:`AccelError` for options that do not go with a board."""
+    if port is None:
+        raise AccelError(
+            "--level board needs the board's serial port: add --port /dev/ttyUSB0, or what "
+            "'accel board' prints"
+        )
+    for name, value in others.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise AccelError(
+                f"{option} is of simulations, but --level board has none: leave it out"
+            )
 
 
 def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, options: str) -> None:
@@ -211,11 +258,12 @@ def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, optio
     with working("looking for the first difference"):
         found = first_difference(network, run.program, images, image, run.level)
     if found is None:
-        level = "rtl" if run.level == "verilator" else run.level
+        level = "rtl" if run.level in ("verilator", "board") else run.level
         say(
             f"first difference: image {image}, but alone, at level {level}, it does not differ: "
             f"look at the images before it"
             + (", or at the translation to Verilog" if run.level == "verilator" else "")
+            + (", or at synthesis and the board" if run.level == "board" else "")
         )
         return
     say(str(found))

@@ -1,4 +1,4 @@
-"""``accel translate`` and ``accel synth``."""
+"""``accel translate``, ``accel synth`` and ``accel bitstream``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from accel.cli.options import (
 from accel.cli.outputs import ForceOption, check, check_json, forced
 from accel.console import console, say, working, write_json
 from accel.errors import AccelError
+from accel.hardware.serial import BAUD
 
 
 @app.command(
@@ -127,3 +128,64 @@ def synth(
     for line in synthesis.summary():
         say(line)
     write_json(json_file, synthesis.record())
+
+
+@app.command(
+    epilog=examples(
+        "accel bitstream --board ulx3s-85f --out board",
+        "accel bitstream --board ulx3s-25f --config tiny --baud 1000000 --out board",
+    )
+)
+def bitstream(
+    board: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=lambda: _boards(),
+            help="One of those that come with accel (a wrong name lists them), or a TOML file.",
+        ),
+    ],
+    config: ConfigOption = "base",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")
+    ] = Path("out"),
+    baud: Annotated[
+        int, typer.Option(min=1200, metavar="RATE", help="Bits a second of the serial line.")
+    ] = BAUD,
+    mhz: Annotated[
+        float | None,
+        typer.Option(
+            min=12.0, metavar="MHZ", help="The clock. Without it: about as fast as timing allows."
+        ),
+    ] = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make the bitstream of an accelerator at the end of a serial line, for a board.
+
+    A routing takes some minutes, and there are up to four, until the clock fits.
+    """
+    from accel.hardware.config import load_config
+    from accel.verilog import bitstream as making
+    from accel.verilog import manifest
+    from accel.verilog.boards import find_board
+
+    cfg, found = load_config(config), find_board(board)
+    manifest.check(out, making.NAMES, "accel bitstream", force=forced())
+    with working("translating") as work:
+        made = making.make(
+            cfg,
+            found,
+            baud=baud,
+            mhz=mhz,
+            progress=lambda what: work.show(0, what=what, note="under way"),
+        )
+    making.write(made, out)
+    say(f"{made.clock.mhz:g} MHz, {made.reached:.1f} reached; {made.clock.baud:,.0f} baud")
+    say(f"bitstream for {found.title} written to {out}; its README.md says how to load it")
+
+
+def _boards() -> list[str]:
+    from accel.verilog.boards import bundled
+
+    return list(bundled())

@@ -106,14 +106,6 @@ def table(found: Sequence[Candidate]) -> Table:
     return shown
 
 
-def toml(cfg: AccelConfig, what: str) -> str:
-    """A configuration as a file that ``--config`` takes. what: what it is for, on its first line,
-    of one line."""
-    lines = [f"# Written by accel fit: {what}.", 'preset = "base"']
-    lines += [f"{name} = {str(value).lower()}" for name, value in dataclasses.asdict(cfg).items()]
-    return "\n".join(lines) + "\n"
-
-
 def point(path: Path, line: int) -> AccelConfig:
     """The configuration in a line of the file of ``accel explore``; its first line has the columns'
     names.

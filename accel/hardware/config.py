@@ -298,3 +298,11 @@ def _from_fields(table: dict[str, Any], where: str) -> AccelConfig:
         return dataclasses.replace(PRESETS[preset], **table)
     except AccelError as e:
         raise AccelError(f"{where}{str(e).removeprefix('configuration')}") from e
+
+
+def toml(cfg: AccelConfig, what: str, command: str = "fit") -> str:
+    """A configuration as a file that ``--config`` takes. what: what it is for, on its first line,
+    of one line; command: of accel, that writes it."""
+    lines = [f"# Written by accel {command}: {what}.", 'preset = "base"']
+    lines += [f"{name} = {str(value).lower()}" for name, value in dataclasses.asdict(cfg).items()]
+    return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ OKAY, SLVERR = 0, 2
 
 MAGIC = 0x4143434C
 """``ACCL``."""
-VERSION = 1 << 16
+VERSION = 1 << 16 | 1
 """Of the register map: major in the upper half, minor in the lower. A minor step adds registers."""
 
 
@@ -98,6 +98,7 @@ REGISTERS = (
     Register("act_depth", 0x10, "ro", "Rows of 9 bytes of the activation memory"),
     Register("weight_depth", 0x14, "ro", "Words of the weight memory"),
     Register("param_depth", 0x18, "ro", "Words of the parameter memory"),
+    Register("line_width", 0x1C, "ro", "Pixels of a line that column windows keep; 0: none"),
     Register(
         "control",
         0x20,
@@ -175,6 +176,7 @@ def constants(cfg: AccelConfig) -> dict[str, int]:
         "act_depth": cfg.act_depth,
         "weight_depth": cfg.weight_depth,
         "param_depth": cfg.param_depth,
+        "line_width": cfg.line_width,
     }
 
 

@@ -21,11 +21,19 @@ from accel.hardware.status import TRAFFIC, Activity
 from accel.images import Images, pictures
 from accel.network.graph import Network
 from accel.reports.energy import Accesses, accesses
-from accel.reports.record import RECORD, VERSION, ImageRecord, LayerRecord, Record, TensorRecord
+from accel.reports.record import (
+    RECORD,
+    VERSION,
+    BoardRecord,
+    ImageRecord,
+    LayerRecord,
+    Record,
+    TensorRecord,
+)
 from accel.reports.tables import add_numbers, new_table
 from accel.runtimes.registry import RUNTIMES
 from accel.simulation.comparison import Comparison, compare
-from accel.simulation.runner import Run
+from accel.simulation.runner import BoardFigures, Run
 from accel.simulation.toolchain import find_toolchain
 
 MANY_WRONG, MANY_UNCERTAIN = 96, 48
@@ -137,6 +145,9 @@ class Evaluation:
             seconds=seconds,
             build_seconds=run.build_seconds,
             cycles_per_second=run.cycles / seconds if run.cycles is not None else None,
+            board=None
+            if run.board is None
+            else BoardRecord.model_validate(dataclasses.asdict(run.board)),
             layers=[
                 LayerRecord(
                     name=layer.name,
@@ -266,11 +277,32 @@ class Evaluation:
                 f"cycles from an image's first word to its last result when idle"
             )
         time = f"{run.seconds:.1f} s"
+        if run.board is not None:
+            return [*lines, *self._board_summary(run.board)]
         if run.build_seconds >= 1:
             time += f", after {run.build_seconds:.1f} s to build the simulation"
         if run.cycles is not None:
             time += f"; {run.cycles / run.seconds:,.0f} cycles a second"
         return [*lines, time]
+
+    def _board_summary(self, board: BoardFigures) -> list[str]:
+        run, n = self.run, len(self)
+        waiting = board.activity["input"] + board.activity["output"] + board.activity["idle"]
+        working = sum(board.activity.values()) - waiting
+        loaded = (
+            f"the program was loaded in {run.build_seconds:.1f} s"
+            if board.loads
+            else "the board had the program"
+        )
+        lines = [
+            f"{working / board.counted_images:,.0f} cycles an image in which the accelerator "
+            f"worked; it waited for the line in {waiting / (waiting + working):.1%} of its cycles",
+            f"{run.seconds:.1f} s: {n / run.seconds:,.1f} images a second; {loaded}; "
+            f"{board.bytes_sent:,} bytes sent, {board.bytes_received:,} received",
+        ]
+        if board.fresh_starts:
+            lines.append(f"the line broke {board.fresh_starts:,} times, and all was begun anew")
+        return lines
 
     def table(self) -> Table:
         """Layers with their cycles, and what was done in them."""
@@ -300,6 +332,8 @@ class Evaluation:
             "output."
             if spent is not None
             else "The functional level has no cycles."
+            if self.run.board is None
+            else "A board does not say how its cycles are spread over layers."
         )
         return table
 

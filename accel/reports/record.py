@@ -1,7 +1,8 @@
 """What ``accel run --json`` writes: the figures of a run, and all that its page shows.
 
-The file is one JSON object, a :class:`Record`. Cycles are null where a level has no time, and
-figures of an image are means over images, of one after another where there were several.
+The file is one JSON object, a :class:`Record`. Cycles are null where a level has no time or does
+not say it, and figures of an image are means over images, of one after another where there were
+several.
 """
 
 from __future__ import annotations
@@ -89,6 +90,18 @@ class ImageRecord(_Model):
     """The picture, of the shape that the record says."""
 
 
+class BoardRecord(_Model):
+    """A board and the line to it, as :class:`accel.simulation.runner.BoardFigures`."""
+
+    activity: dict[str, _Count]
+    """Cycles of ``counted_images``, by what the accelerator did."""
+    counted_images: _Positive
+    bytes_sent: _Count
+    bytes_received: _Count
+    loads: _Count
+    fresh_starts: _Count
+
+
 class Record(_Model):
     """A run, what it should have been, and what it ran on."""
 
@@ -132,6 +145,8 @@ class Record(_Model):
     seconds: _Amount
     build_seconds: _Amount
     cycles_per_second: _Amount | None
+    board: BoardRecord | None = None
+    """At level board alone."""
     layers: Annotated[list[LayerRecord], Field(min_length=1)]
     memory_rows: _Positive
     """Rows of the activation memory, 9 bytes each."""

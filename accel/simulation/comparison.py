@@ -4,7 +4,7 @@ from."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from accel.compiler.program import Program
 from accel.network.graph import Network
 from accel.runtimes.reference import reference
 from accel.simulation.runner import Progress, Run, simulate
+
+if TYPE_CHECKING:
+    from accel.board.board import Board
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,27 @@ def compare(
     cluster: str | None = None,
     max_cycles: int | None = None,
     progress: Progress | None = None,
+    board: Board | None = None,
 ) -> Comparison:
-    """Simulate, and compute what the network's reference makes of the same images.
+    """Simulate, or run on a board, and compute what the network's reference makes of the same
+    images.
 
-    program: of ``network``. All but the network is as :func:`accel.simulation.runner.simulate` has
-    it, and so is what is raised.
+    program: of ``network``. board: what runs them at level ``board``, as
+    :meth:`accel.board.board.Board.run` says. All but these is as
+    :func:`accel.simulation.runner.simulate` has it, and so is what is raised.
     """
-    run = simulate(
-        program,
-        images,
-        level=level,
-        jobs=jobs,
-        cluster=cluster,
-        max_cycles=max_cycles,
-        progress=progress,
-    )
+    if board is not None:
+        run = board.run(program, images, progress=progress)
+    else:
+        run = simulate(
+            program,
+            images,
+            level=level,
+            jobs=jobs,
+            cluster=cluster,
+            max_cycles=max_cycles,
+            progress=progress,
+        )
     by = reference(network)
     expected = by.run(network, program.quantize(images))[-1].astype(np.int64)
     return Comparison(run, expected, by.name)

@@ -70,8 +70,9 @@ def first_difference(
     """Runs ``images[image]`` alone at ``level``, and compares every layer with the reference
     (:func:`accel.runtimes.reference.reference`).
 
-    images: (N, *input shape), float32 or integers. Level ``verilator`` shows no inner values, so
-    ``rtl`` is run in its place. None if the image alone does not differ at that level.
+    images: (N, *input shape), float32 or integers. Levels ``verilator`` and ``board`` show no
+    inner values, so ``rtl`` is run in their place. None if the image alone does not differ at that
+    level.
     """
     alone = program.quantize(images[image : image + 1])
     outputs = zip(network.operations, reference(network).run(network, alone), strict=True)
@@ -80,7 +81,7 @@ def first_difference(
         for op, y in outputs
     }
     words = program.pack_images(alone)
-    level = "rtl" if level == "verilator" else level
+    level = "rtl" if level in ("verilator", "board") else level
     found = _functional(program, words) if level == "fl" else _by_cycle(program, words, level)
     for number, (layer, (values, cycles, start)) in enumerate(
         zip(program.layers, found, strict=True)

@@ -46,8 +46,24 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BoardFigures:
+    """What a board, and the line to it, say of a run."""
+
+    activity: dict[str, int]
+    """Cycles at each of :class:`accel.hardware.status.Activity`, by its name in small letters."""
+    counted_images: int
+    """Images that the counters are of: all of them, or those since the last fresh start."""
+    bytes_sent: int
+    bytes_received: int
+    loads: int
+    """How often the program was loaded: not at all where the board had it."""
+    fresh_starts: int
+    """How often the line broke, and everything was begun anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """What came out of a simulation, and in how many cycles."""
+    """What came out of a simulation or a board, and in how many cycles."""
 
     level: str
     program: Program
@@ -57,8 +73,12 @@ class Run:
     """(N,): index of the winning class, as the hardware says it; -1 if it says one that there is
     not."""
     seconds: float
+    """Without ``build_seconds``."""
     build_seconds: float
+    """For the compiled simulation, or to load the program into a board."""
     chunks: tuple[Chunk, ...]
+    board: BoardFigures | None = None
+    """At level board alone."""
 
     def wrong_winners(self, expected: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether an image's winning class is not that of the first largest of its outputs in
@@ -82,7 +102,7 @@ class Run:
     @cached_property
     def spent(self) -> NDArray[np.float64] | None:
         """Cycles per image, layer and activity, (layers, activities): the mean over images in
-        steady state, or over first images where each was alone; None at level fl.
+        steady state, or over first images where each was alone; None at levels fl and board.
 
         An image is in steady state when another was under way as it was loaded.
         """
@@ -98,7 +118,8 @@ class Run:
         """What the hardware counted for each layer: (layers, counters of
         :data:`accel.hardware.status.TRAFFIC`), an image on average."""
         total = np.sum([c.traffic for c in self.chunks], axis=0)
-        return total[: len(self.program.layers)] / len(self.outputs)
+        images = len(self.outputs) if self.board is None else self.board.counted_images
+        return total[: len(self.program.layers)] / images
 
     @property
     def cycles_per_image(self) -> float | None:
@@ -194,7 +215,19 @@ def simulate(
         chunks[index] = chunk
         done()
     ordered = tuple(chunks[index] for index in range(len(parts)))
-    words = np.concatenate([c.results for c in ordered])
+    return finish(level, program, ordered, time.monotonic() - start, build_seconds)
+
+
+def finish(
+    level: str,
+    program: Program,
+    chunks: tuple[Chunk, ...],
+    seconds: float,
+    build_seconds: float,
+    board: BoardFigures | None = None,
+) -> Run:
+    """The run whose images yielded these chunks, in their order."""
+    words = np.concatenate([c.results for c in chunks])
     # Hardware that is wrong may name a class that there is not.
     unknown = words[:, -1] >= program.output.size
     outputs, winners = program.unpack_results(
@@ -206,9 +239,10 @@ def simulate(
         program=program,
         outputs=outputs,
         winners=winners,
-        chunks=ordered,
-        seconds=time.monotonic() - start,
+        chunks=chunks,
+        seconds=seconds,
         build_seconds=build_seconds,
+        board=board,
     )
 
 

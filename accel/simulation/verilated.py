@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import NoReturn
@@ -48,12 +48,17 @@ def cache_folder() -> Path:
 
 
 def build(
-    cfg: AccelConfig, main: Path | None = None, options: Sequence[str] = VERILATOR_OPTIONS
+    cfg: AccelConfig,
+    main: Path | None = None,
+    options: Sequence[str] = VERILATOR_OPTIONS,
+    *,
+    verilog: Callable[[AccelConfig], str] = translate,
 ) -> Path:
     """The compiled simulation of ``cfg``, from the cache if nothing it was made from has changed.
 
     main: C++ source of the program around the model, instead of accel's own driver. options: of
-    Verilator.
+    Verilator. verilog: what is simulated, whose top has the same name; for each there is a ``main``
+    of its own.
 
     Raises :class:`AccelError` if a tool is missing or fails, or the cache cannot be written.
     """
@@ -65,7 +70,7 @@ def build(
             # Who comes second, in another thread or process, waits and finds it built.
             with FileLock(folder.with_name(f"{folder.name}.lock")):
                 if not (folder / "driver").exists():
-                    _build_there(folder, cfg, toolchain, main, options)
+                    _build_there(folder, verilog(cfg), cfg, toolchain, main, options)
         except OSError as e:
             if not (folder / "driver").exists():
                 raise AccelError(
@@ -76,7 +81,12 @@ def build(
 
 
 def _build_there(
-    folder: Path, cfg: AccelConfig, toolchain: Toolchain, main: Path, options: Sequence[str]
+    folder: Path,
+    verilog: str,
+    cfg: AccelConfig,
+    toolchain: Toolchain,
+    main: Path,
+    options: Sequence[str],
 ) -> None:
     """``folder`` is there with the driver in it, or not at all."""
     _remove_leftovers(folder.parent)
@@ -88,11 +98,11 @@ def _build_there(
         keep = place / "keep"
         keep.mkdir()
         if is_plain(place):
-            compile_driver(translate(cfg), cfg, toolchain, main, place, options)
+            compile_driver(verilog, cfg, toolchain, main, place, options)
             shutil.move(place / "obj" / "driver", keep / "driver")
         else:
             with tempfile.TemporaryDirectory(prefix="accel-", dir=plain_folder(place)) as other:
-                compile_driver(translate(cfg), cfg, toolchain, main, Path(other), options)
+                compile_driver(verilog, cfg, toolchain, main, Path(other), options)
                 shutil.move(Path(other) / "obj" / "driver", keep / "driver")
         os.rename(keep, folder)
     finally:

@@ -3,7 +3,6 @@ or a synthesizer."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from accel.hardware import registers
 from accel.hardware.config import AccelConfig
 from accel.network.graph import Network
 from accel.runtimes.reference import reference
-from accel.verilog import packaging
+from accel.verilog import manifest, packaging
 from accel.verilog.translation import AXI_TOP, translate_axi
 
 ICARUS = "iverilog -g2012 -o sim.vvp testbench.sv accelerator.sv && vvp -n sim.vvp"
@@ -31,12 +30,11 @@ VERILATOR = (
     "-MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include "
     "--top-module testbench testbench.sv accelerator.sv && obj_dir/Vtestbench"
 )
-MANIFEST = "manifest.json"
 NAMES = (
     *("README.md", "accelerator.sv", "testbench.sv", "program.hex", "images.hex", "results.hex"),
     *("logits.txt", "registers.md", "accel_regs.h", "accel.h", "accel.c", "accel_network.h"),
     *("registers.rdl", "accel.xml", "accel.core"),
-    MANIFEST,
+    manifest.NAME,
 )
 """The files of the folder."""
 
@@ -63,36 +61,12 @@ def write(
     quantized = program.quantize(images)
     if not len(quantized):
         raise AccelError("there are no images: give at least one")
-    for name in NAMES:
-        files.check_writable(out / name)
-    foreign = [] if force else _foreign(out)
-    if foreign:
-        raise AccelError(
-            f"{', '.join(foreign)} in folder {out} {'is' if len(foreign) == 1 else 'are'} there "
-            f"already, and not as accel translate wrote them: give another folder, or --force to "
-            f"overwrite"
-        )
+    manifest.check(out, NAMES, "accel translate", force=force)
     contents = _contents(cfg, network, program, quantized, source)
-    assert (*contents, MANIFEST) == NAMES
+    assert (*contents, manifest.NAME) == NAMES
     for name, text in contents.items():
         files.write(out / name, text)
-    files.write(out / MANIFEST, _manifest(cfg, network, len(quantized), source, contents))
-
-
-def _foreign(out: Path) -> list[str]:
-    """Those of the files that are there and are not as the folder's manifest has them."""
-    try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        known = dict(manifest["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        known = {}
-    # The manifest itself can be told by what is in it.
-    there = [name for name in NAMES if (out / name).exists() and not (known and name == MANIFEST)]
-    return [
-        name
-        for name in there
-        if hashlib.sha256((out / name).read_bytes()).hexdigest() != known.get(name)
-    ]
+    files.write(out / manifest.NAME, _manifest(cfg, network, len(quantized), source, contents))
 
 
 def _contents(
@@ -278,9 +252,6 @@ def _manifest(
             "registers": f"{registers.VERSION >> 16}.{registers.VERSION & 0xFFFF}",
         },
         "commands": {"icarus": ICARUS, "verilator": VERILATOR},
-        "sha256": {
-            name: hashlib.sha256(text.encode()).hexdigest()
-            for name, text in sorted(contents.items())
-        },
+        "sha256": manifest.hashes(contents),
     }
     return json.dumps(record, indent=2) + "\n"

@@ -95,7 +95,7 @@ _ECP5_CELLS = {
     "distributed_ram": "TRELLIS_DPR16X4",
 }
 # More weight on slow paths than nextpnr gives by itself: multipliers' operands end up beside them.
-_PLACER = ("--placer-heap-timingweight", "40", "--placer-heap-critexp", "5")
+PLACER = ("--placer-heap-timingweight", "40", "--placer-heap-critexp", "5")
 _ECP5_MULTIPLIER = "techmap -map ecp5_multiplier.v"
 # Where the device has so many, even memories of a few entries go there, and save LUTs.
 _ALL_BLOCK_RAM = 'setattr -set ram_style "block" MemoryRTL__*/m:*'
@@ -111,7 +111,7 @@ _TARGETS = {
             cells=_ECP5_CELLS,
             luts_per_carry=2,
             blocks=208,
-            tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6", *_PLACER),
+            tool=("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--speed", "6", *PLACER),
         ),
         Target(
             name="ecp5-25k",
@@ -119,7 +119,7 @@ _TARGETS = {
             script=f"{_ECP5_MULTIPLIER}; synth_ecp5 -top {{top}}; check -assert",
             cells=_ECP5_CELLS,
             luts_per_carry=2,
-            tool=("nextpnr-ecp5", "--25k", "--package", "CABGA381", "--speed", "6", *_PLACER),
+            tool=("nextpnr-ecp5", "--25k", "--package", "CABGA381", "--speed", "6", *PLACER),
         ),
         Target(
             name="ice40",
@@ -331,7 +331,7 @@ def synthesize(
         with tempfile.TemporaryDirectory(prefix="accel-synth-") as place:
             folder = Path(place)
             versions = tools(target, num_seeds)
-            _prepare(folder, verilog, target)
+            prepare(folder, verilog, target)
             say(0, num_stages, "synthesis, whole design")
             whole, _ = _map(folder, top, target, flat=True)
             units: dict[str, dict[str, float]] = {}
@@ -385,21 +385,28 @@ def netlist(verilog: str, top: str, target: Target) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="accel-synth-") as place:
         folder = Path(place)
-        _prepare(folder, verilog, target)
+        prepare(folder, verilog, target)
         _map(folder, top, target, flat=True)
         script = "read_json flat.json; delete t:$scopeinfo; write_verilog -noattr netlist.v"
-        _run("yosys", ["-p", script], folder)
+        run_tool("yosys", ["-p", script], folder)
         return (folder / "netlist.v").read_text()
 
 
-def _prepare(folder: Path, verilog: str, target: Target) -> None:
+def mapped(folder: Path, top: str, target: Target, blocks_of: str) -> dict[str, float]:
+    """The figures of module ``top``, mapped flat to ``flat.json`` in a folder that was prepared.
+    blocks_of: the module that has all memories."""
+    return _map(folder, top, target, flat=True, blocks_of=blocks_of)[0][BETWEEN]
+
+
+def prepare(folder: Path, verilog: str, target: Target) -> None:
+    """Put what Yosys reads into ``folder``."""
     (folder / "design.v").write_text(verilog)
     csrc = Path(__file__).parent / "csrc"
     (folder / "ecp5_multiplier.v").write_text((csrc / "ecp5_multiplier.v").read_text())
     if target.liberty:
         shutil.copyfile(target.liberty, folder / "cells.lib")
         try:
-            _run("yosys", ["-p", "read_liberty -lib cells.lib"], folder)
+            run_tool("yosys", ["-p", "read_liberty -lib cells.lib"], folder)
         except AccelError as e:
             raise AccelError(
                 f"cannot use Liberty file {target.liberty}: {e}; give the file as its maker "
@@ -426,14 +433,16 @@ def _blocks(verilog: str, top: str) -> int:
 
 
 def _map(
-    folder: Path, top: str, target: Target, *, flat: bool
+    folder: Path, top: str, target: Target, *, flat: bool, blocks_of: str = ""
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Run Yosys. Returns the figures of the top module and, unless ``flat``, of each unit; and the
     unit behind each of the top module's ports."""
     netlist = "flat.json" if flat else "units.json"
     verilog = (folder / "design.v").read_text()
-    has_room = bool(target.blocks) and _blocks(verilog, top) <= target.blocks
+    has_room = bool(target.blocks) and _blocks(verilog, blocks_of or top) <= target.blocks
     script = [
+        # What the device has and a design may name, as its PLL.
+        "read_verilog -lib +/ecp5/cells_bb.v" if blocks_of else "",
         "read_verilog -sv design.v",
         f"hierarchy -check -top {top}",
         "" if flat else f"setattr -set keep_hierarchy 1 {top}/t:*",
@@ -446,7 +455,7 @@ def _map(
     ]
     (folder / "script.ys").write_text("\n".join(script))
     try:
-        _run("yosys", ["script.ys"], folder)
+        run_tool("yosys", ["script.ys"], folder)
     except AccelError as e:
         if target.liberty and "ABC output file" in str(e):
             raise AccelError(
@@ -538,7 +547,7 @@ def _place(
     options = ["--json", "flat.json", "--top", top, "--seed", str(seed), "--freq", "130"]
     options += ["--timing-allow-fail", "--report", "report.json", "--sdf", "timing.sdf"]
     try:
-        _run(tool, [*device, *options], folder, stop)
+        run_tool(tool, [*device, *options], folder, stop)
     except AccelError as e:
         excess = over_capacity(folder / f"{tool}.log")
         if not excess:
@@ -570,13 +579,14 @@ def over_capacity(log: Path) -> list[str]:
 
 def _command(tool: str) -> list[str]:
     """How to start ``tool``: that of the wheel beside this Python, else the one on ``PATH``."""
-    function = tool.replace("-", "_")
-    if importlib.util.find_spec(f"yowasp_{function}"):
-        start = f"yowasp_{function}.run_{function}(sys.argv[1:])"
-        return [sys.executable, "-c", f"import sys, yowasp_{function}; sys.exit({start})"]
+    wheel = "nextpnr-ecp5" if tool in ("ecppll", "ecppack") else tool
+    package, function = f"yowasp_{wheel.replace('-', '_')}", tool.replace("-", "_")
+    if importlib.util.find_spec(package):
+        start = f"{package}.run_{function}(sys.argv[1:])"
+        return [sys.executable, "-c", f"import sys, {package}; sys.exit({start})"]
     if found := shutil.which(tool):
         return [found]
-    raise AccelError(f"{tool} is not installed: 'pip install yowasp-{tool}' provides it")
+    raise AccelError(f"{tool} is not installed: 'pip install yowasp-{wheel}' provides it")
 
 
 def _version(tool: str) -> str:
@@ -586,7 +596,7 @@ def _version(tool: str) -> str:
     return found[0] if found else answer.strip()
 
 
-def _run(
+def run_tool(
     tool: str, arguments: list[str], folder: Path, stop: threading.Event | None = None
 ) -> None:
     """Run ``tool`` in ``folder``, where it writes what it says to a log of its name. It never
@@ -597,7 +607,8 @@ def _run(
     command = _command(tool)
     output, log = folder / f"{tool}.out", folder / f"{tool}.log"
     # Not all that Yosys says after a call of ABC reaches its standard output.
-    logged = [*command, "-q", "-l", log.name, *arguments]
+    keeps_log = tool == "yosys" or tool.startswith("nextpnr")
+    logged = [*command, *(["-q", "-l", log.name] if keeps_log else []), *arguments]
     # What a tool that is ended leaves of its own goes with the folder.
     env = os.environ | {"TMPDIR": str(folder)}
     with output.open("wb") as f, started(logged, cwd=folder, env=env, output=f) as process:

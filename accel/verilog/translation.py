@@ -9,10 +9,12 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.passes.backends.verilog.translation.VTranslator import VTranslator
 
 from accel.hardware.config import AccelConfig
+from accel.hardware.serial import MAX_WORDS, SILENCE_BITS
 from accel.process_wide import PYMTL3
 from accel.verilog.unused_bits import name_unused
 from rtl_models.accelerator import AcceleratorRTL
 from rtl_models.axi_accelerator import AxiAcceleratorRTL
+from rtl_models.board import BoardRTL
 
 _ONE_FILE = """\
 // One file holds all modules, so that it can be handed on as it is.
@@ -27,6 +29,10 @@ _CONSTANT_SELECT = re.compile(
 
 AXI_TOP = "accelerator"
 """Name of the module with AXI ports, the same for every configuration."""
+
+
+BOARD_TOP = "board"
+"""Name of the module at the end of a serial line."""
 
 
 def module_name(cfg: AccelConfig) -> str:
@@ -71,6 +77,15 @@ def translate_axi(cfg: AccelConfig) -> str:
         "endmodule",
     ]
     return "\n".join(lines) + "\n\n" + text
+
+
+def translate_board(cfg: AccelConfig, divisor: int, silence_bits: int = SILENCE_BITS) -> str:
+    """The accelerator at the end of a serial line as one text, the module ``board``.
+
+    divisor: clock cycles a bit of the line, 4 at least. silence_bits: after so many bits' time
+    without a byte the line counts as silent.
+    """
+    return translate_component(BoardRTL(cfg, divisor, MAX_WORDS, silence_bits), BOARD_TOP)
 
 
 def translate_component(component: Any, name: str) -> str:

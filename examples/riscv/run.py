@@ -19,12 +19,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from accel.errors import AccelError
 from accel.simulation.toolchain import find_toolchain
 
 HERE = Path(__file__).parent
 RAM_BYTES = 1 << 20
 STACK_BYTES = 4096
+NEEDED = (
+    *("logits.txt", "program.hex", "images.hex", "results.hex", "accelerator.sv"),
+    *("accel.c", "accel.h", "accel_network.h", "accel_regs.h"),
+)
+"""Files of the hand-off folder."""
 
 
 def hex_words(file: Path) -> list[str]:
@@ -64,18 +71,40 @@ def loadable(elf: bytes) -> bytes:
     return bytes(memory)
 
 
+def package(name: str) -> Path:
+    """The folder of a package that is needed."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        sys.exit(
+            "error: processor or compiler is missing: pip install ziglang pythondata-cpu-picorv32"
+        )
+    return Path(spec.origin).parent
+
+
+def call(what: str, command: list[Any], work: Path, environment: dict[str, str]) -> None:
+    """Run a tool in ``work``; if it fails, end with its first complaint."""
+    done = subprocess.run(
+        command, cwd=work, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = (done.stderr + done.stdout).strip().splitlines() or ["it said nothing"]
+        first = next((line for line in lines if "rror" in line), lines[-1])
+        sys.exit(f"error: {what} failed: {first.strip()}")
+
+
 def build_firmware(folder: Path, work: Path) -> None:
     """Write ``firmware.hex`` for the RAM."""
+    package("ziglang")
     (work / "data.h").write_text(data_header(folder))
     # Neither a C library nor its start-up file.
-    subprocess.run(
+    call(
+        "the compiler",
         [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none",
          "-mcpu=generic_rv32+m", "-std=c99", "-O2", "-ffreestanding", "-fno-builtin", "-nostdlib",
          "-Wall", "-Wextra", "-Werror", f"-T{HERE / 'link.ld'}", f"-I{folder}", f"-I{work}",
          HERE / "start.S", HERE / "firmware.c", folder / "accel.c", "-o", work / "firmware.elf"],
-        check=True,
-        env=os.environ
-        | {f"ZIG_{kind}_CACHE_DIR": str(work / "zig") for kind in ("LOCAL", "GLOBAL")},
+        work,
+        {f"ZIG_{kind}_CACHE_DIR": str(work / "zig") for kind in ("LOCAL", "GLOBAL")},
     )  # fmt: skip
     memory = loadable((work / "firmware.elf").read_bytes())
     if len(memory) > RAM_BYTES - STACK_BYTES:
@@ -90,23 +119,20 @@ def build_firmware(folder: Path, work: Path) -> None:
 
 
 def build_simulation(folder: Path, work: Path) -> None:
-    spec = importlib.util.find_spec("pythondata_cpu_picorv32")
-    if spec is None or spec.origin is None or importlib.util.find_spec("ziglang") is None:
-        sys.exit(
-            "error: processor or compiler is missing: pip install ziglang pythondata-cpu-picorv32"
-        )
-    picorv32 = Path(spec.origin).parent / "verilog" / "picorv32.v"
+    picorv32 = package("pythondata_cpu_picorv32") / "verilog" / "picorv32.v"
     toolchain = find_toolchain()
-    subprocess.run(
+    call(
+        "Verilator",
         [toolchain.verilator, "--binary", "-j", "2", "-CFLAGS", "-std=c++20 -O1",
          "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--Mdir", "obj_dir", "--top-module", "system",
          HERE / "system.sv", folder / "accelerator.sv", picorv32],
-        cwd=work, env=os.environ | toolchain.environment, check=True, stdout=subprocess.DEVNULL,
+        work,
+        toolchain.environment,
     )  # fmt: skip
 
 
-def run(folder: Path, work: Path) -> str:
+def run(work: Path) -> str:
     """What the simulation prints. It needs ``firmware.hex`` and the simulator in ``work``."""
     done = subprocess.run([work / "obj_dir" / "Vsystem"], cwd=work, capture_output=True, text=True)
     return done.stdout + done.stderr
@@ -116,17 +142,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="as accel translate --network writes it")
     folder: Path = parser.parse_args().folder.resolve()
-    if not (folder / "logits.txt").is_file():
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
         sys.exit(
-            f"error: {folder} is no hand-off folder: write one with accel translate --network FILE "
-            f"--out DIR"
+            f"error: {folder} is no hand-off folder, as it has no {missing[0]}: write one with "
+            f"accel translate --network FILE --out DIR"
         )
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
-        build_simulation(folder, work)
-        build_firmware(folder, work)
-        said = run(folder, work)
+        try:
+            build_firmware(folder, work)
+            build_simulation(folder, work)
+        except AccelError as e:
+            sys.exit(f"error: {e}")
+        said = run(work)
     print(said, end="")
+    return judge(folder, said)
+
+
+def judge(folder: Path, said: str) -> int:
+    """Says whether what the firmware printed is what it should; the exit status."""
     lines, wanted = said.splitlines(), expected(folder)
     if lines[: len(wanted)] != wanted or not any(line.startswith("PASS") for line in lines):
         print("FAIL: logits or classes are not those of the folder")

@@ -87,7 +87,7 @@ def complete(words):
 
 def test_completion():
     assert complete("accel tra") == ["train", "trace", "translate"]
-    assert complete("accel run --level ") == ["fl", "cl", "rtl", "verilator"]
+    assert complete("accel run --level ") == ["fl", "cl", "rtl", "verilator", "board"]
     assert "--cycles" in complete("accel trace --")
 
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from accel import cli, compile, load_config
 from accel.compiler.refusal import DoesNotFitError
 from accel.errors import AccelError
-from accel.exploration.fit import FITTED, candidates, point, smallest, toml
+from accel.exploration.fit import FITTED, candidates, point, smallest
 from accel.exploration.sweep import COLUMNS, FIELDS
-from accel.hardware.config import LIMITS, AccelConfig, base
+from accel.hardware.config import LIMITS, AccelConfig, base, toml
 from tests.networks import Conv, Linear, random_network
 
 RNG = np.random.default_rng(8)

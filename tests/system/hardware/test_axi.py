@@ -17,7 +17,7 @@ import pytest
 
 from accel.compiler.compile import compile
 from accel.compiler.program import Program
-from accel.hardware.config import BUS_NBITS, AccelConfig
+from accel.hardware.config import BUS_NBITS, AccelConfig, tinyml
 from accel.hardware.packets import ADDRESS, COUNT, Packet, header
 from accel.hardware.pymtl import prepare
 from accel.hardware.registers import (
@@ -74,14 +74,14 @@ def test_configuration_fits_its_registers() -> None:
     """Each field comes back, for the largest configuration too."""
     largest = AccelConfig(
         num_cols=64, pixel_groups=4, num_lanes=8, acc_nbits=32, spad_depth=256, act_depth=65536,
-        weight_depth=65536, param_depth=65536, max_layers=64,
+        weight_depth=65536, param_depth=65536, max_layers=64, tables=16,
     )  # fmt: skip
-    for cfg in (SMALL, largest):
+    for cfg in (SMALL, largest, tinyml):
         words = constants(cfg)
         for name, word in words.items():
             for field in BY_NAME[name].fields:
                 assert (word & field.mask) >> field.low == int(getattr(cfg, field.name))
-        for name in ("act_depth", "weight_depth", "param_depth"):
+        for name in ("act_depth", "weight_depth", "param_depth", "line_width"):
             assert words[name] == getattr(cfg, name)
 
 

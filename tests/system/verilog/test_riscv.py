@@ -11,6 +11,7 @@ import pytest
 
 from accel.hardware.config import load_config
 from accel.verilog import handoff
+from examples.riscv.run import judge
 from tests import ROOT
 from tests.networks import Conv, Linear, random_images, random_network
 
@@ -36,17 +37,28 @@ def test_driver_yields_the_logits_on_a_processor(folder: Path) -> None:
     done = run(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("3 images: logits and classes are those of the folder\n")
-    # And it is not satisfied with anything: the very last logit differs by one.
+    # And it is not satisfied with anything: the end is missing, or the last logit differs by one.
+    said = done.stdout.rpartition("3 images")[0]
+    assert judge(folder, said) == 0
+    assert judge(folder, said.replace("PASS", "")) == 1
     logits = (folder / "logits.txt").read_text().split(" ")
     logits[-1] = f"{int(logits[-1]) + 1}\n"
     (folder / "logits.txt").write_text(" ".join(logits))
-    done = run(folder)
-    assert done.returncode == 1
-    assert done.stdout.endswith("FAIL: logits or classes are not those of the folder\n")
+    assert judge(folder, said) == 1
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path} is no hand-off folder: write one with")
+    assert done.stderr.startswith(
+        f"error: {tmp_path} is no hand-off folder, as it has no logits.txt"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_driver_that_does_not_compile(folder: Path) -> None:
+    (folder / "accel.c").write_text("int x = ;\n")
+    done = run(folder)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the compiler failed: ") and "accel.c:1" in done.stderr
     assert "Traceback" not in done.stderr

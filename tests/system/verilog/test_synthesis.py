@@ -201,7 +201,7 @@ def test_all_switches_are_read(
     )
     (tmp_path / "design.v").write_text(translate(cfg))
     read = f"read_verilog -sv design.v; hierarchy -check -top {module_name(cfg)}; proc"
-    synthesis._run("yosys", ["-p", f"{read}; select -assert-none t:$dlatch"], tmp_path)
+    synthesis.run_tool("yosys", ["-p", f"{read}; select -assert-none t:$dlatch"], tmp_path)
 
 
 def test_generic() -> None:
