@@ -26,6 +26,7 @@ from accel.hardware.serial import (
 from cl_models.serial_bridge import SerialBridgeCL
 from fl_models.serial_bridge import INPUTS, OUTPUTS, SerialBridgeFL
 from rtl_models.serial_bridge import SerialBridgeRTL
+from tests import ROOT
 from tests.harness import Simulator, Simulators
 
 LEVELS = {"fl": SerialBridgeFL, "cl": SerialBridgeCL, "rtl": SerialBridgeRTL}
@@ -124,6 +125,12 @@ class Board:
 
 def board(simulators: Simulators, level: str, pauses: list[bool] | None = None) -> Board:
     return Board(simulators(LEVELS[level], MAX_WORDS), pauses)
+
+
+def test_requests_and_answers_are_documented() -> None:
+    text = (ROOT / "docs" / "reference" / "serial.md").read_text()
+    for number in (*Request, *Answer):
+        assert f"| {number.value} | `{number.name}` |" in text
 
 
 def test_frame() -> None:
