@@ -124,6 +124,8 @@ class SerialBridgeCoreCL:
             case Request.PROGRAM | Request.IMAGE:
                 self.words.extend(frame.payload)
                 self.port = "prog" if frame.kind == Request.PROGRAM else "image"
+                if frame.kind == Request.PROGRAM:
+                    self.mark = 0
             case Request.RESULT:
                 self.num_results = min(frame.argument, num_waiting)
             case Request.GET_MARK:

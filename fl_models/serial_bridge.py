@@ -167,6 +167,8 @@ class SerialBridgeCore:
                 case Request.PROGRAM | Request.IMAGE:
                     self.words.extend(frame.payload)
                     self.port = "prog" if frame.kind == Request.PROGRAM else "image"
+                    if frame.kind == Request.PROGRAM:
+                        self.mark = 0
                 case Request.GET_MARK:
                     payload = (self.mark,)
                 case Request.SET_MARK:

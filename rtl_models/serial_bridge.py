@@ -258,6 +258,9 @@ class SerialBridgeRTL(Component):
                         s.count <<= s.num_read
                     if s.kind == SET_MARK:
                         s.mark <<= s.first_word
+                    # What was there is not what it was said to be any more.
+                    if s.kind == PROGRAM:
+                        s.mark <<= 0
             elif s.state == ACCESS:
                 if s.access.rdy:
                     s.state <<= REPLY

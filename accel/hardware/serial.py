@@ -48,7 +48,7 @@ class Request(IntEnum):
     RESTART = 2
     """Begins a session, resets the accelerator softly, drops all words and the mark."""
     PROGRAM = 3
-    """The payload goes to the stream `prog`."""
+    """The payload goes to the stream `prog`, and the mark becomes 0."""
     IMAGE = 4
     """The payload goes to the stream `image`."""
     RESULT = 5

@@ -163,6 +163,11 @@ def test_all_requests(simulators: Simulators, level: str, pauses: list[bool]) ->
     assert b.ask(Request.GET_MARK).payload == (0,)
     assert b.ask(Request.SET_MARK, payload=(1 << 63,)).kind == Answer.OK
     assert b.ask(Request.GET_MARK).payload == (1 << 63,)
+    b.write(Request.IMAGE, (9,))
+    assert b.ask(Request.GET_MARK).payload == (1 << 63,)
+    b.write(Request.PROGRAM, (8,))
+    assert b.ask(Request.GET_MARK).payload == (0,)
+    assert b.ask(Request.SET_MARK, payload=(1 << 63,)).kind == Answer.OK
     b.inputs["result"].extend(range(100, 107))
     results: list[int] = []
     for most in (0, 1, 9, 9, 9):
@@ -170,12 +175,12 @@ def test_all_requests(simulators: Simulators, level: str, pauses: list[bool]) ->
         assert len(answer.payload) <= min(most, MAX_WORDS)
         results += answer.payload
     assert results == list(range(100, 107))
-    assert b.taken["prog"] == [1, 2, 3, 4, 7] and b.taken["image"] == [5, 6]
+    assert b.taken["prog"] == [1, 2, 3, 4, 7, 8] and b.taken["image"] == [5, 6, 9]
     for kind, payload in ((0, ()), (10, ()), (Request.PROGRAM, ()), (Request.GET, (1,))):
         assert b.ask(kind, payload=payload).kind == Answer.REQUEST
     assert b.ask(Request.OPEN, session=2).kind == Answer.OK
     assert b.ask(Request.IMAGE, payload=(8,)).kind == Answer.SESSION  # the other host
-    assert b.taken["image"] == [5, 6]
+    assert b.taken["image"] == [5, 6, 9]
     assert b.ask(Request.GET_MARK, session=2).payload == (1 << 63,)
     assert b.taken["access"][0] == access(True, 0x10, 7)
 
