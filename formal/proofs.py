@@ -21,10 +21,13 @@ from rtl_models.pooling_unit import PoolingUnitRTL
 from rtl_models.program_loader import ProgramLoaderRTL
 from rtl_models.requantizer import RequantizerRTL
 from rtl_models.result_packer import ResultPackerRTL
+from rtl_models.serial_bridge import SerialBridgeRTL
 from rtl_models.skid_buffer import SkidBufferRTL
 from rtl_models.step_sequencer import StepSequencerRTL
+from rtl_models.symbol_queue import SymbolQueueRTL
 from rtl_models.tables import TablesRTL
 from rtl_models.tap_rows import TapRowsRTL
+from rtl_models.uart_receiver import UartReceiverRTL
 from rtl_models.write_sequencer import WriteSequencerRTL
 
 PROOFS = (
@@ -288,6 +291,39 @@ PROOFS = (
         properties={"top": "axi_registers.sv"},
         depth=5,
         faults=(Fault("does not wait", "else if ( bready ) begin", "else begin"),),
+    ),
+    Proof(
+        unit="UART receiver",
+        what="stream rule, whatever the line does",
+        make=lambda cfg: UartReceiverRTL(4, 8),
+        configs=("tiny",),
+        depth=88,
+        faults=(
+            Fault("has always room", "has_room = ( ~symbol_val ) | out__rdy", "has_room = 1'd1"),
+        ),
+    ),
+    Proof(
+        unit="symbol queue",
+        what="stream rule; no more symbols than there are places",
+        make=lambda cfg: SymbolQueueRTL(),
+        properties={"top": "symbol_queue.sv"},
+        configs=("tiny",),
+        depth=36,
+        faults=(Fault("takes always", "pushes = recv__val & (", "pushes = recv__val | ("),),
+    ),
+    Proof(
+        unit="serial bridge",
+        what="stream rule, of words until a restart drops them; nothing is done but what a frame "
+        "with a right CRC asks for; no word is overwritten before it has gone",
+        make=lambda cfg: SerialBridgeRTL(4),
+        properties={"top": "serial_bridge.sv"},
+        until={"prog": "occupied", "image": "occupied"},
+        configs=("tiny",),
+        depth=44,
+        faults=(
+            Fault("no CRC", "if ( crc_next == ", "if ( crc_next != "),
+            Fault("stores at any time", "word_comes & ( ~occupied )", "word_comes"),
+        ),
     ),
     Proof(
         unit="accelerator",
