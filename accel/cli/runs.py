@@ -98,6 +98,9 @@ def run(
 
     Without --images 1,000 of them; 100 at level cl, 3 at level rtl. Exit status 1 if any differs.
     """
+    from accel.simulation.runner import LEVELS, check_level
+
+    check_level(level, (*LEVELS, "board"))
     if level == "board":
         _check_board(port, jobs=jobs, cluster=cluster, max_cycles=max_cycles)
     elif port is not None or baud is not None:
@@ -197,10 +200,7 @@ def _evaluate(
     from accel.hardware.config import load_config
     from accel.images import find
     from accel.reports.evaluation import evaluate
-    from accel.simulation.runner import check_level
 
-    if level != "board":
-        check_level(level)
     cfg = load_config(config)
     quantized = network_of(network)
     found = find(images, quantized, count=MANY_IMAGES[level], data=data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
@@ -246,10 +246,10 @@ def finish(
     )
 
 
-def check_level(level: str) -> None:
+def check_level(level: str, levels: Sequence[str] = LEVELS) -> None:
     """Raises :class:`AccelError` if there is no such level."""
-    if level not in LEVELS:
-        raise AccelError(f"unknown level '{level}': expected one of {', '.join(LEVELS)}")
+    if level not in levels:
+        raise AccelError(f"unknown level '{level}': expected one of {', '.join(levels)}")
 
 
 def _chunk_size(level: str, num_images: int) -> int:

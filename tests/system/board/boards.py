@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import threading
 import tty
@@ -28,6 +29,35 @@ SILENT_AFTER = 0.015
 
 def as_they_are(data: bytes) -> bytes:
     return data
+
+
+class Noise:
+    """Disturbs a byte in so many to twice as many, in one of four ways: a run gets somewhere in
+    between."""
+
+    def __init__(self, seed: int, every: int) -> None:
+        self.random, self.every = random.Random(seed), every
+        self._again()
+
+    def _again(self) -> None:
+        self.left = self.random.randrange(self.every, 2 * self.every)
+
+    def __call__(self, data: bytes) -> bytes:
+        found = bytearray()
+        for byte in data:
+            self.left -= 1
+            if self.left:
+                found.append(byte)
+                continue
+            self._again()
+            match self.random.randrange(4):
+                case 0:
+                    found.append(byte ^ 1 << self.random.randrange(8))
+                case 1:
+                    found += bytes([byte, self.random.randrange(256)])
+                case 2:
+                    found += bytes([0xA5, byte])
+        return bytes(found)
 
 
 class Port:

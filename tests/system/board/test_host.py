@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import random
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from accel.board.board import Board, connect
 from accel.errors import AccelError
 from accel.hardware.config import PRESETS
 from tests.networks import Conv, Linear, random_network
-from tests.system.board.boards import FakeBoard, Mute, Parrot, Port
+from tests.system.board.boards import FakeBoard, Mute, Noise, Parrot, Port
 
 CFG = PRESETS["tiny"]
 RNG = np.random.default_rng(7)
@@ -56,32 +55,9 @@ def test_a_run_is_that_of_a_simulation_and_the_next_one_loads_nothing() -> None:
             check(board)
 
 
-class Noise:
-    """Disturbs one byte in so many, in one of four ways."""
-
-    def __init__(self, seed: int, every: int) -> None:
-        self.random, self.every, self.count = random.Random(seed), every, 0
-
-    def __call__(self, data: bytes) -> bytes:
-        found = bytearray()
-        for byte in data:
-            if self.random.randrange(self.every):
-                found.append(byte)
-                continue
-            self.count += 1
-            match self.random.randrange(4):
-                case 0:
-                    found.append(byte ^ 1 << self.random.randrange(8))
-                case 1:
-                    found += bytes([byte, self.random.randrange(256)])
-                case 2:
-                    found += bytes([0xA5, byte])
-        return bytes(found)
-
-
 @pytest.mark.parametrize("way", ["to_board", "to_host"])
 def test_noise_ends_in_a_fresh_start(way: str) -> None:
-    noise = Noise(1, 20_000 if way == "to_board" else 1000)
+    noise = Noise(1, 12_000 if way == "to_board" else 1_500)
     restarts = runs = 0
     with FakeBoard(CFG, **{way: noise}) as fake:
         while restarts < 3 and runs < 50:

@@ -293,6 +293,7 @@ RECORD = (
     "mismatched_outputs", "outputs", "classes",
     "confusion", "cycles_per_image", "latency_cycles", "macs_per_image", "multipliers",
     "memory_bytes_per_cycle", "utilization", "seconds", "build_seconds", "cycles_per_second",
+    "board",
     "layers", "memory_rows", "memory_rows_used", "tensors", "logit_scale", "logit_zero_point",
     "picture_shape", "wrong", "least_certain",
 )  # fmt: skip
