@@ -32,7 +32,8 @@ VERILATOR = (
 )
 NAMES = (
     *("README.md", "accelerator.sv", "testbench.sv", "program.hex", "images.hex", "results.hex"),
-    *("logits.txt", "registers.md", "accel_regs.h", "accel.h", "accel.c", "accel_network.h"),
+    *("logits.txt", "registers.md", "accel_regs.h", "accel.h", "accel.c"),
+    *("accel_pynq.py", "accel_network.h"),
     *("registers.rdl", "accel.xml", "accel.core"),
     manifest.NAME,
 )
@@ -89,6 +90,7 @@ def _contents(
         "accel_regs.h": registers.c_header(),
         "accel.h": (csrc / "accel.h").read_text(),
         "accel.c": (csrc / "accel.c").read_text(),
+        "accel_pynq.py": (csrc / "accel_pynq.py").read_text(),
         "accel_network.h": _network_header(program),
         "registers.rdl": packaging.systemrdl(cfg),
         "accel.xml": packaging.ipxact(cfg, AXI_TOP),
@@ -204,6 +206,7 @@ def _readme(
         "| `logits.txt` | the same outputs as numbers, a line an image |",
         "| `registers.md`, `accel_regs.h` | the register map |",
         "| `accel.h`, `accel.c`, `accel_network.h` | driver in C99, and the network's sizes |",
+        "| `accel_pynq.py` | driver for PYNQ, with DMAs; never tried on hardware |",
         "| `registers.rdl`, `accel.xml` | the register map as SystemRDL and as IP-XACT |",
         "| `accel.core` | for FuseSoC, with its testbench |",
         "| `manifest.json` | configuration, versions, SHA-256 of each file |",
