@@ -319,10 +319,10 @@ PROOFS = (
         properties={"top": "serial_bridge.sv"},
         until={"prog": "occupied", "image": "occupied"},
         configs=("tiny",),
-        depth=44,
+        depth=16,
         faults=(
             Fault("no CRC", "if ( crc_next == ", "if ( crc_next != "),
-            Fault("stores at any time", "word_comes & ( ~occupied )", "word_comes"),
+            Fault("takes a result always", "pushes = result__val & (", "pushes = result__val | ("),
         ),
     ),
     Proof(
