@@ -174,6 +174,9 @@ class AddressGeneratorRTL(Component):
             for port, wire in zip(ports, start, strict=True):
                 port //= wire
 
+        # What is read comes before what is padded, and nobody looks at an operand's other taps.
+        s.next_command.pads //= s.pads
+
         if cfg.adder:
             num_strides = len(OPERAND_STRIDES)
             s.operand_row, s.operand_bank = InPort(Row), InPort(4)
@@ -205,29 +208,25 @@ class AddressGeneratorRTL(Component):
             # Not the command's own fields: Icarus Verilog takes them here only if all are set here.
             s.chosen_rows = Wire(mk_bits(groups * TAPS * row_nbits))
             s.chosen_bank = Wire(mk_bits(groups * 4))
-            s.chosen_reads, s.chosen_pads = Wire(groups * TAPS), Wire(groups * TAPS)
+            s.chosen_reads = Wire(groups * TAPS)
             s.next_command.rows //= s.chosen_rows
             s.next_command.bank //= s.chosen_bank
             s.next_command.reads //= s.chosen_reads
-            s.next_command.pads //= s.chosen_pads
 
             @update
             def up_select():
                 s.chosen_rows @= s.rows
                 s.chosen_bank @= s.bank
                 s.chosen_reads @= s.reads
-                s.chosen_pads @= s.pads
                 if s.at.operand:
                     s.chosen_rows @= s.operands.rows
                     s.chosen_bank @= s.operands.bank
                     s.chosen_reads @= columns
-                    s.chosen_pads @= 0
 
         else:
             s.next_command.rows //= s.rows
             s.next_command.bank //= s.bank
             s.next_command.reads //= s.reads
-            s.next_command.pads //= s.pads
             s.issue //= s.issued_val
 
             @update

@@ -27,6 +27,7 @@ from accel.hardware.packets import (
     ADDRESS,
     BIAS,
     COUNT,
+    ENTRY,
     KIND,
     MULTIPLIER,
     Packet,
@@ -46,6 +47,7 @@ from tests.units.walks import pauses, taking_turns
 CFG = AccelConfig(
     num_cols=2, num_lanes=2, act_depth=64, weight_depth=16, param_depth=17, max_layers=3
 )
+WITH_TABLES = dataclasses.replace(CFG, tables=2)
 WRITES = ("layer_wen", "weight_wen", "param_wen", "input_wen")
 words_of_64_bits = st.integers(0, (1 << 64) - 1)
 
@@ -54,41 +56,44 @@ words_of_64_bits = st.integers(0, (1 << 64) - 1)
 
 
 @st.composite
-def program(draw: st.DrawFn) -> list[int]:
+def program(draw: st.DrawFn, cfg: AccelConfig) -> list[int]:
     """Whole packets, mostly good ones, up to one that runs them."""
     found: list[int] = []
+    depths = ProgramMemory(cfg).depths
+    kinds = [Packet.LAYER, Packet.INPUT, *depths]
     for _ in range(draw(st.integers(1, 6))):
-        kind = draw(st.sampled_from([*list(Packet)[:-1], Packet.LAYER, Packet.INPUT]))
-        depth = {Packet.WEIGHTS: CFG.weight_depth, Packet.PARAMS: CFG.param_depth}.get(kind, 3)
+        kind = draw(st.sampled_from([*kinds, Packet.LAYER, Packet.INPUT]))
         count = draw(st.integers(1, 3))
-        found += packet(draw, kind, draw(st.integers(0, depth - count)), count)
+        found += packet(draw, cfg, kind, draw(st.integers(0, depths.get(kind, 3) - count)), count)
     if draw(st.booleans()):
-        kinds = st.sampled_from([*Packet, 0, 6, 15])
-        # Memory's ends, and what would look like few if bits were dropped.
-        numbers = st.sampled_from([0, 1, 3, 15, 16, 17, 1 << 16, 1 << 17, (1 << 17) + 1, 1 << 27])
-        found += packet(draw, draw(kinds), draw(numbers), draw(numbers))
+        any_kind = st.sampled_from([*Packet, 0, 7, 15])
+        # Memories' ends, and what would look like few if bits were dropped.
+        few = [0, 1, 3, 15, 16, 17, 511, 512, 513]
+        numbers = st.sampled_from([*few, 1 << 16, 1 << 17, (1 << 17) + 1, 1 << 27])
+        found += packet(draw, cfg, draw(any_kind), draw(numbers), draw(numbers))
     return [*found, header(Packet.RUN, draw(st.integers(1, 3)))]
 
 
-def packet(draw: st.DrawFn, kind: int, address: int, count: int) -> list[int]:
-    """With a payload of anything; a very long one is cut off: it is refused."""
-    length = min(payload_words(kind, count, CFG), 40)
+def packet(draw: st.DrawFn, cfg: AccelConfig, kind: int, address: int, count: int) -> list[int]:
+    """With a payload of anything. A very long one is cut off: most are refused."""
+    length = min(payload_words(kind, count, cfg), 40)
     payload = draw(st.lists(words_of_64_bits, min_size=length, max_size=length))
     return [KIND.put(kind) | COUNT.put(count) | ADDRESS.put(address), *payload]
 
 
-def written(sim: Simulator, words: list[int], delays: list[int]) -> ProgramMemory:
+def written(sim: Simulator, cfg: AccelConfig, words: list[int], delays: list[int]) -> ProgramMemory:
     """What the loader makes of words, in a memory filled from its write ports."""
-    memory = ProgramMemory(CFG)
+    memory = ProgramMemory(cfg)
+    writes = (*WRITES, "table_wen") if cfg.tables else WRITES
     layers: dict[int, list[int]] = {}
     given_input = [0] * 4
-    weights = memory.weights.view(np.uint8).reshape(CFG.weight_depth, -1)
-    watch = (*WRITES, "address", "beat", "data", "running", "error", "last_layer")
+    weights = memory.weights.view(np.uint8).reshape(cfg.weight_depth, -1)
+    watch = (*writes, "address", "beat", "data", "running", "error", "last_layer")
     inputs = {"prog": list(zip(words, delays, strict=True))}
     seen = run(sim, inputs, {}, watch=watch, steady={"idle": 0, "stuck": 0}).watched
     for cycle in range(len(seen["data"])):
         address, beat, data = (seen[name][cycle] for name in ("address", "beat", "data"))
-        enabled = [name for name in WRITES if seen[name][cycle]]
+        enabled = [name for name in writes if seen[name][cycle]]
         assert len(enabled) <= 1
         if enabled == ["layer_wen"]:
             layers.setdefault(address, [0] * WORDS_PER_LAYER)[beat] = data
@@ -102,8 +107,10 @@ def written(sim: Simulator, words: list[int], delays: list[int]) -> ProgramMemor
         elif enabled == ["param_wen"]:
             memory.multipliers[address, beat] = MULTIPLIER.get(data)
             memory.biases[address, beat] = BIAS.get(data)
+        elif enabled == ["table_wen"]:
+            memory.tables.flat[address] = ENTRY.get(data)
     memory.layers = {
-        address: LayerDescriptor.decode(words).seen_by(CFG) for address, words in layers.items()
+        address: LayerDescriptor.decode(words).seen_by(cfg) for address, words in layers.items()
     }
     memory.running, memory.error = bool(seen["running"][-1]), ProgramError(seen["error"][-1])
     memory.last_layer = seen["last_layer"][-1] if memory.running else 0
@@ -111,20 +118,20 @@ def written(sim: Simulator, words: list[int], delays: list[int]) -> ProgramMemor
 
 
 @more_examples(2)
+@pytest.mark.parametrize("cfg", [CFG, WITH_TABLES], ids=["plain", "tables"])
 @given(data=st.data())
-def test_program_loader(simulators: Simulators, data: st.DataObject) -> None:
+def test_program_loader(simulators: Simulators, cfg: AccelConfig, data: st.DataObject) -> None:
     """It fills the memories as their model in plain Python, with the same error."""
-    words = data.draw(program())
-    found = written(
-        simulators(ProgramLoaderRTL, CFG), words, [n for _, n in data.draw(delayed(words))]
-    )
-    expected = ProgramMemory(CFG)
+    words = data.draw(program(cfg))
+    delays = [n for _, n in data.draw(delayed(words))]
+    found = written(simulators(ProgramLoaderRTL, cfg), cfg, words, delays)
+    expected = ProgramMemory(cfg)
     for word in words:
         expected.take(word)
     assert (found.error, found.running) == (expected.error, expected.running)
     assert not found.running or found.last_layer == expected.last_layer
     assert (found.layers, found.input) == (expected.layers, expected.input)
-    for name in ("weights", "multipliers", "biases"):
+    for name in ("weights", "multipliers", "biases", "tables"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 

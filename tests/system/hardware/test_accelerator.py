@@ -14,7 +14,7 @@ from accel.compiler.program import Program
 from accel.hardware.config import AccelConfig, base, wide
 from accel.hardware.descriptors import WORDS_PER_LAYER, LayerDescriptor, Loop
 from accel.hardware.messages import Ints
-from accel.hardware.packets import Packet, header, payload_words
+from accel.hardware.packets import Packet, ProgramMemory, header, payload_words
 from accel.hardware.status import TRAFFIC, WATCHDOG_CYCLES, Activity, ProgramError
 from accel.network.graph import Network
 from accel.runtimes.qnnpack import run_network
@@ -42,6 +42,7 @@ CONFIGS = [
         zero_gating=False,
     ),
 ]  # fmt: skip
+WITH_TABLES = dataclasses.replace(SMALL, tables=2)
 # For the levels that need no build.
 MORE_CONFIGS = [
     *CONFIGS,
@@ -251,7 +252,7 @@ def test_program_after_program(simulators: Simulators, level: str) -> None:
 # (kind, count, address) of a header, what is wrong with it, and at which configuration
 WRONG = {
     "kind 0": ((0, 1, 0), ProgramError.KIND),
-    "kind 6": ((6, 0, 0), ProgramError.KIND),
+    "kind 7": ((7, 0, 0), ProgramError.KIND),
     "kind 15": ((15, 2**28 - 1, 2**32 - 1), ProgramError.KIND),
     "no weights": ((Packet.WEIGHTS, 0, 3), ProgramError.COUNT),
     "no parameters": ((Packet.PARAMS, 0, 2**32 - 1), ProgramError.COUNT),
@@ -267,22 +268,31 @@ WRONG = {
     "run one too many": ((Packet.RUN, 0, SMALL.max_layers + 1), ProgramError.LAYERS),
     "run far too many": ((Packet.RUN, 0, 1 << 16), ProgramError.LAYERS),
     "run a layer that was not loaded": ((Packet.RUN, 0, 2), ProgramError.MISSING),
+    "a table where there is none": ((Packet.TABLE, 1, 0), ProgramError.KIND),
+}
+WRONG_TABLES = {
+    "no entries": ((Packet.TABLE, 0, 3), ProgramError.COUNT),
+    "entries one too far": ((Packet.TABLE, 1, 512), ProgramError.ADDRESS),
+    "entries one too many": ((Packet.TABLE, 512, 1), ProgramError.ADDRESS),
+    "entries far too many": ((Packet.TABLE, 1 << 17, 0), ProgramError.ADDRESS),
+    "entries far too far": ((Packet.TABLE, 1, 1 << 16), ProgramError.ADDRESS),
 }
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", [*WRONG, *WRONG_TABLES])
 def test_wrong_header(simulators: Simulators, level: str, name: str) -> None:
     """An error code; then both inputs take and drop everything, and after reset the next good
     program runs. A program before the wrong packet has been finished."""
-    (kind, count, address), error = WRONG[name]
+    (kind, count, address), error = (WRONG | WRONG_TABLES)[name]
+    cfg = SMALL if name in WRONG else WITH_TABLES
     rng = np.random.default_rng(8)
     network = random_network(rng, *VARIED["one linear layer"])
     images = random_images(rng, network, 2)
-    program = compile(network, SMALL)
+    program = compile(network, cfg)
     words = list(program.words)
     results = result_words(program, reference(network, images))
-    sim = simulators(LEVELS[level], SMALL)
+    sim = simulators(LEVELS[level], cfg)
     prog = [*words, header(kind, address, count), *words]
     # The wrong packet comes when the images are done, and one more image after it.
     delays = [400 if i == len(words) else 0 for i in range(len(prog))]
@@ -302,7 +312,7 @@ def test_wrong_header(simulators: Simulators, level: str, name: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_packets_up_to_the_brim(simulators: Simulators, level: str) -> None:
     """The last word of each memory, and all of it, are no error."""
-    cfg = SMALL
+    cfg = WITH_TABLES
     descriptor = LayerDescriptor().encode()
     weights = [7] * cfg.weight_depth * cfg.weight_word_beats
     packets = [
@@ -311,6 +321,8 @@ def test_packets_up_to_the_brim(simulators: Simulators, level: str) -> None:
         header(Packet.WEIGHTS, 0, cfg.weight_depth), *weights,
         header(Packet.PARAMS, cfg.param_depth - 1, 1), *[0] * cfg.num_lanes,
         header(Packet.PARAMS, 0, cfg.param_depth), *[0] * cfg.param_depth * cfg.num_lanes,
+        header(Packet.TABLE, 511, 1), 255,
+        header(Packet.TABLE, 0, 512), *[0] * 512,
         header(Packet.RUN, cfg.max_layers),
     ]  # fmt: skip
     sim = simulators(LEVELS[level], cfg)
@@ -323,14 +335,14 @@ def test_packets_up_to_the_brim(simulators: Simulators, level: str) -> None:
 @given(data=st.data())
 def test_wrong_programs_in_every_cycle(simulators: Simulators, data: st.DataObject) -> None:
     """Any packets: the levels agree on the error, CL and RTL on every cycle."""
-    cfg = data.draw(st.sampled_from(CONFIGS))
+    cfg = data.draw(st.sampled_from([*CONFIGS, WITH_TABLES]))
+    depths = ProgramMemory(cfg).depths.values()
     places = st.one_of(
-        st.integers(0, 8),
-        st.sampled_from([cfg.weight_depth, cfg.param_depth, cfg.max_layers, 1 << 16, 1 << 27]),
+        st.integers(0, 8), st.sampled_from([*depths, cfg.max_layers, 1 << 16, 1 << 27])
     )
     words = []
     for _ in range(data.draw(st.integers(1, 5))):
-        kind, count, address = data.draw(st.integers(0, 6)), data.draw(places), data.draw(places)
+        kind, count, address = data.draw(st.integers(0, 7)), data.draw(places), data.draw(places)
         # No program starts: what layers of nothing but zeros do is not of interest.
         if kind == Packet.RUN and 1 <= address <= cfg.max_layers:
             kind = Packet.INPUT
