@@ -66,7 +66,7 @@ def test_its_metadata_says_what_it_needs(wheel):
     assert metadata["Name"] == "accel-cnn"
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.15"}
-    extras = {"cluster", "litert", "onnx", "synth", "docs", "dev"}
+    extras = {"board", "cluster", "litert", "onnx", "synth", "docs", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert any(line == "torch>=2.13" for line in needed)
