@@ -106,6 +106,7 @@ NEWEST = (
     ),
     Stage("tests/system/hardware/test_depthwise.py", ("rtl_in_every_cycle",)),
 )
+BOARD = (Stage("tests/system/board/test_virtual_board.py"),)
 RTL_STAGES = {
     f"rtl_models/{name}.py": stages
     for names, stages in (
@@ -148,6 +149,12 @@ RTL_STAGES = {
         ),
         (("term_sequencer",), (Stage("tests/units/test_term_sequencer.py"), *NEWEST)),
         (("operand_address", "window_steps"), NEWEST),
+        (("serial_bridge",), (Stage("tests/units/test_serial_bridge.py"), *BOARD)),
+        (
+            ("uart_receiver", "uart_transmitter", "symbol_queue"),
+            (Stage("tests/units/test_uart.py"), *BOARD),
+        ),
+        (("register_access", "board"), BOARD),
         (("operand_fetch", "accelerator"), (*ACCELERATOR, *NEWEST)),
         (
             ("write_sequencer", "result_packer"),
@@ -201,6 +208,7 @@ SOFTWARE_STAGES: dict[str, tuple[Stage, ...]] = {
     "accel/numerics.py": (
         Stage("tests/system/network/test_numerics.py"),
         Stage("tests/units/test_requantizer.py"),
+        Stage("tests/units/test_adder.py"),
         Stage("tests/system/frontends/test_reference.py"),
     ),
     **{f"accel/hardware/{name}.py": HARDWARE_PACKAGE for name in FORMAT},
