@@ -24,6 +24,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
 from accel.errors import AccelError
 from accel.hardware.config import PRESETS, AccelConfig
+from accel.hardware.descriptors import WORDS_PER_LAYER
 from accel.verilog.translation import translate_component
 
 ROOT = Path(__file__).parents[1]
@@ -172,7 +173,7 @@ def _design(proof: Proof, cfg: AccelConfig, fault: Fault | None) -> str:
     known = {"COLUMNS": cfg.num_cols, "LANES": cfg.num_lanes, "GROUPS": cfg.pixel_groups}
     known |= {"Q": cfg.act_addr_nbits, "ACC": cfg.acc_nbits, "MAX_LAYERS": cfg.max_layers}
     known |= {"WEIGHT_DEPTH": cfg.weight_depth, "WEIGHT_BEATS": cfg.weight_word_beats}
-    known |= {"PARAM_DEPTH": cfg.param_depth}
+    known |= {"PARAM_DEPTH": cfg.param_depth, "LAYER_WORDS": WORDS_PER_LAYER}
     constants = "".join(f"  localparam {name} = {value};\n" for name, value in known.items())
     for name, lines in proof.assumed(cfg).items():
         text = _append(text, name, lines)

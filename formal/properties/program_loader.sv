@@ -20,7 +20,7 @@
         assert (layer_wen == (f_kind == 1) & weight_wen == (f_kind == 2));
         assert (param_wen == (f_kind == 3) & input_wen == (f_kind == 4));
       end
-      if (layer_wen) assert (address < MAX_LAYERS & beat < 18);
+      if (layer_wen) assert (address < MAX_LAYERS & beat < LAYER_WORDS);
       if (weight_wen) assert (address < WEIGHT_DEPTH & beat < WEIGHT_BEATS);
       if (param_wen) assert (address < PARAM_DEPTH & beat < LANES);
       if (input_wen) assert (beat < 4);
@@ -33,11 +33,13 @@
     if (f_began & ~reset) begin
       assert (~(adds & decides));
       if (in_packet) begin
-        assert (kind >= 1 & kind <= 4);
+        // Without tables theirs is refused, a cycle after it was looked at.
+        assert (kind >= 1 & kind <= 4 | kind == 6 & (adds | decides));
         assert (next_beat <= last_beat);
-        assert (last_beat == (kind == 1 ? 17 : kind == 2 ? WEIGHT_BEATS - 1
-                              : kind == 3 ? LANES - 1 : 3));
-        assert (limit == (kind == 2 ? WEIGHT_DEPTH : kind == 3 ? PARAM_DEPTH : MAX_LAYERS));
+        assert (last_beat == (kind == 1 ? LAYER_WORDS - 1 : kind == 2 ? WEIGHT_BEATS - 1
+                              : kind == 3 ? LANES - 1 : kind == 6 ? 0 : 3));
+        assert (limit == (kind == 2 ? WEIGHT_DEPTH : kind == 3 ? PARAM_DEPTH
+                          : kind == 6 ? 0 : MAX_LAYERS));
         if (kind == 1 | kind == 4) assert (words_left == 1);
         if (~adds & ~decides & ~failed) begin
           assert (words_left != 0);

@@ -13,7 +13,7 @@ from rtl_models.uart_transmitter import UartTransmitterRTL
 from tests.harness import Simulator, Simulators, run
 from tests.strategies import delayed
 
-DIVISORS = (4, 5, 16)
+DIVISORS = (4, 5)
 SILENCE_BITS = 32
 octets = st.integers(0, 255)
 
