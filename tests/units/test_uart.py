@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.hardware.serial import QUEUED_SYMBOLS, SILENCE
+from cl_models.uart import UartReceiverCL, UartTransmitterCL
+from fl_models.uart import line_of, symbols_of
 from rtl_models.symbol_queue import SymbolQueueRTL
 from rtl_models.uart_receiver import UartReceiverRTL
 from rtl_models.uart_transmitter import UartTransmitterRTL
@@ -162,3 +164,68 @@ def test_queue_has_its_room(simulators: Simulators) -> None:
     assert came[:QUEUED_SYMBOLS] == list(range(QUEUED_SYMBOLS))
     assert went == list(range(went[0], went[0] + len(symbols)))
     assert came[QUEUED_SYMBOLS:] == [cycle + 1 for cycle in went[:8]]
+
+
+@st.composite
+def lines(draw: st.DrawFn, divisor: int) -> list[int]:
+    """Anything that may be on a line: bytes with disturbances, and levels for any times."""
+    line: list[int] = []
+    for _ in range(draw(st.integers(0, 4))):
+        line += cycles(bits_of(draw(octets)), divisor)
+        if draw(st.booleans()):
+            at = draw(st.integers(0, len(line) - 1))
+            line[at] ^= 1
+        line += [draw(st.integers(0, 1))] * draw(st.integers(0, 12 * divisor))
+    return [*line, *quiet(divisor)]
+
+
+@pytest.mark.parametrize("divisor", DIVISORS)
+@given(data=st.data())
+def test_any_line(simulators: Simulators, divisor: int, data: st.DataObject) -> None:
+    """RTL yields what the functional model finds on it, and CL equals RTL in every cycle, whoever
+    waits."""
+    line = data.draw(lines(divisor))
+    rtl = simulators(UartReceiverRTL, divisor, SILENCE_BITS)
+    # Two registers, and a cycle in which a symbol is offered
+    assert received(rtl, [*line, 1, 1, 1]) == symbols_of(line, divisor, SILENCE_BITS)
+    pauses = data.draw(st.lists(st.booleans(), max_size=40))
+    cl = simulators(UartReceiverCL, divisor, SILENCE_BITS)
+    for sim in (cl, rtl):
+        sim.reset()
+    for cycle, level in enumerate(line):
+        rdy = not pauses[cycle % len(pauses)] if pauses else 1
+        seen = []
+        for sim in (cl, rtl):
+            sim.settle({"rx": level, "out.rdy": rdy})
+            val = sim.read("out.val")
+            seen.append((val, val and sim.read("out.msg")))
+            sim.edge()
+        assert seen[0] == seen[1], f"cycle {cycle}"
+
+
+@pytest.mark.parametrize("divisor", DIVISORS)
+@given(data=st.lists(st.tuples(octets, st.integers(0, 30)), max_size=4))
+def test_sent_line(simulators: Simulators, divisor: int, data: list[tuple[int, int]]) -> None:
+    """CL and RTL agree on the line in every cycle, and the bytes are on it."""
+    sims = [simulators(unit, divisor) for unit in (UartTransmitterCL, UartTransmitterRTL)]
+    for sim in sims:
+        sim.reset()
+    line: list[int] = []
+    for octet, gap in [*data, (0, 10 * divisor)]:
+        for val in [0] * gap + [1] * (10 * divisor + 1):
+            for sim in sims:
+                sim.settle({"octet.val": val, "octet.msg": octet})
+            levels, ready = ({sim.read(name) for sim in sims} for name in ("tx", "octet.rdy"))
+            assert len(levels) == len(ready) == 1
+            line += levels
+            for sim in sims:
+                sim.edge()
+            if val and ready == {1}:
+                break
+    found = symbols_of(line, divisor, SILENCE_BITS)
+    assert [s for s in found if s != SILENCE] == [octet for octet, _ in data]
+
+
+def test_functional_line() -> None:
+    assert line_of([0b0101_0011], 2) == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
+    assert symbols_of(line_of([1, 255, 0], 4) + [1] * 40, 4, 8) == [1, 255, 0, SILENCE]
