@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -185,8 +186,7 @@ def _attempt(
 ) -> Bitstream:
     inner = translate_board(cfg, clock.divisor)
     constraints = board.constraints()
-    with tempfile.TemporaryDirectory(prefix="accel-bitstream-") as place:
-        folder = Path(place)
+    with _working_folder() as folder:
         pll = _pll(board, clock, folder)
         verilog = f"{top_module(board)}\n{pll}\n{inner}"
         say(f"synthesis for {clock.mhz:g} MHz")
@@ -230,6 +230,18 @@ def _attempt(
             data=(folder / "top.bit").read_bytes(),
             placed=(folder / "placed.json").read_text(),
         )
+
+
+@contextmanager
+def _working_folder() -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory(prefix="accel-bitstream-") as place:
+            yield Path(place)
+    except OSError as e:
+        raise AccelError(
+            f"cannot work in the folder for temporary files: {e}; set TMPDIR to one with some "
+            f"hundred megabytes free"
+        ) from e
 
 
 def _pll(board: Board, clock: Clock, folder: Path) -> str:
