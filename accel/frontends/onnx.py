@@ -97,10 +97,10 @@ def _(reader: Reader, node: Node) -> Value:
     params = reader.params(node, 1, signed=kind == 3)
     if isinstance(value, Sums):
         return _requantized(reader, node, value, params)
-    found = reader.activation(node, 0)
-    if not found.is_real:
+    activation = reader.activation(node, 0)
+    if not activation.is_real:
         raise AccelError("it quantizes integers")
-    return replace(reader.scaled(found, params), is_real=False)
+    return replace(reader.scaled(activation, params), is_real=False)
 
 
 def _quantized_constant(reader: Reader, node: Node, value: NDArray[Any], axis: int) -> NDArray[Any]:
@@ -164,8 +164,8 @@ def _requantized(reader: Reader, node: Node, sums: Sums, params: Params) -> Acti
             )
         elif sums.only_if_allowed:
             reader.only_if_allowed.append(sums.node)
-    found = reader.add(sums.node, sums.make, sums.shape, params, node.outputs[0], **options)
-    return replace(found, shape=sums.seen or found.shape)
+    activation = reader.add(sums.node, sums.make, sums.shape, params, node.outputs[0], **options)
+    return replace(activation, shape=sums.seen or activation.shape)
 
 
 @_reads("DequantizeLinear")
@@ -297,18 +297,18 @@ def _same(size: int, kernel: int, stride: int, how: str) -> Pair:
 
 
 def _convolution(
-    reader: Reader, node: Node, found: Activation, weights: _Weights, bias: NDArray[Any]
+    reader: Reader, node: Node, activation: Activation, weights: _Weights, bias: NDArray[Any]
 ) -> tuple[Callable[..., Operation], tuple[int, ...]]:
     """What makes a convolution, and the shape of its output."""
-    weight, tensor = weights.weight, found.tensor
+    weight, tensor = weights.weight, activation.tensor
     assert tensor is not None
     if weight.ndim != 4:
         raise AccelError("the hardware has convolutions over rows and columns only")
     kernel = weight.shape[2], weight.shape[3]
     if node.sizes("kernel_shape", list(kernel), 1) != kernel:
         raise AccelError("its attribute kernel_shape is not that of its weights")
-    stride, padding = _window(node, found.shape, kernel, found.padding)
-    _check_map(found)
+    stride, padding = _window(node, activation.shape, kernel, activation.padding)
+    _check_map(activation)
     make = partial(
         Conv2d,
         input=tensor,
@@ -324,28 +324,30 @@ def _convolution(
     return make, (len(weight), *(max(n, 1) for n in count))
 
 
-def _check_map(found: Activation) -> None:
-    assert found.tensor is not None
-    if found.shape != found.tensor.shape:
+def _check_map(activation: Activation) -> None:
+    assert activation.tensor is not None
+    if activation.shape != activation.tensor.shape:
         raise AccelError(
-            f"it takes '{found.tensor.name}' in the shape {found.shape}, but the hardware holds it "
-            f"as {found.tensor.shape}"
+            f"it takes '{activation.tensor.name}' in the shape {activation.shape}, but the hardware "
+            f"holds it "
+            f"as {activation.tensor.shape}"
         )
 
 
 def _product(
-    found: Activation, weights: _Weights, bias: NDArray[Any]
+    activation: Activation, weights: _Weights, bias: NDArray[Any]
 ) -> tuple[Callable[..., Operation], tuple[int, ...]]:
     """What makes a fully connected layer, and the shape of its output."""
-    if len(found.shape) != 1 or any(found.padding) or weights.weight.ndim != 2:
+    if len(activation.shape) != 1 or any(activation.padding) or weights.weight.ndim != 2:
         raise AccelError(
-            f"the hardware multiplies vectors by a matrix, not an input of shape {found.shape} by "
+            f"the hardware multiplies vectors by a matrix, not an input of shape "
+            f"{activation.shape} by "
             f"weights of {weights.weight.ndim} dimensions"
         )
-    assert found.tensor is not None
+    assert activation.tensor is not None
     make = partial(
         Linear,
-        input=found.tensor,
+        input=activation.tensor,
         weight=weights.weight,
         weight_scale=weights.scale,
         bias=bias,
@@ -354,41 +356,41 @@ def _product(
     return make, (len(weights.weight),)
 
 
-def _check_same_type(found: Activation, params: Params) -> None:
-    if found.signed != params[2]:
+def _check_same_type(activation: Activation, params: Params) -> None:
+    if activation.signed != params[2]:
         raise AccelError("input and output of an integer operator must be of the same type")
 
 
 @_reads("QLinearConv")
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 9)
-    found = reader.integers(node, 0, 1)
+    activation = reader.integers(node, 0, 1)
     weight, scale, zero = (reader.constant(node, i) for i in (3, 4, 5))
     weights = _weights(weight, scale, zero, len(weight) if weight.ndim else 0)
     params = reader.params(node, 6)
-    _check_same_type(found, params)
+    _check_same_type(activation, params)
     has_bias = reader.has(node, 8)
     bias = _integer_bias(reader.constant(node, 8), weights) if has_bias else _no_bias(weights)
-    make, shape = _convolution(reader, node, found, weights, bias)
+    make, shape = _convolution(reader, node, activation, weights, bias)
     return reader.add(node, make, shape, params, node.outputs[0], relu=False)
 
 
 @_reads("Conv")
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 3)
-    found, weights = reader.reals(node, 0), _quantized_weights(reader, node, 1, 0)
-    assert found.tensor is not None and found.signed is not None
+    activation, weights = reader.reals(node, 0), _quantized_weights(reader, node, 1, 0)
+    assert activation.tensor is not None and activation.signed is not None
     bias = _no_bias(weights)
     if reader.has(node, 2):
-        bias = _real_bias(reader.value(node, 2), found.tensor, weights)
-    make, shape = _convolution(reader, node, found, weights, bias)
-    return Sums(node, make, shape, found.signed, True, only_if_allowed=found.signed)
+        bias = _real_bias(reader.value(node, 2), activation.tensor, weights)
+    make, shape = _convolution(reader, node, activation, weights, bias)
+    return Sums(node, make, shape, activation.signed, True, only_if_allowed=activation.signed)
 
 
 @_reads("QGemm", domain=MICROSOFT)
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 9)
-    found = reader.integers(node, 0, 1)
+    activation = reader.integers(node, 0, 1)
     is_plain = node.take("alpha", 1.0) == 1.0 and node.take("transA", 0) == 0
     if not is_plain:
         raise AccelError("its attributes alpha and transA must be 1 and 0")
@@ -398,51 +400,51 @@ def _(reader: Reader, node: Node) -> Value:
     if not reader.has(node, 7):
         raise AccelError(f"its output is not quantized: {ADVICE}")
     params = reader.params(node, 7)
-    _check_same_type(found, params)
+    _check_same_type(activation, params)
     has_bias = reader.has(node, 6)
     bias = _integer_bias(reader.constant(node, 6), weights) if has_bias else _no_bias(weights)
-    make, shape = _product(found, weights, bias)
+    make, shape = _product(activation, weights, bias)
     return reader.add(node, make, shape, params, node.outputs[0], relu=False)
 
 
 @_reads("QLinearMatMul")
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 8)
-    found = reader.integers(node, 0, 1)
+    activation = reader.integers(node, 0, 1)
     weight, scale, zero = (reader.constant(node, i) for i in (3, 4, 5))
     weights = _weights(weight.T, scale, zero, weight.shape[-1] if weight.ndim else 0)
     params = reader.params(node, 6)
-    _check_same_type(found, params)
-    make, shape = _product(found, weights, _no_bias(weights))
+    _check_same_type(activation, params)
+    make, shape = _product(activation, weights, _no_bias(weights))
     return reader.add(node, make, shape, params, node.outputs[0], relu=False)
 
 
 @_reads("Gemm")
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 3)
-    found, transposed = reader.reals(node, 0), node.take("transB", 0)
+    activation, transposed = reader.reals(node, 0), node.take("transB", 0)
     is_plain = node.take("alpha", 1.0) == node.take("beta", 1.0) == 1.0
     if not is_plain or node.take("transA", 0):
         raise AccelError("its attributes alpha, beta and transA must be 1, 1 and 0")
     weights = _quantized_weights(
         reader, node, 1, axis=0 if transposed else 1, transposed=not transposed
     )
-    assert found.tensor is not None and found.signed is not None
+    assert activation.tensor is not None and activation.signed is not None
     bias = _no_bias(weights)
     if reader.has(node, 2):
-        bias = _real_bias(reader.value(node, 2), found.tensor, weights)
-    make, shape = _product(found, weights, bias)
-    return Sums(node, make, shape, found.signed, True)
+        bias = _real_bias(reader.value(node, 2), activation.tensor, weights)
+    make, shape = _product(activation, weights, bias)
+    return Sums(node, make, shape, activation.signed, True)
 
 
 @_reads("MatMul")
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 2)
-    found = reader.reals(node, 0)
+    activation = reader.reals(node, 0)
     weights = _quantized_weights(reader, node, 1, axis=1, transposed=True)
-    assert found.signed is not None
-    make, shape = _product(found, weights, _no_bias(weights))
-    return Sums(node, make, shape, found.signed, True, only_if_allowed=found.signed)
+    assert activation.signed is not None
+    make, shape = _product(activation, weights, _no_bias(weights))
+    return Sums(node, make, shape, activation.signed, True, only_if_allowed=activation.signed)
 
 
 @_reads("Add")
@@ -495,8 +497,8 @@ def _clipped(reader: Reader, node: Node, least: float, most: float) -> Value:
             least=min(max(value.least, least), most),
             most=max(min(value.most, most), least),
         )
-    found = reader.reals(node, 0)
-    tensor = found.tensor
+    activation = reader.reals(node, 0)
+    tensor = activation.tensor
     assert tensor is not None
     reach = [tensor.scale * (limit - tensor.zero_point) for limit in tensor.limits]
     if reach[0] < least or reach[1] > most:
@@ -504,7 +506,7 @@ def _clipped(reader: Reader, node: Node, least: float, most: float) -> Value:
             f"the hardware cuts off only what a convolution or a matrix product yields, but "
             f"'{tensor.name}' reaches from {reach[0]:.6g} to {reach[1]:.6g}"
         )
-    return found
+    return activation
 
 
 # Pooling
@@ -514,17 +516,17 @@ def _clipped(reader: Reader, node: Node, least: float, most: float) -> Value:
 def _(reader: Reader, node: Node) -> Value:
     """It commutes with dequantizing, so that it is one of integers either way."""
     reader.at_most(node, 1)
-    found = reader.activation(node, 0)
-    tensor = found.tensor
+    activation = reader.activation(node, 0)
+    tensor = activation.tensor
     if tensor is None:
         raise AccelError("it reads the input, whose scale is said nowhere before")
-    if any(found.padding) and tensor.zero_point != tensor.limits[0]:
+    if any(activation.padding) and tensor.zero_point != tensor.limits[0]:
         raise AccelError("it reads a padded tensor whose zeros are not its least values")
     size = node.sizes("kernel_shape", [0, 0], 1)
     kernel = (size[0], size[1])
     ceil, order = node.take("ceil_mode", 0), node.take("storage_order", 0)
-    stride, padding = _window(node, found.shape, kernel, found.padding)
-    _check_map(found)
+    stride, padding = _window(node, activation.shape, kernel, activation.padding)
+    _check_map(activation)
     fits = all(
         (tensor.shape[1 + i] + padding[i] + padding[2 + i] - kernel[i]) % stride[i] == 0
         for i in range(2)
@@ -536,20 +538,24 @@ def _(reader: Reader, node: Node) -> Value:
     shape = (tensor.shape[0], *(max(n, 1) for n in count))
     params = np.float32(tensor.scale), tensor.zero_point, tensor.signed
     pooled = reader.add(node, make, shape, params, node.outputs[0])
-    return replace(pooled, is_real=found.is_real)
+    return replace(pooled, is_real=activation.is_real)
 
 
-def _average(found: Activation) -> tuple[Callable[..., Operation], tuple[int, ...]]:
+def _average(activation: Activation) -> tuple[Callable[..., Operation], tuple[int, ...]]:
     """What makes an average over a whole map, and the shape of its output."""
-    if len(found.shape) != 3 or any(found.padding):
-        raise AccelError(f"it must read a feature map without padding, not {found.shape}")
-    _check_map(found)
-    assert found.tensor is not None
-    rows, columns = found.shape[1:]
+    if len(activation.shape) != 3 or any(activation.padding):
+        raise AccelError(f"it must read a feature map without padding, not {activation.shape}")
+    _check_map(activation)
+    assert activation.tensor is not None
+    rows, columns = activation.shape[1:]
     make = partial(
-        AvgPool2d, input=found.tensor, size=(rows, columns), stride=(1, 1), rounding=ONNXRUNTIME
+        AvgPool2d,
+        input=activation.tensor,
+        size=(rows, columns),
+        stride=(1, 1),
+        rounding=ONNXRUNTIME,
     )
-    return make, (found.shape[0], 1, 1)
+    return make, (activation.shape[0], 1, 1)
 
 
 @_reads("QLinearGlobalAveragePool", domain=MICROSOFT)
@@ -557,19 +563,19 @@ def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 5)
     if node.take("channels_last", 0):
         raise AccelError("its channels are the last axis; the hardware takes them first")
-    found, params = reader.integers(node, 0, 1), reader.params(node, 3)
-    _check_same_type(found, params)
-    make, shape = _average(found)
+    activation, params = reader.integers(node, 0, 1), reader.params(node, 3)
+    _check_same_type(activation, params)
+    make, shape = _average(activation)
     return reader.add(node, make, shape, params, node.outputs[0])
 
 
 @_reads("GlobalAveragePool")
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 1)
-    found = reader.reals(node, 0)
-    assert found.signed is not None
-    make, shape = _average(found)
-    return Sums(node, make, shape, found.signed, False)
+    activation = reader.reals(node, 0)
+    assert activation.signed is not None
+    make, shape = _average(activation)
+    return Sums(node, make, shape, activation.signed, False)
 
 
 # Functions of one value
@@ -592,23 +598,25 @@ _ATTRIBUTES: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
 @_reads(*_ATTRIBUTES)
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 1)
-    found = reader.reals(node, 0)
-    make, shape = _function(node, node.kind, found)
-    assert found.signed is not None
-    return Sums(node, make, shape, found.signed, False, seen=found.shape, of_any_type=True)
+    activation = reader.reals(node, 0)
+    make, shape = _function(node, node.kind, activation)
+    assert activation.signed is not None
+    return Sums(
+        node, make, shape, activation.signed, False, seen=activation.shape, of_any_type=True
+    )
 
 
 @_reads("QLinearSigmoid", "QLinearLeakyRelu", domain=MICROSOFT)
 def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 5)
-    found, params = reader.integers(node, 0, 1), reader.params(node, 3)
-    _check_same_type(found, params)
-    make, shape = _function(node, node.kind.removeprefix("QLinear"), found)
-    return replace(reader.add(node, make, shape, params, node.outputs[0]), shape=found.shape)
+    activation, params = reader.integers(node, 0, 1), reader.params(node, 3)
+    _check_same_type(activation, params)
+    make, shape = _function(node, node.kind.removeprefix("QLinear"), activation)
+    return replace(reader.add(node, make, shape, params, node.outputs[0]), shape=activation.shape)
 
 
 def _function(
-    node: Node, kind: str, found: Activation
+    node: Node, kind: str, activation: Activation
 ) -> tuple[Callable[..., Operation], tuple[int, ...]]:
     """What makes a table of that function of a tensor, and the tensor's shape."""
     function, attributes = _ATTRIBUTES[kind]
@@ -618,9 +626,9 @@ def _function(
     if kind == "Softplus":
         # PyTorch's, which is that of others, up to where it is a line.
         arguments = (1.0, 20.0)
-    if any(found.padding):
+    if any(activation.padding):
         raise AccelError("it reads what is padded, which only a convolution may")
-    before = found.tensor
+    before = activation.tensor
     assert before is not None
 
     def make(*, name: str, output: Tensor) -> Operation:
@@ -819,15 +827,15 @@ def _reshaped(
     value = reader.value(node, 0)
     if isinstance(value, OfHost):
         return value
-    found = reader.activation(node, 0)
-    if any(found.padding):
+    activation = reader.activation(node, 0)
+    if any(activation.padding):
         raise AccelError("the hardware cannot reshape what is padded")
-    full = shape((reader.batch, *found.shape))
-    if not full or full[0] != reader.batch or math.prod(full[1:]) != math.prod(found.shape):
+    full = shape((reader.batch, *activation.shape))
+    if not full or full[0] != reader.batch or math.prod(full[1:]) != math.prod(activation.shape):
         raise AccelError(
-            f"it makes of images of shape {found.shape} something else than as many images"
+            f"it makes of images of shape {activation.shape} something else than as many images"
         )
-    return replace(found, shape=full[1:])
+    return replace(activation, shape=full[1:])
 
 
 @_reads("Pad")
@@ -836,9 +844,9 @@ def _(reader: Reader, node: Node) -> Value:
     reader.at_most(node, 4)
     if node.take("mode", "constant") != "constant":
         raise AccelError("the hardware pads with zeros only")
-    found = reader.activation(node, 0)
-    if len(found.shape) != 3:
-        raise AccelError(f"it pads an input of shape {found.shape}, which is no feature map")
+    activation = reader.activation(node, 0)
+    if len(activation.shape) != 3:
+        raise AccelError(f"it pads an input of shape {activation.shape}, which is no feature map")
     pads, fill = node.take("pads", kind=list), node.take("value", 0.0)
     if pads is None:
         pads = _numbers(reader.constant(node, 1))
@@ -847,7 +855,7 @@ def _(reader: Reader, node: Node) -> Value:
             if value.size != 1:
                 raise AccelError("what it pads with must be one number")
             fill = value.item()
-        elif not found.is_real:
+        elif not activation.is_real:
             fill = 0
     if reader.has(node, 3):
         axes = _numbers(reader.constant(node, 3))
@@ -858,16 +866,16 @@ def _(reader: Reader, node: Node) -> Value:
         pads = [side[0] for side in both] + [side[1] for side in both]
     if len(pads) != 8 or any(not 0 <= n <= MAX_SIZE for n in pads) or any(pads[::4] + pads[1::4]):
         raise AccelError("it must add rows and columns, and nothing else")
-    if found.is_real and fill != 0:
+    if activation.is_real and fill != 0:
         raise AccelError("the hardware pads with zeros only")
     padding: Any = tuple(
-        a + b for a, b in zip(found.padding, (pads[2], pads[3], pads[6], pads[7]), strict=True)
+        a + b for a, b in zip(activation.padding, (pads[2], pads[3], pads[6], pads[7]), strict=True)
     )
-    value_of_pad = None if found.is_real else int(fill)
-    if any(found.padding) and found.pad_value != value_of_pad:
+    value_of_pad = None if activation.is_real else int(fill)
+    if any(activation.padding) and activation.pad_value != value_of_pad:
         raise AccelError("it pads with another value than the node before it")
-    padded = replace(found, padding=padding, pad_value=value_of_pad)
-    if padded.tensor is None or found.is_real:
+    padded = replace(activation, padding=padding, pad_value=value_of_pad)
+    if padded.tensor is None or activation.is_real:
         return padded
     tensor = padded.tensor
     return reader.scaled(padded, (np.float32(tensor.scale), tensor.zero_point, tensor.signed))
@@ -891,9 +899,9 @@ def _(reader: Reader, node: Node) -> Value:
     return _left(reader, node, reader.integers(node, 0, 1))
 
 
-def _left(reader: Reader, node: Node, found: Activation) -> OfHost:
+def _left(reader: Reader, node: Node, activation: Activation) -> OfHost:
     reader.note(node, "it is left to the host, since the largest output is the same without")
-    return OfHost(found)
+    return OfHost(activation)
 
 
 # What is not read
