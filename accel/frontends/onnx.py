@@ -328,9 +328,8 @@ def _check_map(activation: Activation) -> None:
     assert activation.tensor is not None
     if activation.shape != activation.tensor.shape:
         raise AccelError(
-            f"it takes '{activation.tensor.name}' in the shape {activation.shape}, but the hardware "
-            f"holds it "
-            f"as {activation.tensor.shape}"
+            f"it takes '{activation.tensor.name}' in the shape {activation.shape}, but the "
+            f"hardware holds it as {activation.tensor.shape}"
         )
 
 
@@ -341,8 +340,7 @@ def _product(
     if len(activation.shape) != 1 or any(activation.padding) or weights.weight.ndim != 2:
         raise AccelError(
             f"the hardware multiplies vectors by a matrix, not an input of shape "
-            f"{activation.shape} by "
-            f"weights of {weights.weight.ndim} dimensions"
+            f"{activation.shape} by weights of {weights.weight.ndim} dimensions"
         )
     assert activation.tensor is not None
     make = partial(
