@@ -52,7 +52,7 @@ def build(
     main: Path | None = None,
     options: Sequence[str] = VERILATOR_OPTIONS,
     *,
-    verilog: Callable[[AccelConfig], str] = translate,
+    verilog: Callable[[AccelConfig], str] | None = None,
 ) -> Path:
     """The compiled simulation of ``cfg``, from the cache if nothing it was made from has changed.
 
@@ -70,7 +70,7 @@ def build(
             # Who comes second, in another thread or process, waits and finds it built.
             with FileLock(folder.with_name(f"{folder.name}.lock")):
                 if not (folder / "driver").exists():
-                    _build_there(folder, verilog(cfg), cfg, toolchain, main, options)
+                    _build_there(folder, (verilog or translate)(cfg), cfg, toolchain, main, options)
         except OSError as e:
             if not (folder / "driver").exists():
                 raise AccelError(
