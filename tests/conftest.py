@@ -17,8 +17,8 @@ from pymtl3.passes.backends.verilog.import_.VerilogVerilatorImportConfigs import
 from tests.harness import Simulators
 from tests.tools.random_networks import summary
 
-# Where tests run in the background, the shell has had Ctrl-C ignored, and so would the programs that
-# they start, and end by it.
+# Where tests run in the background, the shell has had Ctrl-C ignored, and so would the programs
+# that they start, and end by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Chosen with --hypothesis-profile; "ci" is what runs without it.
