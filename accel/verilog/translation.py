@@ -9,7 +9,6 @@ from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.passes.backends.verilog.translation.VTranslator import VTranslator
 
 from accel.hardware.config import AccelConfig
-from accel.hardware.serial import MAX_WORDS, SILENCE_BITS
 from accel.process_wide import PYMTL3
 from accel.verilog.unused_bits import name_unused
 from rtl_models.accelerator import AcceleratorRTL
@@ -79,13 +78,12 @@ def translate_axi(cfg: AccelConfig) -> str:
     return "\n".join(lines) + "\n\n" + text
 
 
-def translate_board(cfg: AccelConfig, divisor: int, silence_bits: int = SILENCE_BITS) -> str:
+def translate_board(cfg: AccelConfig, divisor: int) -> str:
     """The accelerator at the end of a serial line as one text, the module ``board``.
 
-    divisor: clock cycles a bit of the line, 4 at least. silence_bits: after so many bits' time
-    without a byte the line counts as silent.
+    divisor: clock cycles a bit of the line, 4 at least.
     """
-    return translate_component(BoardRTL(cfg, divisor, MAX_WORDS, silence_bits), BOARD_TOP)
+    return translate_component(BoardRTL(cfg, divisor), BOARD_TOP)
 
 
 def translate_component(component: Any, name: str) -> str:
