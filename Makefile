@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto
 # Tests run side by side, one process a core: more threads in each would only get in the way.
 test test-all daily fuzz runtimes newest executorch mutate bisection coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-all daily fuzz exhaustive runtimes newest executorch stress mutate bisection coverage lint bench synth formal docs wheel pythons clean
+.PHONY: help demo test test-all daily fuzz exhaustive runtimes newest executorch stress mutate bisection coverage lint bench synth formal docs litex wheel pythons clean
 help:
 	@echo "make demo      classify the bundled 1,000 images on the accelerator, in Verilator"
 	@echo "make test      style, types and the test suite, also on the Verilog; make fuzz: longer"
@@ -31,6 +31,7 @@ help:
 	@echo "make synth     synthesize the presets, and write the figures of docs/synthesis.md anew"
 	@echo "make formal    prove properties of the units, and write the table of docs/verification.md"
 	@echo "make docs      build the documentation, and run its tutorial: build/site/index.html"
+	@echo "make litex     install LiteX, and simulate a system on chip with a processor, DMA and accelerator"
 	@echo "make wheel     build the wheel, and run it from an empty environment elsewhere"
 	@echo "make pythons   Verilog and the simulator's order under every Python that is installed"
 	@echo "make clean     remove what the targets wrote, .venv included"
@@ -60,7 +61,7 @@ test-all: test
 	@echo "== and starting at other random values, three times"
 	for seed in 1 2 3; do $(PYTEST) --test-verilog=rand --rand-seed=$$seed tests || exit 1; done
 	@echo "== the netlist: units, and whole images on tiny"
-	$(PYTEST) --test-netlist $(NETLIST) tests/system/hardware/test_netlist.py
+	$(PYTEST) --test-netlist $(NETLIST) tests/system/hardware/test_netlist.py tests/system/verilog/test_bitstream.py
 	@echo "== the documentation, and its tutorial"
 	$(MAKE) docs
 	@echo "== the wheel, installed elsewhere"
@@ -135,6 +136,12 @@ formal: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r docs/requirements.txt
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+
+litex: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r examples/riscv/requirements.txt
+	$(BIN)/accel translate --config tiny --network accel/fashion_mnist/assets/fashion_mnist_int8.safetensors --images 3 --out build/litex
+	@echo "== VexRiscv, DMA and the accelerator, simulated"
+	$(BIN)/python examples/riscv/litex_soc.py build/litex
 
 # Outside the repository, so that what the wheel lacks is not found here. setuptools would put
 # everything it finds in build/lib into the wheel, also what is long deleted.

@@ -1,20 +1,12 @@
 /* Drives the accelerator with accel.c of the hand-off folder, and prints each image's logits and its
- * winning class, a line an image. The addresses are those of system.sv. */
+ * winning class, a line an image. What the system around it is like, only system.h knows. */
 #include "accel.h"
 #include "accel_network.h"
 #include "data.h"
-
-#define ACCELERATOR 0x40000000u
-#define PORTS 0x80000000u
-#define READY 0x00u   /* bits: program and image word are taken, a result word is there */
-#define PROGRAM 0x04u /* lower half, then upper half, which sends the word */
-#define IMAGE 0x0Cu
-#define RESULT 0x14u /* lower half, then upper half, which takes the word */
-#define CONSOLE 0x1Cu
-#define READY_RESULT 2u
+#include "system.h"
 
 static void put(const char *text) {
-  while (*text) ACCEL_WRITE32(PORTS + CONSOLE, (uint32_t)*text++);
+  while (*text) put_char(*text++);
 }
 
 static void put_number(int32_t number) {
@@ -30,34 +22,6 @@ static void put_number(int32_t number) {
   put(digits + i);
 }
 
-/* 0 when the bit is set in time. */
-static int wait_for(uint32_t bit) {
-  for (uint32_t i = 0; i < 100000; i++)
-    if (ACCEL_READ32(PORTS + READY) >> bit & 1) return 0;
-  return 1;
-}
-
-static int send(void *context, accel_stream_t stream, const uint64_t *words, size_t count) {
-  const uint32_t port = PORTS + (stream == ACCEL_STREAM_PROGRAM ? PROGRAM : IMAGE);
-  (void)context;
-  for (size_t i = 0; i < count; i++) {
-    if (wait_for(stream)) return 1;
-    ACCEL_WRITE32(port, (uint32_t)words[i]);
-    ACCEL_WRITE32(port + 4, (uint32_t)(words[i] >> 32));
-  }
-  return 0;
-}
-
-static int receive(void *context, uint64_t *words, size_t count) {
-  (void)context;
-  for (size_t i = 0; i < count; i++) {
-    if (wait_for(READY_RESULT)) return 1;
-    const uint32_t low = ACCEL_READ32(PORTS + RESULT);
-    words[i] = low | (uint64_t)ACCEL_READ32(PORTS + RESULT + 4) << 32;
-  }
-  return 0;
-}
-
 static int fail(const char *what, int status) {
   put(what);
   put(" ends with status ");
@@ -68,7 +32,7 @@ static int fail(const char *what, int status) {
 
 int main(void) {
   static const uint64_t no_program[] = {0xF000000000000000u};
-  static const accel_t accel = {ACCELERATOR, send, receive, 0};
+  static const accel_t accel = {ACCELERATOR, send_words, receive_words, 0};
   static uint64_t result[ACCEL_RESULT_WORDS];
   static int32_t outputs[ACCEL_NUM_OUTPUTS];
   int status = accel_open(&accel);

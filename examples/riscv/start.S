@@ -1,11 +1,17 @@
-# The stack grows down from the end of the RAM (RAM_BYTES in system.sv). The RAM starts as zeros, so
-# .bss needs nothing.
+# Zeros for .bss, a stack at the end of the RAM, main(), and finish() with what it returned.
 .section .start, "ax"
 .globl _start
 _start:
-  li sp, 0x100000
-  call main
-  li t0, 0x80000020
-  sw a0, 0(t0)
+  la sp, stack_top
+  la t0, bss_start
+  la t1, bss_end
 1:
+  bgeu t0, t1, 2f
+  sw zero, 0(t0)
+  addi t0, t0, 4
   j 1b
+2:
+  call main
+  call finish
+3:
+  j 3b

@@ -11,7 +11,7 @@ import pytest
 
 from accel.hardware.config import load_config
 from accel.verilog import handoff
-from examples.riscv.run import judge
+from examples.riscv.firmware import judge
 from tests import ROOT
 from tests.networks import Conv, Linear, random_images, random_network
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "examples" / "riscv" / "run.py", folder],
+        [sys.executable, ROOT / "examples" / "riscv" / "picorv32.py", folder],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 // PicoRV32, a RAM, the accelerator, and ports through which the processor moves words of the streams:
 //   0x00000000  RAM, 1 MB, with the firmware
 //   0x40000000  the accelerator's registers
-//   0x80000000  ports, see firmware.c
+//   0x80000000  ports, see picorv32.c
 // Prints what the firmware writes to its console, and ends when that says so, with exit status 1 if
 // the firmware failed.
 `timescale 1ns / 1ps

@@ -1,31 +1,19 @@
-"""A hand-off folder's C driver on a simulated RISC-V processor, PicoRV32, beside the accelerator.
-
-    accel translate --config tiny --network int8.safetensors --images 3 --out handoff
-    python examples/riscv/run.py handoff
-
-It compiles the driver and ``firmware.c``, simulates ``system.sv`` in Verilator, and compares the
-logits and classes that the firmware prints with those of the folder, which the network's own
-runtime computed. It needs two packages beside accel: ziglang and pythondata-cpu-picorv32. The
-exit status is 1 if any output differs.
-"""
+"""The firmware that drives a hand-off folder's accelerator, and whether what it prints is right."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import struct
 import subprocess
 import sys
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accel.errors import AccelError
 from accel.simulation.toolchain import find_toolchain
 
 HERE = Path(__file__).parent
-RAM_BYTES = 1 << 20
 STACK_BYTES = 4096
 NEEDED = (
     *("logits.txt", "program.hex", "images.hex", "results.hex", "accelerator.sv"),
@@ -65,7 +53,8 @@ def loadable(elf: bytes) -> bytes:
     memory = bytearray()
     for i in range(count):
         kind, offset, _, address, length = struct.unpack_from("<5I", elf, table + i * size)
-        if kind == 1:
+        # Variables are only room.
+        if kind == 1 and length:
             memory.extend(bytes(max(0, address + length - len(memory))))
             memory[address : address + length] = elf[offset : offset + length]
     return bytes(memory)
@@ -75,9 +64,7 @@ def package(name: str) -> Path:
     """The folder of a package that is needed."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        sys.exit(
-            "error: processor or compiler is missing: pip install ziglang pythondata-cpu-picorv32"
-        )
+        sys.exit(f"error: {name} is not installed: pip install {name.replace('_', '-')}")
     return Path(spec.origin).parent
 
 
@@ -92,72 +79,76 @@ def call(what: str, command: list[Any], work: Path, environment: dict[str, str])
         sys.exit(f"error: {what} failed: {first.strip()}")
 
 
-def build_firmware(folder: Path, work: Path) -> None:
-    """Write ``firmware.hex`` for the RAM."""
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What a system's firmware depends on. source: the C file beside this one. accelerator: the
+    address of the registers. Code lies from address 0 on, in ``code_bytes``; variables and stack in
+    the RAM, which may be the same."""
+
+    source: str
+    accelerator: int
+    code_bytes: int
+    ram: int
+    ram_bytes: int
+
+
+def build(folder: Path, work: Path, system: System) -> list[int]:
+    """The words of the firmware for the driver, program and images of ``folder``, from address 0
+    on. Headers of the system's own are looked for in ``work``."""
     package("ziglang")
     (work / "data.h").write_text(data_header(folder))
+    script = (HERE / "link.ld").read_text()
+    for name, address in (("START", system.ram), ("END", system.ram + system.ram_bytes)):
+        script = script.replace(f"RAM_{name}", f"{address:#x}")
+    (work / "link.ld").write_text(script)
     # Neither a C library nor its start-up file.
     call(
         "the compiler",
         [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none",
          "-mcpu=generic_rv32+m", "-std=c99", "-O2", "-ffreestanding", "-fno-builtin", "-nostdlib",
-         "-Wall", "-Wextra", "-Werror", f"-T{HERE / 'link.ld'}", f"-I{folder}", f"-I{work}",
-         HERE / "start.S", HERE / "firmware.c", folder / "accel.c", "-o", work / "firmware.elf"],
+         "-Wall", "-Wextra", "-Werror", f"-T{work / 'link.ld'}", f"-I{folder}", f"-I{work}",
+         f"-I{HERE}", f"-DACCELERATOR={system.accelerator:#x}u",
+         HERE / "start.S", HERE / "firmware.c", HERE / system.source, folder / "accel.c",
+         "-o", work / "firmware.elf"],
         work,
         {f"ZIG_{kind}_CACHE_DIR": str(work / "zig") for kind in ("LOCAL", "GLOBAL")},
     )  # fmt: skip
     memory = loadable((work / "firmware.elf").read_bytes())
-    if len(memory) > RAM_BYTES - STACK_BYTES:
+    room = system.code_bytes - (STACK_BYTES if system.ram < system.code_bytes else 0)
+    if len(memory) > room:
         sys.exit(
-            f"error: program and images take {len(memory)} bytes, and the RAM has "
-            f"{RAM_BYTES - STACK_BYTES} for them: write the folder with fewer images"
+            f"error: program and images take {len(memory)} bytes, and the memory has {room} for "
+            f"them: write the folder with fewer images"
         )
     memory += bytes(-len(memory) % 4)
-    (work / "firmware.hex").write_text(
-        "".join(f"{w:08x}\n" for (w,) in struct.iter_unpack("<I", memory))
-    )
+    return [word for (word,) in struct.iter_unpack("<I", memory)]
 
 
-def build_simulation(folder: Path, work: Path) -> None:
-    picorv32 = package("pythondata_cpu_picorv32") / "verilog" / "picorv32.v"
+def simulate(folder: Path, work: Path, top: str, sources: list[Path]) -> str:
+    """What module ``top`` prints, with the accelerator of ``folder`` and all files of ``work``."""
     toolchain = find_toolchain()
     call(
         "Verilator",
         [toolchain.verilator, "--binary", "-j", "2", "-CFLAGS", "-std=c++20 -O1",
          "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-Wno-fatal", "-Wno-lint", "-Wno-style",
-         "--Mdir", "obj_dir", "--top-module", "system",
-         HERE / "system.sv", folder / "accelerator.sv", picorv32],
+         "--Mdir", "obj_dir", "--top-module", top, *sources, folder / "accelerator.sv"],
         work,
         toolchain.environment,
     )  # fmt: skip
-
-
-def run(work: Path) -> str:
-    """What the simulation prints. It needs ``firmware.hex`` and the simulator in ``work``."""
-    done = subprocess.run([work / "obj_dir" / "Vsystem"], cwd=work, capture_output=True, text=True)
+    done = subprocess.run([work / "obj_dir" / f"V{top}"], cwd=work, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="as accel translate --network writes it")
-    folder: Path = parser.parse_args().folder.resolve()
+def handoff_folder(path: Path) -> Path:
+    """The folder, if it has what is needed."""
+    folder = path.resolve()
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         sys.exit(
             f"error: {folder} is no hand-off folder, as it has no {missing[0]}: write one with "
             f"accel translate --network FILE --out DIR"
         )
-    with tempfile.TemporaryDirectory() as place:
-        work = Path(place)
-        try:
-            build_firmware(folder, work)
-            build_simulation(folder, work)
-        except AccelError as e:
-            sys.exit(f"error: {e}")
-        said = run(work)
-    print(said, end="")
-    return judge(folder, said)
+    return folder
 
 
 def judge(folder: Path, said: str) -> int:
@@ -168,7 +159,3 @@ def judge(folder: Path, said: str) -> int:
         return 1
     print(f"{len(wanted)} images: logits and classes are those of the folder")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
