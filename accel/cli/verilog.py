@@ -178,7 +178,7 @@ def bitstream(
             found,
             baud=baud,
             mhz=mhz,
-            progress=lambda what: work.show(0, what=what, note="under way"),
+            progress=lambda what, how_far: work.show(0, what=what, note=how_far or "under way"),
         )
     making.write(made, out)
     say(f"{made.clock.mhz:g} MHz, {made.reached:.1f} reached; {made.clock.baud:,.0f} baud")

@@ -28,6 +28,8 @@ QUIET_CYCLES = 1 << 18
 OPTIONS = (
     *verilated.VERILATOR_OPTIONS,
     *("-CFLAGS", f"-DDIVISOR={DIVISOR} -DQUIET_CYCLES={QUIET_CYCLES}"),
+    # Only so that another number is another build: it is in the Verilog.
+    *("-CFLAGS", f"-DSILENCE_BITS={SILENCE_BITS}"),
 )
 
 

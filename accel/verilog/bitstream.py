@@ -53,7 +53,8 @@ BAUD_TOLERANCE = 0.015
 """Most by which the line's rate may be off. A receiver stands 5%, of both ends together."""
 LEAST_DIVISOR = 4
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, str], None]
+"""Called with what is done now, and how far it is, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def make(
     Raises :class:`AccelError` if a tool is missing or fails, the accelerator does not fit, or the
     clock cannot be reached.
     """
-    say = progress or (lambda what: None)
+    say = progress or (lambda what, how_far: None)
     target = _target(board)
     versions = tools(target, 1)
     if mhz is not None:
@@ -137,7 +138,7 @@ def make(
         most = MARGIN * found.reached
         if best and most <= best.clock.mhz:
             break
-        say(f"{found.reached:.1f} MHz reached where {found.clock.mhz:g} was asked for")
+        say(f"{found.reached:.1f} MHz reached where {found.clock.mhz:g} was asked for", "")
     if best is None:
         raise _too_fast(found)
     return best
@@ -146,10 +147,13 @@ def make(
 def _clock(board: Board, baud: int, most: float, least: float) -> Clock:
     for clock in clocks(board.clock, baud, most, least):
         return clock
+    # Of all the ECP5's PLL makes.
+    others = sorted(clocks(board.clock, baud, 400, LEAST_MHZ), key=lambda c: abs(c.mhz - most))
+    near = f", as --mhz {others[0].mhz:.6g}" if others else ""
     raise AccelError(
         f"no clock from {least:g} to {most:g} MHz that the PLL makes of {board.clock:g} has bits "
         f"of {baud} baud within {BAUD_TOLERANCE:.1%}, {LEAST_DIVISOR} cycles long or more: choose "
-        f"another --baud or --mhz"
+        f"another --baud or --mhz{near}"
     )
 
 
@@ -158,6 +162,15 @@ def _too_fast(found: Bitstream) -> AccelError:
         f"{found.cfg} reaches {found.reached:.1f} MHz on {found.board.title}, not "
         f"{found.clock.mhz:g}: give a lower clock with --mhz"
     )
+
+
+def _how_far(line: str) -> str:
+    """What a line of nextpnr's log says of how far it is."""
+    if step := re.search(r"at iteration #(\d+)(, type)?", line):
+        return f"{'placing' if step[2] else 'refining the placement'}, step {step[1]}"
+    if row := re.fullmatch(r"Info:\s+\d+ \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s*(\d+)\|.*", line):
+        return f"routing, {int(row[1]):,} connections to go"
+    return ""
 
 
 def _target(board: Board) -> Target:
@@ -189,7 +202,7 @@ def _attempt(
     with _working_folder() as folder:
         pll = _pll(board, clock, folder)
         verilog = f"{top_module(board)}\n{pll}\n{inner}"
-        say(f"synthesis for {clock.mhz:g} MHz")
+        say(f"synthesis for {clock.mhz:g} MHz", "")
         prepare(folder, verilog, target)
         figures = mapped(folder, TOP, target, blocks_of=BOARD_TOP)
         excess = _excess(figures, board)
@@ -198,14 +211,15 @@ def _attempt(
                 f"{cfg} does not fit {board.title}: it needs {' and '.join(excess)}; choose a "
                 f"smaller configuration, or another board"
             )
-        say(f"place and route for {clock.mhz:g} MHz")
+        doing = f"place and route for {clock.mhz:g} MHz"
+        say(doing, "")
         (folder / "top.lpf").write_text(constraints)
         name, *options = target.tool
         options += ["--json", "flat.json", "--top", TOP, "--lpf", "top.lpf", "--seed", "1"]
         options += ["--freq", f"{clock.mhz:g}", "--timing-allow-fail", "--report", "report.json"]
         options += ["--textcfg", "top.config", "--write", "placed.json"]
         try:
-            run_tool(name, options, folder)
+            run_tool(name, options, folder, watch=lambda line: say(doing, _how_far(line)))
         except AccelError as e:
             over = over_capacity(folder / f"{name}.log")
             if not over:
@@ -215,7 +229,7 @@ def _attempt(
                 f"smaller configuration, or another board"
             ) from e
         fmax = json.loads((folder / "report.json").read_text())["fmax"]
-        say("packing the bitstream")
+        say("packing the bitstream", "")
         run_tool("ecppack", ["top.config", "--compress", "--bit", "top.bit"], folder)
         return Bitstream(
             board=board,

@@ -597,10 +597,15 @@ def _version(tool: str) -> str:
 
 
 def run_tool(
-    tool: str, arguments: list[str], folder: Path, stop: threading.Event | None = None
+    tool: str,
+    arguments: list[str],
+    folder: Path,
+    stop: threading.Event | None = None,
+    watch: Callable[[str], None] | None = None,
 ) -> None:
     """Run ``tool`` in ``folder``, where it writes what it says to a log of its name. It never
-    outlives this function, nor this process. Once ``stop`` is set, it is ended.
+    outlives this function, nor this process. Once ``stop`` is set, it is ended. ``watch`` is called
+    with the log's last line, several times a second.
 
     Raises :class:`AccelError` if it is missing, or with its own message if it fails.
     """
@@ -615,9 +620,17 @@ def run_tool(
         while (status := process.poll()) is None:
             if stop and stop.is_set():
                 raise AccelError(f"{tool} was stopped")
+            if watch and log.exists():
+                watch(_last_line(log))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
     if status:
         text = "".join(p.read_text(errors="replace") for p in (output, log) if p.exists())
         errors = re.findall(r"^ERROR: .*", text, re.M)[:1] or text.strip().splitlines()[-1:]
         raise AccelError(f"{tool} failed with status {status}: {'; '.join(errors) or 'no message'}")
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as f:
+        f.seek(max(0, log.stat().st_size - 1000))
+        return f.read().decode(errors="replace").rpartition("\n")[0].rpartition("\n")[2]

@@ -139,6 +139,24 @@ def test_clocks(baud: int) -> None:
 def test_no_clock_for_such_a_line() -> None:
     with pytest.raises(AccelError, match=r"no clock from 12 to 80 MHz .* bits of 30000000 baud"):
         bitstream.make(SMALLEST, BOARDS["ulx3s-25f"], baud=30_000_000)
+    # 23 cycles of 63.4 MHz are 2.76 Mbaud: the PLL's nearest with three is named.
+    with pytest.raises(AccelError, match=r"from 63.2 to 64.2 MHz .* as --mhz (\d+\.?\d*)$") as e:
+        bitstream.make(SMALLEST, BOARDS["ulx3s-25f"], baud=BAUD, mhz=64.2)
+    mhz = float(str(e.value).split()[-1])
+    assert abs(mhz - 64.2) < 2 and next(clocks(25, BAUD, mhz + 0.001, mhz - 0.001))
+
+
+def test_progress_of_place_and_route() -> None:
+    """Lines of nextpnr's logs."""
+    lines = {
+        "Info:     at iteration #13, type ALL: wirelen solved = 71481, spread = 298854, legal = 3; "
+        "time = 1.78s": "placing, step 13",
+        "Info:   at iteration #5: temp = 0.0, timing cost = 842, wirelen = 292052": "refining the "
+        "placement, step 5",
+        "Info:      26000 |    10854      15145 |  225   775 |     62790|       6.84     169.60|": "routing, 62,790 connections to go",
+        "Info: Routing..": "",
+    }
+    assert [bitstream._how_far(line) for line in lines] == list(lines.values())
 
 
 @pytest.mark.parametrize(
