@@ -4,8 +4,8 @@ from pymtl3 import Component, InPort, OutPort, Wire, update, update_ff
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.hardware.config import ACT_NBITS, AccelConfig
-from rtl_models.memory import RegisterFileRTL
 from rtl_models.multiplier import SUM_NBITS, Multiplier
+from rtl_models.scratchpad import Scratchpad
 
 
 class PE(Component):
@@ -50,44 +50,34 @@ class PE(Component):
         s.psum_out = OutPort(SUM_NBITS)
 
         # Wires
-        s.kept = Wire(24)
         s.product0 = Wire(SUM_NBITS)
         s.product1 = Wire(SUM_NBITS)
         s.product2 = Wire(SUM_NBITS)
         s.row = Wire(SUM_NBITS)
 
         # Structure
-        # Two words at least, so that each value of the index names one.
-        s.scratchpad = RegisterFileRTL(24, max(2, cfg.spad_depth))
-        s.scratchpad.raddr //= s.idx
-        s.scratchpad.rdata //= s.kept
-        s.scratchpad.waddr //= s.idx
-        s.scratchpad.wdata //= s.w
+        s.scratchpad = Scratchpad(cfg)
+        s.scratchpad.w //= s.w
+        s.scratchpad.idx //= s.idx
+        s.scratchpad.load //= s.load
+        s.scratchpad.keep //= s.keep
+        s.scratchpad.en //= s.operand_en
         s.multiplier0 = Multiplier()
         s.multiplier1 = Multiplier()
         s.multiplier2 = Multiplier()
         s.multiplier0.x //= s.x0
         s.multiplier1.x //= s.x1
         s.multiplier2.x //= s.x2
+        s.multiplier0.w //= s.scratchpad.used[0:8]
+        s.multiplier1.w //= s.scratchpad.used[8:16]
+        s.multiplier2.w //= s.scratchpad.used[16:24]
 
         # Combinational
         @update
-        def up_keep():
-            s.scratchpad.wen @= s.operand_en & s.keep
-
-        @update
-        def up_operand():
+        def up_enable():
             s.multiplier0.en @= s.operand_en & ~s.zero[0]
             s.multiplier1.en @= s.operand_en & ~s.zero[1]
             s.multiplier2.en @= s.operand_en & ~s.zero[2]
-            if s.load:
-                s.multiplier0.w @= s.w[0:8]
-                s.multiplier1.w @= s.w[8:16]
-                s.multiplier2.w @= s.w[16:24]
-            else:
-                s.multiplier0.w @= s.kept[0:8]
-                s.multiplier1.w @= s.kept[8:16]
-                s.multiplier2.w @= s.kept[16:24]
 
         @update
         def up_psum():

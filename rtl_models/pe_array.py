@@ -7,6 +7,7 @@ from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL, valrdy_to_str
 from accel.hardware.config import ACT_NBITS, TAPS, AccelConfig
 from accel.hardware.messages import mk_acc, mk_step
 from rtl_models.accumulator import Accumulator
+from rtl_models.column_pair import ColumnPair
 from rtl_models.pe import PE
 
 
@@ -30,7 +31,8 @@ class PEArrayRTL(Component):
 
     With ``pixel_groups`` the columns form as many groups of neighbours, each with nine activations
     of its own; with column windows each column has. With ``zero_gating`` a tap whose activation is
-    zero keeps its multipliers' inputs.
+    zero keeps its multipliers' inputs. With ``packed_multipliers`` two neighbouring columns share
+    theirs, in the same cycles.
 
     Latency: the sums of a step accepted in cycle t are offered in cycle t+5 if it is the last one.
     Throughput: 1 step a cycle. While a message on ``acc`` is not taken the whole pipeline holds,
@@ -73,33 +75,14 @@ class PEArrayRTL(Component):
 
         # Structure
         s.accumulators = [Accumulator(cfg) for _ in range(num_cols)]
-        # One list a row: in one list of lists, the chain of sums up a column would look like a loop
-        # through the same signal to Verilator.
-        s.row0, s.row1, s.row2 = ([PE(cfg) for _ in range(num_cols)] for _ in range(3))
         for t in range(num_taps):
             s.tap[t] //= s.step.msg.x[t * ACT_NBITS : (t + 1) * ACT_NBITS]
+        if cfg.packed_multipliers:
+            s._connect_pairs(cfg)
+        else:
+            s._connect_columns(cfg)
         for c in range(num_cols):
-            group_taps = c // cfg.operand_cols * TAPS
-            for r, pe in enumerate((s.row0[c], s.row1[c], s.row2[c])):
-                t = group_taps + 3 * r
-                pe.x0 //= s.tap[t]
-                pe.x1 //= s.tap[t + 1]
-                pe.x2 //= s.tap[t + 2]
-                pe.zero //= s.zero[t : t + 3]
-                pe.product_zero //= s.product_zero[t : t + 3]
-                low = 8 * (TAPS * c + 3 * r)
-                pe.w //= s.step.msg.w[low : low + 24]
-                pe.idx //= s.step.msg.idx
-                pe.load //= s.step.msg.load
-                pe.keep //= s.step.msg.keep
-                pe.operand_en //= s.operand_en
-                pe.product_en //= s.product_en
-                pe.row_en //= s.row_en
-            s.row2[c].psum_in //= 0
-            s.row1[c].psum_in //= s.row2[c].psum_out
-            s.row0[c].psum_in //= s.row1[c].psum_out
             accumulator = s.accumulators[c]
-            accumulator.psum //= s.row0[c].psum_out
             accumulator.column_en //= s.column_en
             accumulator.acc_en //= s.acc_en
             accumulator.first //= s.first[3]
@@ -153,6 +136,51 @@ class PEArrayRTL(Component):
         def up_operand():
             if s.operand_en:
                 s.product_zero <<= s.zero
+
+    def _connect_columns(s, cfg: AccelConfig):
+        # One list a row: in one list of lists, the chain of sums up a column would look like a loop
+        # through the same signal to Verilator.
+        s.row0, s.row1, s.row2 = ([PE(cfg) for _ in range(cfg.num_cols)] for _ in range(3))
+        for c in range(cfg.num_cols):
+            group_taps = c // cfg.operand_cols * TAPS
+            for r, pe in enumerate((s.row0[c], s.row1[c], s.row2[c])):
+                t = group_taps + 3 * r
+                pe.x0 //= s.tap[t]
+                pe.x1 //= s.tap[t + 1]
+                pe.x2 //= s.tap[t + 2]
+                pe.zero //= s.zero[t : t + 3]
+                pe.product_zero //= s.product_zero[t : t + 3]
+                low = 8 * (TAPS * c + 3 * r)
+                pe.w //= s.step.msg.w[low : low + 24]
+                pe.idx //= s.step.msg.idx
+                pe.load //= s.step.msg.load
+                pe.keep //= s.step.msg.keep
+                pe.operand_en //= s.operand_en
+                pe.product_en //= s.product_en
+                pe.row_en //= s.row_en
+            s.row2[c].psum_in //= 0
+            s.row1[c].psum_in //= s.row2[c].psum_out
+            s.row0[c].psum_in //= s.row1[c].psum_out
+            s.accumulators[c].psum //= s.row0[c].psum_out
+
+    def _connect_pairs(s, cfg: AccelConfig):
+        s.pairs = [ColumnPair(cfg) for _ in range(cfg.num_cols // 2)]
+        for c, pair in enumerate(s.pairs):
+            first = 2 * c // cfg.operand_cols * TAPS
+            pair.x //= s.step.msg.x[first * ACT_NBITS : (first + TAPS) * ACT_NBITS]
+            pair.zero //= s.zero[first : first + TAPS]
+            pair.product_zero //= s.product_zero[first : first + TAPS]
+            low = 16 * TAPS * c
+            pair.wa //= s.step.msg.w[low : low + 8 * TAPS]
+            pair.wb //= s.step.msg.w[low + 8 * TAPS : low + 16 * TAPS]
+            pair.idx //= s.step.msg.idx
+            pair.load //= s.step.msg.load
+            pair.keep //= s.step.msg.keep
+            pair.operand_en //= s.operand_en
+            pair.product_en //= s.product_en
+            pair.row_en //= s.row_en
+            s.accumulators[2 * c].psum //= pair.psum_a
+            s.accumulators[2 * c + 1].psum //= pair.psum_b
 
     def line_trace(s):
         step = valrdy_to_str(s.step.msg.x, s.step.val, s.step.rdy, 21)

@@ -46,7 +46,7 @@ LIMITS = {
     "tables": (0, 16),
 }
 """The least and the largest value of each number in a configuration."""
-SWITCHES = ("zero_gating", "adder")
+SWITCHES = ("zero_gating", "packed_multipliers", "adder")
 """Its fields that are true or false."""
 
 
@@ -86,6 +86,9 @@ class AccelConfig:
     zero_gating: bool = True
     """A zero activation switches no multiplier: the registers at its inputs keep what they hold.
     No effect on results or cycles."""
+    packed_multipliers: bool = False
+    """Two neighbouring columns share multipliers of 18 by 18 bits, each of which makes both their
+    products of an activation. No effect on results or cycles."""
     line_width: int = 0
     """Pixels of the widest rows whose depthwise 3x3 convolutions get column windows: two rows of
     line buffer and a window for each column, so that it makes an output of its own channel a step.
@@ -128,6 +131,12 @@ class AccelConfig:
                 f"each channel that it reads at once, but num_cols / pixel_groups is "
                 f"{self.group_cols}"
             )
+        if self.packed_multipliers and self.operand_cols % 2:
+            raise AccelError(
+                f"configuration: with packed_multipliers two columns share each activation, so "
+                f"num_cols / pixel_groups must be even and line_width 0, but they are "
+                f"{self.group_cols} and {self.line_width}"
+            )
         if self.adder and self.group_cols > TAPS:
             raise AccelError(
                 f"configuration: with adder a pixel group has at most {TAPS} columns, one for each "
@@ -138,10 +147,11 @@ class AccelConfig:
         """A short tag of ``[a-z0-9]``, different for every configuration; it names modules."""
         windows = f"r{self.line_width}" if self.line_width else ""
         tables = f"t{self.tables}" if self.tables else ""
+        gating = f"z{int(self.zero_gating)}{'k' * self.packed_multipliers}"
         return (
             f"c{self.num_cols}l{self.num_lanes}a{self.acc_nbits}s{self.spad_depth}"
             f"m{self.act_depth}w{self.weight_depth}p{self.param_depth}d{self.max_layers}"
-            f"g{self.pixel_groups}z{int(self.zero_gating)}{windows}{'b' * self.adder}{tables}"
+            f"g{self.pixel_groups}{gating}{windows}{'b' * self.adder}{tables}"
         )
 
     # Derived widths and counts

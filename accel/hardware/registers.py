@@ -92,6 +92,7 @@ REGISTERS = (
             Field("zero_gating", 8, 1, "Zero activations switch no multiplier"),
             Field("adder", 9, 1, "There are adder lanes"),
             Field("tables", 10, 5, "Tables in which outputs are looked up"),
+            Field("packed_multipliers", 15, 1, "Two columns share their multipliers"),
             Field("spad_depth", 16, 16, "Weight words that each PE keeps"),
         ),
     ),

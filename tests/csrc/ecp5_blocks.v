@@ -1,12 +1,13 @@
 // The two hard blocks of an ECP5 that Yosys's own models leave out, as accel's designs use them:
-// a multiplier without registers or with enabled ones at both inputs, and a block RAM whose port A writes and whose port B reads on the
-// same edge. What is used otherwise ends the simulation.
+// a multiplier without registers or with enabled ones at both inputs, or with one at its output
+// besides, and a block RAM whose port A writes and whose port B reads on the same edge. What is used
+// otherwise ends the simulation.
 
 module MULT18X18D (
   input A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
   input B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0,
   input C17, C16, C15, C14, C13, C12, C11, C10, C9, C8, C7, C6, C5, C4, C3, C2, C1, C0,
-  input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, CLK0, CE0, RST0,
+  input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, CLK0, CE0, RST0, CE1, RST1,
   output P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18,
   output P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
 );
@@ -14,11 +15,14 @@ module MULT18X18D (
   wire [17:0] b = {B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};
   parameter REG_INPUTA_CLK = "NONE", REG_INPUTA_CE = "CE0", REG_INPUTA_RST = "RST0";
   parameter REG_INPUTB_CLK = "NONE", REG_INPUTB_CE = "CE0", REG_INPUTB_RST = "RST0";
-  parameter GSR = "ENABLED";
+  parameter REG_OUTPUT_CLK = "NONE", REG_OUTPUT_CE = "CE0", REG_OUTPUT_RST = "RST0";
+  parameter GSR = "ENABLED", RESETMODE = "SYNC";
   localparam REGISTERED = REG_INPUTA_CLK == "CLK0" && REG_INPUTB_CLK == "CLK0" && GSR == "DISABLED";
+  localparam OUTPUT = REG_OUTPUT_CLK == "CLK0" && REG_OUTPUT_CE == "CE1" && REG_OUTPUT_RST == "RST1";
 
   initial
     if (!(REGISTERED || (REG_INPUTA_CLK == "NONE" && REG_INPUTB_CLK == "NONE"))
+        || !(REG_OUTPUT_CLK == "NONE" || (OUTPUT && REGISTERED && RESETMODE == "SYNC"))
         || REG_INPUTA_CE != "CE0" || REG_INPUTB_CE != "CE0") begin
       $display("MULT18X18D: this use is not modelled");
       $fatal;
@@ -32,8 +36,18 @@ module MULT18X18D (
   wire [17:0] used_b = REGISTERED ? held_b : b;
   wire signed [35:0] x = {{18{SIGNEDA & used_a[17]}}, used_a};
   wire signed [35:0] y = {{18{SIGNEDB & used_b[17]}}, used_b};
+  reg [35:0] held_product;
   assign {P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18,
-          P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0} = x * y;
+          P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0} =
+    OUTPUT ? held_product : x * y;
+  // Whichever of reset and enable goes before the other: a reset without an enable is not used.
+  always @(posedge CLK0) begin
+    if (CE1) held_product <= RST1 ? 0 : x * y;
+    if (OUTPUT && RST1 && !CE1) begin
+      $display("MULT18X18D: this use is not modelled");
+      $fatal;
+    end
+  end
 endmodule
 
 module DP16KD (

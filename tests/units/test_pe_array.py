@@ -26,7 +26,13 @@ LEVELS = {"fl": PEArrayFL, "cl": PEArrayCL, "rtl": PEArrayRTL}
 
 
 def config(
-    num_cols: int, acc_nbits: int, spad_depth: int, pixel_groups: int = 1, *, gating: bool = True
+    num_cols: int,
+    acc_nbits: int,
+    spad_depth: int,
+    pixel_groups: int = 1,
+    *,
+    gating: bool = True,
+    packed: bool = False,
 ) -> AccelConfig:
     return dataclasses.replace(
         base,
@@ -36,19 +42,24 @@ def config(
         acc_nbits=acc_nbits,
         spad_depth=spad_depth,
         zero_gating=gating,
+        packed_multipliers=packed,
     )
 
 
-# The first three are those that --test-verilog builds.
+# The first four are those that --test-verilog builds.
 CONFIGS = [
     config(3, 24, 2),
     config(1, 20, 1, gating=False),
     config(16, 32, 16, 2),
+    config(4, 21, 2, 2, packed=True),
+    config(2, 32, 1, packed=True, gating=False),
     config(2, 25, 4),
     config(8, 26, 8, 4),
     dataclasses.replace(config(8, 25, 2, 2), line_width=4),
 ]
 SMALL = CONFIGS[0]
+PACKED = CONFIGS[3]
+GATED = config(8, 26, 8, 4)
 WIDE = CONFIGS[2]
 
 
@@ -130,7 +141,7 @@ def test_chosen(simulators: Simulators, level: str, case: str, stall: int) -> No
 @more_examples(4)
 @given(data=st.data())
 def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None:
-    cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
+    cfg = data.draw(st.sampled_from(CONFIGS[:4] if simulators.verilated else CONFIGS))
     messages = data.draw(steps(cfg))
     sums = oracle(cfg, messages)
     inputs, stalls = {"step": data.draw(delayed(messages))}, {"acc": data.draw(waits(len(sums)))}
@@ -141,7 +152,7 @@ def test_random(simulators: Simulators, level: str, data: st.DataObject) -> None
 @given(data=st.data())
 def test_timing(simulators: Simulators, data: st.DataObject) -> None:
     """CL and RTL agree on the cycle of every transfer."""
-    cfg = data.draw(st.sampled_from(CONFIGS[:3] if simulators.verilated else CONFIGS))
+    cfg = data.draw(st.sampled_from(CONFIGS[:4] if simulators.verilated else CONFIGS))
     messages = data.draw(steps(cfg, max_steps=20))
     sums = oracle(cfg, messages)
     inputs, stalls = {"step": data.draw(delayed(messages))}, {"acc": data.draw(waits(len(sums)))}
@@ -164,13 +175,13 @@ def test_latency_and_throughput(simulators: Simulators, level: str) -> None:
 @cache
 def prepared_array() -> Any:
     """PyMTL3's own simulation, whose inner signals can be looked at."""
-    return prepare(PEArrayRTL(CONFIGS[4]))
+    return prepare(PEArrayRTL(GATED))
 
 
 @given(data=st.data())
 def test_zero_activations_switch_no_multiplier(data: st.DataObject) -> None:
     """While its activation is zero, both inputs of a tap's multipliers keep what they hold."""
-    cfg, top = CONFIGS[4], prepared_array()
+    cfg, top = GATED, prepared_array()
     top.sim_reset()
     top.acc.rdy @= 1
     top.step.val @= 1

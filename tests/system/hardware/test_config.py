@@ -19,6 +19,7 @@ def test_tag_tells_configurations_apart() -> None:
     """Verilog modules are named after it: a field that it left out would mix two designs up."""
     fields = dataclasses.fields(AccelConfig)
     other = {f.name: getattr(base, f.name) * 2 for f in fields}
+    other |= {"packed_multipliers": True}
     other |= {"acc_nbits": 20, "zero_gating": False, "line_width": 64, "adder": True, "tables": 1}
     tags = {str(dataclasses.replace(base, **{name: value})) for name, value in other.items()}
     assert len(tags | {str(base)}) == len(fields) + 1
@@ -58,6 +59,17 @@ def test_a_column_of_windows_has_a_channel_of_its_own() -> None:
         dataclasses.replace(base, num_cols=16, line_width=8)
     cfg = dataclasses.replace(base, num_cols=16, pixel_groups=2, line_width=8)
     assert (cfg.operand_sets, cfg.operand_cols) == (16, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"num_cols": 1, "num_lanes": 1}, {"num_cols": 2, "pixel_groups": 2, "num_lanes": 1},
+     {"line_width": 8}],
+)  # fmt: skip
+def test_two_columns_share_a_multiplier(fields: dict[str, int]) -> None:
+    """They need the same activations."""
+    with pytest.raises(AccelError, match=r"with packed_multipliers two columns share .* must be"):
+        dataclasses.replace(base, packed_multipliers=True, **fields)
 
 
 def test_frozen() -> None:
