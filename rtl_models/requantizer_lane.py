@@ -3,7 +3,7 @@
 from pymtl3 import (
     Bits9,
     Bits10,
-    Bits13,
+    Bits12,
     Component,
     InPort,
     OutPort,
@@ -32,8 +32,9 @@ class RequantizerLane(Component):
     3, 4      magnitude shifted left until its top bit is set: by 16 and 8; by 4, 2 and 1
     5 round   the top 24 bits, to nearest even: float32(acc + bias). (It rounds only if
               acc_nbits > 25; otherwise this is constant zeros and a plain register.)
-    6, 7      24 x 24 bit product with the multiplier's significand: four 12 x 12 bit
-              products; their sum
+    6, 7      24 x 24 bit product with the multiplier's significand, each of which is 6 bits
+              and 18: four products, of which 18 x 18, 6 x 18 and 18 x 6 bits take a
+              multiplier each, and 6 x 6 bits a few additions; their sum
     8 round   the product's top 24 bits, to nearest even: what float32 keeps of it
     9 shift   integer part, and what is needed to round the fraction
     10 value  rounded to an integer, to nearest even, negated if so, plus zero point
@@ -88,11 +89,11 @@ class RequantizerLane(Component):
         s.normal4 = Wire(norm_nbits)
         s.significand5 = Wire(24)
         s.carry5 = Wire()
-        s.hh6 = Wire(24)
+        s.hh6 = Wire(12)
         s.hl6 = Wire(24)
         s.lh6 = Wire(24)
-        s.ll6 = Wire(24)
-        s.product7 = Wire(36)
+        s.ll6 = Wire(36)
+        s.product7 = Wire(30)
         s.sticky7 = Wire()
         s.rounded8 = Wire(25)
         s.integer9 = Wire(10)
@@ -127,6 +128,12 @@ class RequantizerLane(Component):
         s.zeros_1 = Wire()
         s.up5 = Wire()
         s.rounded5 = Wire(25)
+        s.high_a = Wire(6)
+        s.low_a = Wire(18)
+        s.high_b = Wire(6)
+        s.low_b = Wire(18)
+        s.part = [Wire(12) for _ in range(6)]
+        s.hh = Wire(12)
         s.middle7 = Wire(25)
         s.top8 = Wire(24)
         s.up8 = Wire()
@@ -136,6 +143,12 @@ class RequantizerLane(Component):
         s.ordered = Wire(value_nbits)
         s.ordered_lo = Wire(value_nbits)
         s.ordered_hi = Wire(value_nbits)
+
+        s.high_a //= s.significand5[18:24]
+        s.low_a //= s.significand5[0:18]
+        s.high_b[0:5] //= s.fraction5[18:23]
+        s.high_b[5] //= 1
+        s.low_b //= s.fraction5[0:18]
 
         # Combinational
         @update
@@ -160,17 +173,24 @@ class RequantizerLane(Component):
             s.rounded5 @= zext(s.normal4[lsb:norm_nbits], 25) + zext(s.up5, 25)
 
         @update
+        def up_hh():
+            # As a sum, or synthesis would spend a multiplier on it.
+            for i in range(6):
+                s.part[i] @= zext(s.high_a, 12) << i if s.high_b[i] else Bits12(0)
+            s.hh @= (s.part[0] + s.part[1] + s.part[2]) + (s.part[3] + s.part[4] + s.part[5])
+
+        @update
         def up_product7():
             s.middle7 @= zext(s.hl6, 25) + zext(s.lh6, 25)
 
         @update
         def up_round8():
-            if s.product7[35]:
-                s.top8 @= s.product7[12:36]
-                s.up8 @= s.product7[11] & (s.product7[12] | s.sticky7 | (s.product7[0:11] != 0))
+            if s.product7[29]:
+                s.top8 @= s.product7[6:30]
+                s.up8 @= s.product7[5] & (s.product7[6] | s.sticky7 | (s.product7[0:5] != 0))
             else:
-                s.top8 @= s.product7[11:35]
-                s.up8 @= s.product7[10] & (s.product7[11] | s.sticky7 | (s.product7[0:10] != 0))
+                s.top8 @= s.product7[5:29]
+                s.up8 @= s.product7[4] & (s.product7[5] | s.sticky7 | (s.product7[0:4] != 0))
 
         @update
         def up_shift9():
@@ -229,19 +249,19 @@ class RequantizerLane(Component):
         @update_ff
         def up_product():
             if s.en:
-                s.hh6 <<= zext(s.significand5[12:24], 24) * concat(Bits13(1), s.fraction5[12:23])
-                s.hl6 <<= zext(s.significand5[12:24], 24) * zext(s.fraction5[0:12], 24)
-                s.lh6 <<= zext(s.significand5[0:12], 24) * concat(Bits13(1), s.fraction5[12:23])
-                s.ll6 <<= zext(s.significand5[0:12], 24) * zext(s.fraction5[0:12], 24)
+                s.hh6 <<= s.hh
+                s.hl6 <<= zext(s.high_a, 24) * zext(s.low_b, 24)
+                s.lh6 <<= zext(s.low_a, 24) * zext(s.high_b, 24)
+                s.ll6 <<= zext(s.low_a, 36) * zext(s.low_b, 36)
                 s.shift6 <<= s.shift5 - zext(s.carry5, shift_nbits)
 
-                # The lowest 12 bits are those of ll6, and only tell an exact product from others.
-                s.product7 <<= concat(s.hh6, s.ll6[12:24]) + zext(s.middle7, 36)
-                s.sticky7 <<= s.ll6[0:12] != 0
+                # The lowest 18 bits are those of ll6, and only tell an exact product from others.
+                s.product7 <<= concat(s.hh6, s.ll6[18:36]) + zext(s.middle7, 30)
+                s.sticky7 <<= s.ll6[0:18] != 0
                 s.shift7 <<= s.shift6
 
                 s.rounded8 <<= zext(s.top8, 25) + zext(s.up8, 25)
-                s.shift8 <<= s.shift7 - zext(s.product7[35], shift_nbits)
+                s.shift8 <<= s.shift7 - zext(s.product7[29], shift_nbits)
 
         @update_ff
         def up_integer():
