@@ -8,8 +8,10 @@ from accel.hardware.descriptors import FIELDS, LEAST_SHIFT
 from accel.hardware.legality import MAX_SHIFT
 
 MULTIPLIER_NBITS = FIELDS["own_multiplier"].nbits
-LOW_NBITS = 12
-"""Bits of a multiplier that one of its two products takes."""
+LOW_NBITS = 17
+"""Bits of a multiplier that are multiplied, as many as with a sign fit an 18x18 multiplier; the
+others come as a sum."""
+HIGH_NBITS = MULTIPLIER_NBITS - LOW_NBITS
 SUM_NBITS = 34
 """Holds two products of 9 bits signed and 23 unsigned, an int32, and what rounding adds."""
 INTEGER_NBITS = SUM_NBITS - LEAST_SHIFT
@@ -23,7 +25,7 @@ class AdderLane(Component):
     stage       register holds
     ==========  ==================================================================
     1           a and b, 9 bits with sign
-    2 parts     of each product that with the multiplier's low 12 bits, and with the others
+    2 parts     of each product that with the multiplier's low 17 bits, and with the others
     3 products  exact; the second one with the constant
     4 sum       exact
     5 rounded   plus half of what the shift drops; less one where a tie of a negative
@@ -41,7 +43,7 @@ class AdderLane(Component):
 
     def construct(s, cfg: AccelConfig):
         s.set_metadata(VerilogTranslationPass.explicit_module_name, f"AdderLane_{cfg}")
-        low_nbits, high_nbits = ACT_NBITS + LOW_NBITS, ACT_NBITS + MULTIPLIER_NBITS - LOW_NBITS
+        low_nbits, high_nbits = ACT_NBITS + LOW_NBITS, ACT_NBITS + HIGH_NBITS
         value_nbits = INTEGER_NBITS + 1
         sign, sign_at = mk_bits(value_nbits)(1 << (value_nbits - 1)), SUM_NBITS - 1
         # With copies of the sign to shift in
@@ -69,12 +71,28 @@ class AdderLane(Component):
         s.value7 = Wire(value_nbits)
 
         # Wires
+        part = mk_bits(high_nbits)
+        s.a_part, s.b_part = ([Wire(part) for _ in range(HIGH_NBITS)] for _ in range(2))
+        s.a_high, s.b_high = Wire(part), Wire(part)
         s.up, s.with_half, s.kept = Wire(), Wire(SUM_NBITS), Wire(INTEGER_NBITS)
         s.kept //= s.with_half[LEAST_SHIFT:SUM_NBITS]
         s.shifted = Wire(wide_nbits)
         s.ordered, s.ordered_lo, s.ordered_hi = (Wire(value_nbits) for _ in range(3))
 
         # Combinational
+        @update
+        def up_high2():
+            # As sums, or synthesis would spend multipliers on them.
+            for i in range(HIGH_NBITS):
+                s.a_part[i] @= sext(s.a1, high_nbits) << i if s.own[LOW_NBITS + i] else part(0)
+                s.b_part[i] @= sext(s.b1, high_nbits) << i if s.operand[LOW_NBITS + i] else part(0)
+            s.a_high @= (s.a_part[0] + s.a_part[1] + s.a_part[2]) + (
+                s.a_part[3] + s.a_part[4] + s.a_part[5]
+            )
+            s.b_high @= (s.b_part[0] + s.b_part[1] + s.b_part[2]) + (
+                s.b_part[3] + s.b_part[4] + s.b_part[5]
+            )
+
         @update
         def up_round5():
             s.up @= ~(s.ties_away & s.sum4[sign_at])
@@ -99,13 +117,9 @@ class AdderLane(Component):
                 s.b1 <<= s.b
 
                 s.a_low2 <<= sext(s.a1, low_nbits) * zext(s.own[0:LOW_NBITS], low_nbits)
-                s.a_high2 <<= sext(s.a1, high_nbits) * zext(
-                    s.own[LOW_NBITS:MULTIPLIER_NBITS], high_nbits
-                )
+                s.a_high2 <<= s.a_high
                 s.b_low2 <<= sext(s.b1, low_nbits) * zext(s.operand[0:LOW_NBITS], low_nbits)
-                s.b_high2 <<= sext(s.b1, high_nbits) * zext(
-                    s.operand[LOW_NBITS:MULTIPLIER_NBITS], high_nbits
-                )
+                s.b_high2 <<= s.b_high
 
                 s.a3 <<= (sext(s.a_high2, SUM_NBITS) << LOW_NBITS) + sext(s.a_low2, SUM_NBITS)
                 s.b3 <<= (
