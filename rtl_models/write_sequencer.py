@@ -110,6 +110,12 @@ class WriteSequencerRTL(Component):
         s.pixel_row //= field("pixel_row", row_nbits)
         s.next_pixel_row, s.next_pixel_bank = Wire(Row), Wire(4)
         s.reach = [Wire(Row) for _ in range(lanes)]
+        # Multiples of lane_row, as sums of two, or synthesis would spend multipliers on them.
+        s.twice, s.thrice, s.fourfold = Wire(Row), Wire(Row), Wire(Row)
+        s.least, s.rest = ([Wire(Row) for _ in range(lanes)] for _ in range(2))
+        for j in range(lanes):
+            s.least[j] //= (0, s.lane_row, s.twice, s.thrice)[j % 4]
+            s.rest[j] //= s.fourfold if j >= 4 else 0
         s.tap_rows = TapRowsRTL(lanes, row_nbits)
         s.tap_rows.row //= s.row
         s.tap_rows.bank //= s.bank
@@ -218,13 +224,18 @@ class WriteSequencerRTL(Component):
                 s.further.b_row @= 0
                 s.further.b_bank_up @= UP_TO_CARRY + 1
 
+        @update
+        def up_multiples():
+            s.twice @= s.lane_row << 1
+            s.thrice @= s.lane_row + s.twice
+            s.fourfold @= s.lane_row << 2
+
         @update_ff
         def up_spread():
             # A chain over the lanes would be long: beats are some cycles apart from SETUP.
-            s.reach[0] <<= 0
-            for j in range(1, lanes):
+            for j in range(lanes):
                 if s.start:
-                    s.reach[j] <<= s.lane_row * j
+                    s.reach[j] <<= s.least[j] + s.rest[j]
 
         @update_ff
         def up_follow():
