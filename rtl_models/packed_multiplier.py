@@ -1,6 +1,6 @@
 """Two products of one activation in one multiplier."""
 
-from pymtl3 import Component, InPort, OutPort, Wire, sext, update, update_ff, zext
+from pymtl3 import Component, InPort, OutPort, Wire, mk_bits, sext, update, update_ff, zext
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 
 from accel.hardware.config import ACT_NBITS
@@ -95,6 +95,7 @@ class PackedMultiplierRTL(Component):
         s.high_weight = Wire(HIGH_NBITS)
         s.activation = Wire(CARRY_NBITS)
         s.weight = Wire(CARRY_NBITS)
+        s.part = [Wire(CARRY_NBITS) for _ in range(CARRY_NBITS)]
         s.modulo = Wire(CARRY_NBITS)
 
         # Structure
@@ -109,11 +110,19 @@ class PackedMultiplierRTL(Component):
         s.upper //= s.both.product[LOW_NBITS : ACT_NBITS + PACKED_NBITS]
         s.low //= s.both.product[0:LOW_NBITS]
 
+        none = mk_bits(CARRY_NBITS)(0)
+
         # Combinational
         @update
         def up_weights():
             # A negative lower half borrows.
             s.high_weight @= sext(s.a, HIGH_NBITS) - zext(s.b[7], HIGH_NBITS)
+
+        @update
+        def up_parts():
+            # As a sum, or synthesis would spend a multiplier on it.
+            for i in range(CARRY_NBITS):
+                s.part[i] @= s.activation << i if s.weight[i] else none
 
         @update
         def up_carry():
@@ -132,7 +141,9 @@ class PackedMultiplierRTL(Component):
                 if s.clear:
                     s.modulo <<= 0
                 else:
-                    s.modulo <<= s.activation * s.weight
+                    s.modulo <<= ((s.part[0] + s.part[1]) + (s.part[2] + s.part[3])) + (
+                        (s.part[4] + s.part[5]) + (s.part[6] + s.part[7])
+                    )
 
     def line_trace(s):
         return f"{s.upper}|{s.carry}|{s.low}"

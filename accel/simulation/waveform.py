@@ -178,8 +178,10 @@ class Waveform:
         save.zoom_markers(ZOOM)
         for group, signals in GROUPS.items():
             with save.group(group):
-                for signal in signals:
-                    self._show(save, signal.format(column=self.column))
+                for signal in (signal.format(column=self.column) for signal in signals):
+                    # Columns that share multipliers have no sums of their own in a row.
+                    if signal.startswith("trace.") or f"{TOP}.{signal}" in self._paths:
+                        self._show(save, signal)
         return text.getvalue()
 
     def _show(self, save: GTKWSave, signal: str) -> None:

@@ -25,7 +25,6 @@ from accel.verilog.boards import Board
 from accel.verilog.chip_picture import draw
 from accel.verilog.slowest_paths import BETWEEN
 from accel.verilog.synthesis import (
-    PLACER,
     Target,
     find_target,
     mapped,
@@ -52,6 +51,9 @@ LEAST_REFERENCE = 3.125
 BAUD_TOLERANCE = 0.015
 """Most by which the line's rate may be off. A receiver stands 5%, of both ends together."""
 LEAST_DIVISOR = 4
+PLACER = ("--placer", "static")
+"""With pads at the edge nextpnr's default placer stops early, at twice the length of wires, which
+then find no way through the rows of multipliers."""
 
 Progress = Callable[[str, str], None]
 """Called with what is done now, and how far it is, or nothing."""

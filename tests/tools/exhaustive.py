@@ -4,6 +4,9 @@ A compiled driver (``csrc/exhaustive.cpp``) feeds the requantizer a value a lane
 compares each output with float32 arithmetic. The same arithmetic, in the same driver, is compared
 with what PyTorch's kernels and ``accel.numerics`` make of the same accumulators. What is swept is
 in :func:`groups`.
+
+And every pair of weights with every activation goes through the packed multiplier, as Verilog and
+as the netlist of an ECP5.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ from accel.runtimes import qnnpack
 from accel.simulation import verilated
 from accel.simulation.toolchain import find_toolchain
 from accel.verilog.translation import module_name, translate_component
+from rtl_models.packed_multiplier import PackedMultiplierRTL
 from rtl_models.requantizer import RequantizerRTL
+from tests.netlist import with_models
 
 F32 = np.float32
 ops = torch.ops.quantized
@@ -291,12 +296,45 @@ def run(group: Group, driver: Path, done: Callable[[int], None]) -> list[Differe
     return found
 
 
+def triples(place: Path, *, as_netlist: bool, change: Callable[[str], str] = str) -> list[int]:
+    """How many of the 2**25 triples of two weights and an activation the packed multiplier gets
+    wrong, and the first of those; change: what to do to its Verilog first."""
+    place.mkdir()
+    name = module_name(base)
+    verilog = change(translate_component(PackedMultiplierRTL(), name))
+    if as_netlist:
+        verilog = with_models(verilog, name)
+    main = Path(__file__).parent / "csrc" / "packed_multiplier.cpp"
+    verilated.compile_driver(verilog, base, find_toolchain(), main, place)
+    command = [place / "obj" / "driver"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [int(number) for number in done.stdout.split()]
+
+
+def multiply_all(folder: Path) -> int:
+    """Prints what :func:`triples` finds, and returns how many are wrong."""
+    wrong = 0
+    for what, as_netlist in (("Verilog", False), ("netlist", True)):
+        began = time.monotonic()
+        with working(f"The packed multiplier as {what}"):
+            differ, a, b, x = triples(folder / what, as_netlist=as_netlist)
+        wrong += differ
+        console.print(
+            f"packed multiplier as {what}: {1 << 25:,} triples, {differ:,} wrong"
+            + (f", first a = {a}, b = {b}, x = {x}" if differ else "")
+            + f", {time.monotonic() - began:,.0f} s",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    return wrong
+
+
 def main() -> int:
     torch.set_num_threads(1)
     drivers: dict[int, Path] = {}
     values = differences = 0
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="accel-") as folder:
+        wrong = multiply_all(Path(folder))
         for group in groups():
             began = time.monotonic()
             count = sum(sweep.count for sweep in group.sweeps)
@@ -321,7 +359,7 @@ def main() -> int:
         f"{time.monotonic() - start:,.0f} s",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    return 1 if differences else 0
+    return 1 if differences or wrong else 0
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ CONFIGS = {
         weight_depth=250, param_depth=100, max_layers=5, zero_gating=False,
     ),
     "lanes": dataclasses.replace(
-        base, num_lanes=8, act_depth=128, weight_depth=150, param_depth=16
+        base, num_lanes=8, act_depth=128, weight_depth=150, param_depth=16,
+        packed_multipliers=True,
     ),
     "one": AccelConfig(
         num_cols=1, num_lanes=1, spad_depth=1, act_depth=256, weight_depth=1000, param_depth=60,

@@ -56,3 +56,16 @@ def test_a_fault_in_the_hardware_is_found(tmp_path: Path) -> None:
     found = exhaustive.compare(faulty, SWEEPS[2], None)
     assert found is not None
     assert found[1:] == (4, -390885, 61, 62)
+
+
+def test_every_triple_of_the_packed_multiplier(tmp_path: Path) -> None:
+    """And that a carry which is a bit too short is found."""
+    assert exhaustive.triples(tmp_path / "right", as_netlist=False)[0] == 0
+
+    def change(verilog: str) -> str:
+        changed, count = re.subn(r"carry = (.*);", r"carry = { {1'b0}, 7'(\1) };", verilog)
+        assert count == 1
+        return changed
+
+    found = exhaustive.triples(tmp_path / "faulty", as_netlist=False, change=change)
+    assert found[0] > 0

@@ -608,6 +608,23 @@ def test_zero_gating_changes_nothing_else() -> None:
     np.testing.assert_array_equal(gated.traffic[:, :taps], other.traffic[:, :taps])
 
 
+def test_packed_multipliers_change_nothing() -> None:
+    """Nor does zero gating of them."""
+    rng = np.random.default_rng(4)
+    network = random_network(rng, *VARIED["everything"])
+    images = random_images(rng, network, 2)
+    cfg = dataclasses.replace(SMALL, num_cols=4, zero_gating=True)
+    each, *packed = (
+        simulate(compile(network, dataclasses.replace(cfg, **fields)), images, level="rtl")
+        for fields in ({}, {"packed_multipliers": True},
+                       {"packed_multipliers": True, "zero_gating": False})
+    )  # fmt: skip
+    for other in packed:
+        np.testing.assert_array_equal(other.outputs, each.outputs)
+        np.testing.assert_array_equal(other.spent, each.spent)
+    np.testing.assert_array_equal(packed[0].traffic, each.traffic)
+
+
 def test_nothing_is_read_in_vain(simulators: Simulators, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memories are enabled for the bytes and the words that are counted, and for no others."""
     if simulators.verilated:

@@ -30,9 +30,12 @@ from accel.verilog.synthesis import (
     synthesize,
 )
 from accel.verilog.translation import module_name, translate, translate_component
+from rtl_models.adder import AdderRTL
 from rtl_models.memory import MemoryRTL, RegisterFileRTL
 from rtl_models.pe_array import PEArrayRTL
 from rtl_models.pooling_unit import PoolingUnitRTL
+from rtl_models.requantizer import RequantizerRTL
+from rtl_models.write_sequencer import WriteSequencerRTL
 from tests.system.simulation.test_toolchain import fake_path
 
 TINY = PRESETS["tiny"]
@@ -179,10 +182,20 @@ def test_ecp5() -> None:
     ("component", "figures"),
     [
         (PEArrayRTL(TINY), {"dsp": TINY.num_multipliers}),
+        (
+            PEArrayRTL(dataclasses.replace(TINY, packed_multipliers=True)),
+            {"dsp": TINY.num_multipliers // 2},
+        ),
+        (RequantizerRTL(TINY), {"dsp": 3 * TINY.num_lanes}),
+        (AdderRTL(dataclasses.replace(TINY, adder=True)), {"dsp": 2 * TINY.num_lanes}),
+        (WriteSequencerRTL(dataclasses.replace(TINY, num_cols=8, num_lanes=8)), {"dsp": 0}),
         (MemoryRTL(8, 512), {"block_ram": 1, "distributed_ram": 0}),
         (RegisterFileRTL(8, 16), {"distributed_ram": 2, "block_ram": 0}),
     ],
-    ids=["multipliers", "memory", "register_file"],
+    ids=[
+        *("multipliers", "packed_multipliers", "requantizer", "adder", "write_sequencer"),
+        *("memory", "register_file"),
+    ],
 )
 def test_ecp5_has_a_place_for(component: Component, figures: dict[str, int]) -> None:
     whole = small(component, "ecp5").whole
