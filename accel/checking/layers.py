@@ -82,15 +82,16 @@ class LayerCheck:
         layer, d = self.layer, self.layer.d
         columns, rows, groups = d.write_loops
         tile_rows, tile_columns = layer.tile
-        found = (
+        written = (
             sum(layer.channels.tolist()),
             rows.count * tile_rows - d.drop_y,
             columns.count * tile_columns - d.drop_x,
         )
         wanted = self.want.target_shape
         self.require(
-            found == wanted,
-            f"it writes {' x '.join(map(str, found))} outputs, not {' x '.join(map(str, wanted))}",
+            written == wanted,
+            f"it writes {' x '.join(map(str, written))} outputs, not "
+            f"{' x '.join(map(str, wanted))}",
         )
         self.require(
             layer.window == prod(self.want.pool),
@@ -131,11 +132,11 @@ class LayerCheck:
             ("weight", weights, memories.has_weights),
             ("parameter", params, memories.has_params),
         ):
-            count, found = words.stop - words.start, int(loaded[words].sum())
+            count, num_loaded = words.stop - words.start, int(loaded[words].sum())
             self.require(
-                found == count,
+                num_loaded == count,
                 f"of the words {words.start} to {words.stop - 1} of the {what} memory that it "
-                f"reads, only {found} have been loaded",
+                f"reads, only {num_loaded} have been loaded",
             )
         # Also what goes with columns that are no output channel's is computed with.
         multiplier, _ = parameters(memories.params[params])
@@ -188,16 +189,16 @@ class LayerCheck:
                 parts = self._parts(groups, pixel_groups)
                 for start in range(0, len(reads), rows):
                     sums = np.arange(start, min(len(reads), start + rows))
-                    at, inside = reads.taps(layer, sums, further)
-                    at = np.where(inside, at, 0)
-                    found = codes.take(at, mode="clip")
+                    addresses, inside = reads.taps(layer, sums, further)
+                    addresses = np.where(inside, addresses, 0)
+                    elements = codes.take(addresses, mode="clip")
                     number = layer.step_number(groups[0] * len(reads) + sums[:, None], reads.step)
-                    self._are_there(number, at, inside, found)
-                    found[~inside] = PADDED
-                    limbs = contents.limbs[:, at]
+                    self._are_there(number, addresses, inside, elements)
+                    elements[~inside] = PADDED
+                    limbs = contents.limbs[:, addresses]
                     limbs[:, ~inside] = pad_limbs
                     for part in parts:
-                        exactly.compare(part, sums, found, layer.d.pad_value)
+                        exactly.compare(part, sums, elements, layer.d.pad_value)
                         randomly.compare(part, sums, limbs, contents.residues_of(source))
                     self._count_reads(number[inside], len(groups), len(pixel_groups))
         self.count.residue_sums += randomly.count
@@ -217,32 +218,32 @@ class LayerCheck:
             if not columns.size:
                 continue
             further = reads.pixel_at[:, pixel_group] + group * reads.group_at
-            at, inside = reads.taps(layer, pixels, further)
+            addresses, inside = reads.taps(layer, pixels, further)
             inside = inside[:, : columns.size]
-            at = np.where(inside, at[:, : columns.size], 0)
-            found = codes.take(at, mode="clip")
-            number = np.broadcast_to(group * len(reads) + pixels[:, None], at.shape)
-            self._are_there(number, at, inside, found)
+            addresses = np.where(inside, addresses[:, : columns.size], 0)
+            held = codes.take(addresses, mode="clip")
+            number = np.broadcast_to(group * len(reads) + pixels[:, None], addresses.shape)
+            self._are_there(number, addresses, inside, held)
             self.count.reads += int(inside.sum())
             self.count.early_reads += int((inside & (number < layer.d.safe_steps)).sum())
             for i, column in enumerate(columns):
                 channel = self._channels(group, column)
                 if channel.size:
                     pads = windows.outside | ~inside[windows.pixel, i]
-                    limbs = contents.limbs[:, at[:, i]][:, windows.pixel]
+                    limbs = contents.limbs[:, addresses[:, i]][:, windows.pixel]
                     limbs[:, pads] = pad_limbs
-                    seen = np.where(pads, PADDED, found[windows.pixel, i])
+                    seen = np.where(pads, PADDED, held[windows.pixel, i])
                     weight = weights[group, column][None]
                     part = Part(channel, weight, weight, y, x)
                     exactly.compare(part, vectors, seen, layer.d.pad_value)
                     randomly.compare(part, vectors, limbs, elements)
         for group in range(layer.groups):
             most = layer.window_columns(group)
-            found = outputs.columns(layer)[0, outputs.group == group]
+            of_group = outputs.columns(layer)[0, outputs.group == group]
             self.require(
-                found.max() < most,
-                f"of group {group} it takes outputs from column {found.max()}, but {most} columns "
-                f"have a channel",
+                of_group.max() < most,
+                f"of group {group} it takes outputs from column {of_group.max()}, but {most} "
+                f"columns have a channel",
             )
         self.count.residue_sums += randomly.count
 
@@ -266,32 +267,32 @@ class LayerCheck:
         codes[mine] = code(*np.unravel_index(elements[mine], self.want.source_shape))
         return codes
 
-    def _are_there(self, number: Ints, at: Ints, inside: Bools, found: Ints) -> None:
+    def _are_there(self, number: Ints, addresses: Ints, inside: Bools, elements: Ints) -> None:
         """Every byte that is read holds an element of the input, and does so by then.
 
         (sums, taps) each: the number of the step, the byte, whether it is read, and the code of the
         element that it holds.
         """
         size, safe = self.contents.size, self.layer.d.safe_steps
-        if at.min() < 0 or at.max() >= size:
-            i = np.argmax((at < 0) | (at >= size))
-            self._fail(f"step {number.flat[i]} reads byte {at.flat[i]} of {size}")
-        if found.min() == NOTHING:
-            wrong = (found == NOTHING) & inside
+        if addresses.min() < 0 or addresses.max() >= size:
+            i = np.argmax((addresses < 0) | (addresses >= size))
+            self._fail(f"step {number.flat[i]} reads byte {addresses.flat[i]} of {size}")
+        if elements.min() == NOTHING:
+            wrong = (elements == NOTHING) & inside
             if wrong.any():
                 i = np.argmax(wrong)
                 self._fail(
-                    f"step {number.flat[i]} reads {byte(at.flat[i])}, which holds no element of "
-                    f"'{self.want.source.name}' then"
+                    f"step {number.flat[i]} reads {byte(addresses.flat[i])}, which holds no "
+                    f"element of '{self.want.source.name}' then"
                 )
         early = (number < safe) & inside
         if early.any():
-            wrong = early & (number < self.contents.readable[at])
+            wrong = early & (number < self.contents.readable[addresses])
             if wrong.any():
                 i = np.argmax(wrong)
                 self._fail(
-                    f"step {number.flat[i]} reads {byte(at.flat[i])}, which may be on its way from "
-                    f"the layer before, but only steps from {safe} on wait for it"
+                    f"step {number.flat[i]} reads {byte(addresses.flat[i])}, which may be on its way "
+                    f"from the layer before, but only steps from {safe} on wait for it"
                 )
 
     def _parts(self, groups: Ints, pixel_groups: Ints) -> list[Part]:
@@ -357,15 +358,15 @@ class LayerCheck:
             self._terms()
         multiplier, bias = parameters(self.memories.params[self.outputs.param_words(self.layer)])
         patterns = want.multiplier.astype(np.float32).view(np.uint32).astype(np.int64)
-        for what, found, wanted in (
+        for what, loaded, wanted in (
             ("multiplier (as bits)", multiplier, patterns),
             ("bias", bias, want.bias),
         ):
-            wrong = found != wanted
+            wrong = loaded != wanted
             if wrong.any():
                 pixel, channel = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
                 self._fail(
-                    f"output channel {channel}: its {what} is {found[pixel, channel]}, not "
+                    f"output channel {channel}: its {what} is {loaded[pixel, channel]}, not "
                     f"{wanted[channel]}"
                 )
         self.count.outputs += want.target.size
@@ -377,9 +378,9 @@ class LayerCheck:
             self.require(not d.looks_up, "it looks its outputs up in a table, but in none is right")
             return
         self.require(bool(d.looks_up), "it does not look its outputs up in a table")
-        at = np.arange(TABLE_SIZE) + TABLE_SIZE * d.table_index
+        places = np.arange(TABLE_SIZE) + TABLE_SIZE * d.table_index
         self.require(
-            at[-1] < len(memories.tables) and bool(memories.has_tables[at].all()),
+            places[-1] < len(memories.tables) and bool(memories.has_tables[places].all()),
             f"not all of table {d.table_index}, in which it looks its outputs up, has been loaded",
         )
         self.require(
@@ -388,12 +389,15 @@ class LayerCheck:
         )
         # Entries of the network are in the order of values, those of the hardware of bytes.
         value = np.arange(table.input.limits[0], table.input.limits[1] + 1)
-        found, wanted = memories.tables[at].astype(np.int64) & 0xFF, table.integers(value) & 0xFF
-        wrong = found[value & 0xFF] != wanted
+        entries, wanted = (
+            memories.tables[places].astype(np.int64) & 0xFF,
+            table.integers(value) & 0xFF,
+        )
+        wrong = entries[value & 0xFF] != wanted
         if wrong.any():
             i = int(np.argmax(wrong))
             self._fail(
-                f"table {d.table_index} has {found[value[i] & 0xFF]} for {value[i]}, not "
+                f"table {d.table_index} has {entries[value[i] & 0xFF]} for {value[i]}, not "
                 f"{wanted[i]}"
             )
 
@@ -426,47 +430,47 @@ class LayerCheck:
             d.operand_signed == tensor.signed,
             f"what it adds is {'signed' if tensor.signed else 'unsigned'}, but read otherwise",
         )
-        at, number = outputs.summands(self.layer)
-        within = (at >= 0) & (at < contents.size)
-        held = np.where(within, contents.elements(tensor).take(at, mode="clip"), NOTHING)
+        addresses, number = outputs.summands(self.layer)
+        within = (addresses >= 0) & (addresses < contents.size)
+        held = np.where(within, contents.elements(tensor).take(addresses, mode="clip"), NOTHING)
         wrong = held != np.arange(held.size).reshape(held.shape)
         if wrong.any():
             i = int(np.argmax(wrong))
-            found = "no element" if held.flat[i] == NOTHING else f"element {held.flat[i]}"
+            occupant = "no element" if held.flat[i] == NOTHING else f"element {held.flat[i]}"
             self._fail(
-                f"to output {place(wrong)} it adds byte {at.flat[i]} of the activation memory, "
-                f"which holds {found} of '{tensor.name}' then"
+                f"to output {place(wrong)} it adds byte {addresses.flat[i]} of the activation "
+                f"memory, which holds {occupant} of '{tensor.name}' then"
             )
-        number = np.broadcast_to(number, at.shape)
+        number = np.broadcast_to(number, addresses.shape)
         early = number < d.safe_steps
-        wrong = early & (number < contents.readable[at])
+        wrong = early & (number < contents.readable[addresses])
         if wrong.any():
             i = int(np.argmax(wrong))
             self._fail(
-                f"step {number.flat[i]} reads {byte(at.flat[i])}, which may be on its way from "
-                f"the layer before, but only steps from {d.safe_steps} on wait for it"
+                f"step {number.flat[i]} reads {byte(addresses.flat[i])}, which may be on its way "
+                f"from the layer before, but only steps from {d.safe_steps} on wait for it"
             )
-        self.count.reads += at.size
+        self.count.reads += addresses.size
         self.count.early_reads += int(early.sum())
 
     def writes(self) -> Ints:
         """Outputs go to memory. Returns their bytes."""
         contents, outputs = self.contents, self.outputs
         self.require(not self.layer.d.to_result, "its outputs go to the results")
-        at = outputs.channel_at[:, None, None] + outputs.pixel_at
+        addresses = outputs.channel_at[:, None, None] + outputs.pixel_at
         over = contents.holds(self.want.source)
         if self.want.summand is not None:
             over |= contents.holds(self.want.summand.tensor)
-        over = over.take(at, mode="clip")
+        over = over.take(addresses, mode="clip")
         if over.any():
             self._fail(
-                f"output {place(over)} is written to {byte(at.flat[np.argmax(over)])}, which holds "
-                f"an element of its input"
+                f"output {place(over)} is written to {byte(addresses.flat[np.argmax(over)])}, which "
+                f"holds an element of its input"
             )
-        contents.put(self.where, self.want.target, at.ravel(), np.arange(at.size))
+        contents.put(self.where, self.want.target, addresses.ravel(), np.arange(addresses.size))
         contents.readable[:] = 0
-        contents.readable[at] = self._readable()
-        return at.ravel()
+        contents.readable[addresses] = self._readable()
+        return addresses.ravel()
 
     def _readable(self) -> Ints:
         """The first step of the next layer by which each output is in memory, whatever stalls:
@@ -482,17 +486,17 @@ class LayerCheck:
             d.out_signed == target.signed,
             f"outputs are {'signed' if target.signed else 'unsigned'}, but compared otherwise",
         )
-        found, wanted = self.outputs.result_bytes(self.layer), np.ravel(output_bytes)
+        coming, wanted = self.outputs.result_bytes(self.layer), np.ravel(output_bytes)
         self.require(
-            wanted.size == found.size,
-            f"{found.size} outputs come, but the program places {wanted.size}",
+            wanted.size == coming.size,
+            f"{coming.size} outputs come, but the program places {wanted.size}",
         )
-        wanted = order.inward(wanted.reshape(1, *order.shape(found.shape)))[0]
-        wrong = found != wanted
+        wanted = order.inward(wanted.reshape(1, *order.shape(coming.shape)))[0]
+        wrong = coming != wanted
         if wrong.any():
             i = int(np.argmax(wrong))
             self._fail(
-                f"output {place(wrong)} is byte {found.flat[i]} of the results, not "
+                f"output {place(wrong)} is byte {coming.flat[i]} of the results, not "
                 f"{wanted.flat[i]}"
             )
 
@@ -503,6 +507,6 @@ class LayerCheck:
 def _distinct(offsets: Ints) -> Iterator[tuple[Ints, Ints]]:
     """Pixel groups that read the same: what they add to the first one's reads, and their numbers.
     offsets: (3, pixel groups)."""
-    found, inverse = np.unique(offsets, axis=1, return_inverse=True)
-    for i, offset in enumerate(found.T):
+    distinct, inverse = np.unique(offsets, axis=1, return_inverse=True)
+    for i, offset in enumerate(distinct.T):
         yield offset, np.flatnonzero(inverse.ravel() == i)

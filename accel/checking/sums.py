@@ -142,29 +142,29 @@ class Exactly:
                 f"rows and {where[2]} columns from its window's first, outside of the kernel",
             )
         tap = ((channel * rows + y) * columns + x)[known]
-        found = np.zeros_like(wanted)
+        loaded = np.zeros_like(wanted)
         values = weight[:, known]
-        found[:, tap] = values
+        loaded[:, tap] = values
         # Of taps that read the same element, one at most may have a weight.
         order = np.argsort(tap, kind="stable")
         again = order[1:][tap[order][1:] == tap[order][:-1]]
         if again.size:
-            found = np.zeros_like(wanted)
+            loaded = np.zeros_like(wanted)
             for i in range(tap.size):
-                twice = (found[:, tap[i]] != 0) & (values[:, i] != 0)
+                twice = (loaded[:, tap[i]] != 0) & (values[:, i] != 0)
                 if twice.any():
                     self._differs(
                         part, output, int(np.argmax(twice)), int(tap[i]), "an element twice"
                     )
-                found[:, tap[i]] += values[:, i]
+                loaded[:, tap[i]] += values[:, i]
         ky, kx = np.divmod(np.arange(wanted.shape[1]) % (rows * columns), columns)
         above, below, before, after = border
         padded = (ky < above) | (ky >= rows - below) | (kx < before) | (kx >= columns - after)
-        wrong = (found != wanted) & ~padded
+        wrong = (loaded != wanted) & ~padded
         if wrong.any():
             c, j = _first(wrong)
             self._differs(
-                part, output, c, j, f"weight {int(found[c, j])} instead of {int(wanted[c, j])}"
+                part, output, c, j, f"weight {int(loaded[c, j])} instead of {int(wanted[c, j])}"
             )
         if pads.any() or padded.any():
             self._padding(part, output, weight[:, pads], wanted[:, padded], pad_value)
@@ -173,14 +173,14 @@ class Exactly:
         self,
         part: Part,
         output: tuple[int, int],
-        found: NDArray[np.int8],
+        loaded: NDArray[np.int8],
         wanted: NDArray[np.int8],
         pad_value: int,
     ) -> None:
         """The products with padding: the same weights in any order."""
-        longest = max(found.shape[1], wanted.shape[1])
+        longest = max(loaded.shape[1], wanted.shape[1])
         # Zeros are added, not counted.
-        both = [np.pad(w, ((0, 0), (0, longest - w.shape[1]))) for w in (found, wanted)]
+        both = [np.pad(w, ((0, 0), (0, longest - w.shape[1]))) for w in (loaded, wanted)]
         wrong = np.sort(both[0], axis=1) != np.sort(both[1], axis=1)
         if wrong.any():
             c = _first(wrong)[0]
@@ -252,9 +252,9 @@ class WithResidues:
             if not chosen.any():
                 continue
             weights = self._array(part, later)
-            found = residues.weigh(limbs[:, chosen], weights)
+            reached = residues.weigh(limbs[:, chosen], weights)
             y, x = part.y[sums[chosen]], part.x[sums[chosen]]
-            wrong = found != wanted[y, x]
+            wrong = reached != wanted[y, x]
             self.count += wrong.size
             if wrong.any():
                 i = int(np.argmax(wrong))
@@ -266,13 +266,13 @@ class WithResidues:
 
     def _combined(self, channels: Ints, weight: NDArray[np.int8]) -> residues.Residues:
         """The residues of weights (channels, taps), added up over the channels."""
-        found = np.zeros(weight.shape[1], np.uint64)
+        total = np.zeros(weight.shape[1], np.uint64)
         at_once = max(1, (1 << 20) // max(1, weight.shape[1]))
         for start in range(0, len(channels), at_once):
             end = start + at_once
             drawn = self.weights[channels[start:end, None], weight[start:end].view(np.uint8)]
-            found = residues.add(found, residues.total(drawn))
-        return found
+            total = residues.add(total, residues.total(drawn))
+        return total
 
     def _array(self, part: Part, later: bool) -> residues.Residues:
         key = part, later
@@ -292,12 +292,12 @@ class WithResidues:
             x = elements.reshape(want.source_shape)[input_channels(want, channels)]
             x_parts = residues.limbs(x).astype(np.int64)
             pad = residues.limbs(self.pad)[:, 0].tolist()
-            found: residues.Residues | None = None
+            total: residues.Residues | None = None
             for i in range(residues.NUM_LIMBS):
                 products = want.sums(x_parts[i], parts, pad[i]).astype(np.uint64)
                 for j, product in enumerate(products):
                     term = residues.scale(residues.reduce(product), residues.LIMB_NBITS * (i + j))
-                    found = term if found is None else residues.add(found, term)
-            assert found is not None
-            self.wanted = channels, found
+                    total = term if total is None else residues.add(total, term)
+            assert total is not None
+            self.wanted = channels, total
         return self.wanted[1]

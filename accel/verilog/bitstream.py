@@ -123,26 +123,26 @@ def make(
     target = _target(board)
     versions = tools(target, 1)
     if mhz is not None:
-        found = _attempt(cfg, board, baud, _clock(board, baud, mhz, mhz - 1), target, versions, say)
-        if found.reached < found.clock.mhz:
-            raise _too_fast(found)
-        return found
+        made = _attempt(cfg, board, baud, _clock(board, baud, mhz, mhz - 1), target, versions, say)
+        if made.reached < made.clock.mhz:
+            raise _too_fast(made)
+        return made
     best: Bitstream | None = None
     most = FIRST_GUESS
     for _ in range(TRIES):
-        found = _attempt(
+        made = _attempt(
             cfg, board, baud, _clock(board, baud, most, LEAST_MHZ), target, versions, say
         )
-        if found.reached >= found.clock.mhz:
-            best = found
-        if NEAR_ENOUGH * found.reached <= found.clock.mhz <= found.reached:
+        if made.reached >= made.clock.mhz:
+            best = made
+        if NEAR_ENOUGH * made.reached <= made.clock.mhz <= made.reached:
             break
-        most = MARGIN * found.reached
+        most = MARGIN * made.reached
         if best and most <= best.clock.mhz:
             break
-        say(f"{found.reached:.1f} MHz reached where {found.clock.mhz:g} was asked for", "")
+        say(f"{made.reached:.1f} MHz reached where {made.clock.mhz:g} was asked for", "")
     if best is None:
-        raise _too_fast(found)
+        raise _too_fast(made)
     return best
 
 
@@ -159,10 +159,10 @@ def _clock(board: Board, baud: int, most: float, least: float) -> Clock:
     )
 
 
-def _too_fast(found: Bitstream) -> AccelError:
+def _too_fast(made: Bitstream) -> AccelError:
     return AccelError(
-        f"{found.cfg} reaches {found.reached:.1f} MHz on {found.board.title}, not "
-        f"{found.clock.mhz:g}: give a lower clock with --mhz"
+        f"{made.cfg} reaches {made.reached:.1f} MHz on {made.board.title}, not "
+        f"{made.clock.mhz:g}: give a lower clock with --mhz"
     )
 
 
@@ -266,10 +266,10 @@ def _pll(board: Board, clock: Clock, folder: Path) -> str:
     arguments += ["--clkin_name", "clock", "--clkout0_name", "clk", "--file", "pll.v"]
     run_tool("ecppll", arguments, folder)
     said = (folder / "ecppll.out").read_text(errors="replace")
-    found = re.search(r"clkout0 frequency: ([\d.]+) MHz", said)
-    if found is None or abs(float(found[1]) / clock.mhz - 1) > 1e-4:
+    made = re.search(r"clkout0 frequency: ([\d.]+) MHz", said)
+    if made is None or abs(float(made[1]) / clock.mhz - 1) > 1e-4:
         raise AccelError(
-            f"ecppll makes {found[1] if found else 'nothing'} MHz of {board.clock:g}, not "
+            f"ecppll makes {made[1] if made else 'nothing'} MHz of {board.clock:g}, not "
             f"{clock.mhz:g}: choose another clock with --mhz"
         )
     return (folder / "pll.v").read_text()
@@ -359,32 +359,32 @@ def unit_of(name: str) -> str:
     return BETWEEN
 
 
-def write(found: Bitstream, out: Path) -> None:
+def write(made: Bitstream, out: Path) -> None:
     """Write the folder ``out``: bitstream, sources, report, a picture, and how to load it.
 
     Raises :class:`AccelError` if that is not possible.
     """
-    cfg, board, clock = found.cfg, found.board, found.clock
+    cfg, board, clock = made.cfg, made.board, made.clock
     title = f"{cfg} on {board.title}, {clock.mhz:g} MHz"
     report = {
         "written_by": "accel",
         "configuration": asdict(cfg),
         "board": board.model_dump(),
         "clock_mhz": clock.mhz,
-        "reached_mhz": found.reached,
+        "reached_mhz": made.reached,
         "divisor": clock.divisor,
         "baud": clock.baud,
-        "cells": found.figures,
-        "tools": found.tools,
+        "cells": made.figures,
+        "tools": made.tools,
     }
     contents: dict[str, str | bytes] = {
-        "README.md": _readme(found),
-        "accel.bit": found.data,
-        "top.v": found.verilog,
-        "top.lpf": found.constraints,
+        "README.md": _readme(made),
+        "accel.bit": made.data,
+        "top.v": made.verilog,
+        "top.lpf": made.constraints,
         "config.toml": toml(cfg, f"of the bitstream for {board.title}", "bitstream"),
         "report.json": json.dumps(report, indent=2) + "\n",
-        "chip.png": draw(found.placed, title, unit_of),
+        "chip.png": draw(made.placed, title, unit_of),
     }
     assert (*contents, manifest.NAME) == NAMES
     for name, data in contents.items():
@@ -393,9 +393,9 @@ def write(found: Bitstream, out: Path) -> None:
     files.write(out / manifest.NAME, json.dumps(record, indent=2) + "\n")
 
 
-def _readme(found: Bitstream) -> str:
-    board, clock, figures = found.board, found.clock, found.figures
-    rate = "" if found.baud == BAUD else f" --baud {found.baud}"
+def _readme(made: Bitstream) -> str:
+    board, clock, figures = made.board, made.clock, made.figures
+    rate = "" if made.baud == BAUD else f" --baud {made.baud}"
     rows = [
         ("LUT4, with carry", figures["lut4_with_carry"], board.has.luts),
         ("flip-flops", figures["flip_flops"], board.has.luts),
@@ -406,7 +406,7 @@ def _readme(found: Bitstream) -> str:
         [
             f"# {board.title}",
             "",
-            f"A bitstream with the accelerator {found.cfg} at the end of a serial line. Load it:",
+            f"A bitstream with the accelerator {made.cfg} at the end of a serial line. Load it:",
             "",
             f"    openFPGALoader -b {board.loader} accel.bit",
             "",
@@ -423,7 +423,7 @@ def _readme(found: Bitstream) -> str:
             "|---|---|",
             *(f"| {i} | {what} |" for i, what in enumerate(LIGHTS[: len(board.led_pins)])),
             "",
-            f"The clock is {clock.mhz:g} MHz; routing reached {found.reached:.1f}. A bit of the",
+            f"The clock is {clock.mhz:g} MHz; routing reached {made.reached:.1f}. A bit of the",
             f"line is {clock.divisor} cycles: {clock.baud:,.0f} baud. The button resets it all.",
             "",
             "| | used | there are |",
@@ -432,7 +432,7 @@ def _readme(found: Bitstream) -> str:
             "",
             "![Where the cells of each unit lie on the chip](chip.png)",
             "",
-            f"Made with {found.tools}. `top.v` and `top.lpf` are what from.",
+            f"Made with {made.tools}. `top.v` and `top.lpf` are what from.",
             "",
         ]
     )
