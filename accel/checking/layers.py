@@ -291,8 +291,8 @@ class LayerCheck:
             if wrong.any():
                 i = np.argmax(wrong)
                 self._fail(
-                    f"step {number.flat[i]} reads {byte(addresses.flat[i])}, which may be on its way "
-                    f"from the layer before, but only steps from {safe} on wait for it"
+                    f"step {number.flat[i]} reads {byte(addresses.flat[i])}, which may be on its "
+                    f"way from the layer before, but only steps from {safe} on wait for it"
                 )
 
     def _parts(self, groups: Ints, pixel_groups: Ints) -> list[Part]:
@@ -464,8 +464,8 @@ class LayerCheck:
         over = over.take(addresses, mode="clip")
         if over.any():
             self._fail(
-                f"output {place(over)} is written to {byte(addresses.flat[np.argmax(over)])}, which "
-                f"holds an element of its input"
+                f"output {place(over)} is written to {byte(addresses.flat[np.argmax(over)])}, "
+                f"which holds an element of its input"
             )
         contents.put(self.where, self.want.target, addresses.ravel(), np.arange(addresses.size))
         contents.readable[:] = 0
