@@ -40,7 +40,7 @@ from firmware import HERE, System, build, handoff_folder, judge, simulate
 from accel import files
 from accel.errors import AccelError
 from accel.verilog.boards import find_board
-from accel.verilog.synthesis import find_target, mapped, prepare, run_tool
+from accel.verilog.synthesis import find_target, prepare, run_tool
 
 try:
     from litex.build.generic_platform import Pins, Subsignal
@@ -230,8 +230,14 @@ def bitstream(folder: Path, work: Path, out: Path) -> None:
     sources = [*written.sources, folder / "accelerator.sv"]
     prepare(work, "\n".join(source.read_text() for source in sources), target)
     print("synthesis", flush=True)
-    figures = mapped(work, "soc", target, blocks_of="accelerator")
-    print(json.dumps(figures))
+    script = [
+        "read_verilog -sv design.v",
+        "hierarchy -top soc; proc",
+        'setattr -set ram_style "block" MemoryRTL__*/m:*',
+        target.script.format(top="soc").replace("check -assert", "check"),
+        "write_json flat.json",
+    ]
+    run_tool("yosys", ["-p", "; ".join(script)], work)
     print(f"place and route for {CLOCK_HZ / 1e6:g} MHz, minutes", flush=True)
     device = [f"--{board.fpga}", "--package", board.package, "--speed", str(board.speed)]
     options = ["--json", "flat.json", "--top", "soc", "--lpf", "soc.lpf", "--seed", "1"]

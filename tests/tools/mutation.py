@@ -111,8 +111,15 @@ RTL_STAGES = {
     f"rtl_models/{name}.py": stages
     for names, stages in (
         (
-            ("multiplier", "pe", "pe_array", "accumulator"),
-            (Stage("tests/units/test_pe_array.py"), *ACCELERATOR),
+            (
+                *("multiplier", "packed_multiplier", "scratchpad", "pe", "pe_pair"),
+                *("column_pair", "pe_array", "accumulator"),
+            ),
+            (
+                Stage("tests/units/test_packed_multiplier.py"),
+                Stage("tests/units/test_pe_array.py"),
+                *ACCELERATOR,
+            ),
         ),
         (
             ("pooling_unit", "pooling_lane"),
