@@ -157,6 +157,49 @@ CASES = {
 }
 
 
+# Of each bit j that a product drops: odd o, and two significands whose product is o, zeros, and
+# then a one for half of the last bit kept and one at j. It makes o/2, were it not for j, which
+# lifts it over the tie. Found by factoring such products.
+LIFTED = {
+    48: (
+        (9, 12587009, 12578817), (25, 16451355, 13366822), (13, 16382356, 13960045),
+        (25, 15737859, 13972824), (9, 16474471, 9610608), (5, 14544160, 12095705),
+        (1, 16752320, 8401075), (1, 15129316, 9302304), (1, 12416986, 11334272),
+        (1, 16494696, 8532288), (1, 15159680, 9283672), (5, 16242944, 10830664),
+        (1, 16773122, 8390656), (5, 16628480, 10579552), (1, 15861392, 8872960),
+        (1, 15080448, 9332448), (5, 14901248, 11805848), (1, 16515136, 8521728),
+        (1, 16519106, 8519680), (1, 15142912, 9293952), (1, 15790322, 8912896),
+        (1, 14994432, 9385984), (1, 13421774, 10485760),
+    ),
+    47: (
+        (5, 9694871, 9072935), (13, 13250435, 8629846), (25, 11579331, 9495468),
+        (9, 8924136, 8870869), (5, 9676564, 9090100), (13, 13028660, 8776744),
+        (5, 10450718, 8416736), (57, 13476772, 9300768), (25, 12270985, 8960256),
+        (13, 10936564, 10455680), (9, 9281408, 8529400), (5, 9903104, 8882158),
+        (9, 9378796, 8440832), (13, 13306880, 8593240), (13, 11363504, 10062848),
+        (9, 8945664, 8849521), (13, 12859184, 8892416), (5, 10075136, 8730496),
+        (9, 9250304, 8558080), (9, 9400464, 8421376), (5, 10444960, 8421376),
+        (5, 10108928, 8701312),
+    ),
+}  # fmt: skip
+CASES |= {
+    f"{nbits} bits, only bit {j} above a tie": (
+        single(a, float_bits(b * 2.0 ** (o.bit_length() - nbits - 1))), (o + 1) // 2
+    )
+    for nbits, found in LIFTED.items()
+    for j, (o, a, b) in enumerate(found)
+}  # fmt: skip
+
+
+def test_lifted() -> None:
+    """Products of so many bits, which are what they are said to be."""
+    for nbits, found in LIFTED.items():
+        for j, (o, a, b) in enumerate(found):
+            assert a * b == (o << nbits - o.bit_length()) + (1 << nbits - 25) + (1 << j)
+            assert o % 4 == 1 and (a * b).bit_length() == nbits
+        assert len(found) == nbits - 25
+
+
 @pytest.mark.parametrize("stall", [0, 1, 3])
 @pytest.mark.parametrize("level", LEVELS)
 def test_chosen(simulators: Simulators, level: str, stall: int) -> None:
