@@ -71,6 +71,7 @@ class AdderLane(Component):
         s.value7 = Wire(value_nbits)
 
         # Wires
+        assert HIGH_NBITS == 6, "up_high2 adds up six parts"
         part = mk_bits(high_nbits)
         s.a_part, s.b_part = ([Wire(part) for _ in range(HIGH_NBITS)] for _ in range(2))
         s.a_high, s.b_high = Wire(part), Wire(part)

@@ -152,12 +152,7 @@ class PEArrayRTL(Component):
                 pe.product_zero //= s.product_zero[t : t + 3]
                 low = 8 * (TAPS * c + 3 * r)
                 pe.w //= s.step.msg.w[low : low + 24]
-                pe.idx //= s.step.msg.idx
-                pe.load //= s.step.msg.load
-                pe.keep //= s.step.msg.keep
-                pe.operand_en //= s.operand_en
-                pe.product_en //= s.product_en
-                pe.row_en //= s.row_en
+                s._connect_control(pe)
             s.row2[c].psum_in //= 0
             s.row1[c].psum_in //= s.row2[c].psum_out
             s.row0[c].psum_in //= s.row1[c].psum_out
@@ -173,14 +168,17 @@ class PEArrayRTL(Component):
             low = 16 * TAPS * c
             pair.wa //= s.step.msg.w[low : low + 8 * TAPS]
             pair.wb //= s.step.msg.w[low + 8 * TAPS : low + 16 * TAPS]
-            pair.idx //= s.step.msg.idx
-            pair.load //= s.step.msg.load
-            pair.keep //= s.step.msg.keep
-            pair.operand_en //= s.operand_en
-            pair.product_en //= s.product_en
-            pair.row_en //= s.row_en
+            s._connect_control(pair)
             s.accumulators[2 * c].psum //= pair.psum_a
             s.accumulators[2 * c + 1].psum //= pair.psum_b
+
+    def _connect_control(s, part):
+        part.idx //= s.step.msg.idx
+        part.load //= s.step.msg.load
+        part.keep //= s.step.msg.keep
+        part.operand_en //= s.operand_en
+        part.product_en //= s.product_en
+        part.row_en //= s.row_en
 
     def line_trace(s):
         step = valrdy_to_str(s.step.msg.x, s.step.val, s.step.rdy, 21)

@@ -58,7 +58,6 @@ CONFIGS = [
     dataclasses.replace(config(8, 25, 2, 2), line_width=4),
 ]
 SMALL = CONFIGS[0]
-PACKED = CONFIGS[3]
 GATED = config(8, 26, 8, 4)
 WIDE = CONFIGS[2]
 
