@@ -168,8 +168,10 @@ def _too_fast(made: Bitstream) -> AccelError:
 
 def _how_far(line: str) -> str:
     """What a line of nextpnr's log says of how far it is."""
-    if step := re.search(r"at iteration #(\d+)(, type)?", line):
-        return f"{'placing' if step[2] else 'refining the placement'}, step {step[1]}"
+    if step := re.match(r"Info: iter=(\d+) steplen", line):
+        return f"placing, step {step[1]}"
+    if step := re.search(r"at iteration #(\d+): temp", line):
+        return f"refining the placement, step {step[1]}"
     if row := re.fullmatch(r"Info:\s+\d+ \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s*(\d+)\|.*", line):
         return f"routing, {int(row[1]):,} connections to go"
     return ""
@@ -215,13 +217,19 @@ def _attempt(
             )
         doing = f"place and route for {clock.mhz:g} MHz"
         say(doing, "")
+
+        def watch(line: str) -> None:
+            # Between such lines are others that say nothing.
+            if how_far := _how_far(line):
+                say(doing, how_far)
+
         (folder / "top.lpf").write_text(constraints)
         name, *options = target.tool
         options += ["--json", "flat.json", "--top", TOP, "--lpf", "top.lpf", "--seed", "1"]
         options += ["--freq", f"{clock.mhz:g}", "--timing-allow-fail", "--report", "report.json"]
         options += ["--textcfg", "top.config", "--write", "placed.json"]
         try:
-            run_tool(name, options, folder, watch=lambda line: say(doing, _how_far(line)))
+            run_tool(name, options, folder, watch=watch)
         except AccelError as e:
             over = over_capacity(folder / f"{name}.log")
             if not over:

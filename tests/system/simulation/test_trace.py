@@ -42,6 +42,18 @@ def traced():
     return end, states, waveform
 
 
+def test_waveform_of_columns_that_share_multipliers(tmp_path):
+    """They have no sums of their own in a row; all else is shown."""
+    program = compile(NETWORK, load_config({"preset": "tiny", "packed_multipliers": True}))
+    waveform = Waveform(1)
+    states = trace.trace(program, IMAGES, 0, 20, level="rtl", waveform=waveform)
+    assert states == trace.trace(program, IMAGES, 0, 20)
+    setup = waveform.save(tmp_path / "wave.vcd").read_text()
+    shown = re.findall(r"(?m)^accelerator\.\w\S*$", setup)
+    assert len(shown) == sum(map(len, GROUPS.values())) - 3
+    assert "accelerator.pe_array.accumulators__1.acc[24:0]" in shown
+
+
 def test_levels_show_the_same(traced):
     """The cycle-level model, from reset on, and the RTL in the last cycles."""
     end, states, _ = traced

@@ -149,11 +149,12 @@ def test_no_clock_for_such_a_line() -> None:
 def test_progress_of_place_and_route() -> None:
     """Lines of nextpnr's logs."""
     lines = {
-        "Info:     at iteration #13, type ALL: wirelen solved = 71481": "placing, step 13",
+        "Info: iter=431 steplen=2.627223 a=217.842392 penalty=[3.72, 3.72]": "placing, step 431",
         "Info:   at iteration #5: temp = 0.0, timing cost = 842": "refining the placement, step 5",
         "Info:      26000 |    10854      15145 |  225   775 |     62790|       6.84     169.60|": (
             "routing, 62,790 connections to go"
         ),
+        "Info:    update_chains distance 188.92": "",
         "Info: Routing..": "",
     }
     assert [bitstream._how_far(line) for line in lines] == list(lines.values())
