@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/stamp-$(shell cat requirements.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 NETLIST := $(addprefix tests/units/test_,pe_array.py pooling_unit.py requantizer.py tables.py adder.py column_windows.py \
-  term_sequencer.py)
+  term_sequencer.py packed_multiplier.py)
 PYTEST := $(BIN)/python -m pytest -q -n auto
 
 # Tests run side by side, one process a core: more threads in each would only get in the way.
