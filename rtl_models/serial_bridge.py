@@ -1,7 +1,7 @@
 """The serial bridge: frames of bytes on one side, the accelerator's streams and registers on the
 other."""
 
-from pymtl3 import Component, Wire, concat, mk_bits, update, update_ff, zext
+from pymtl3 import Bits1, Component, Wire, concat, mk_bits, update, update_ff, zext
 from pymtl3.passes.backends.verilog import VerilogTranslationPass
 from pymtl3.stdlib.stream.ifcs import RecvIfcRTL, SendIfcRTL
 
@@ -173,11 +173,13 @@ class SerialBridgeRTL(Component):
         def up_access():
             s.access.val @= s.state == ACCESS
             s.reply.rdy @= s.state == REPLY
-            s.access.msg @= concat(
-                s.kind == SET, s.argument[0:address_nbits], s.first_word[0:data_nbits]
-            )
-            if s.kind == RESTART:
-                s.access.msg @= concat(s.state == ACCESS, Address(reset_address), Data(reset_data))
+            s.access.msg @= concat(Bits1(0), s.argument[0:address_nbits], Data(0))
+            if s.kind == SET:
+                s.access.msg @= concat(
+                    Bits1(1), s.argument[0:address_nbits], s.first_word[0:data_nbits]
+                )
+            elif s.kind == RESTART:
+                s.access.msg @= concat(Bits1(1), Address(reset_address), Data(reset_data))
             s.restarts @= s.reply.val & (s.state == REPLY) & (s.kind == RESTART)
 
         @update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.hardware.config import TAPS, AccelConfig
+from accel.hardware.config import TABLE_SIZE, TAPS, AccelConfig
 from accel.hardware.descriptors import (
     BYTES_PER_WORD,
     FIELDS,
@@ -75,10 +76,13 @@ def program(draw: st.DrawFn, cfg: AccelConfig) -> list[int]:
 
 
 def packet(draw: st.DrawFn, cfg: AccelConfig, kind: int, address: int, count: int) -> list[int]:
-    """With a payload of anything. A very long one is cut off: most are refused."""
-    length = min(payload_words(kind, count, cfg), 40)
-    payload = draw(st.lists(words_of_64_bits, min_size=length, max_size=length))
-    return [KIND.put(kind) | COUNT.put(count) | ADDRESS.put(address), *payload]
+    """With a payload of anything, which repeats itself if it is long. One that is longer than any
+    memory is cut off: it is refused."""
+    length = min(payload_words(kind, count, cfg), 2 * TABLE_SIZE)
+    drawn = min(length, 40)
+    payload = draw(st.lists(words_of_64_bits, min_size=drawn, max_size=drawn))
+    repeated = list(islice(cycle(payload), length))
+    return [KIND.put(kind) | COUNT.put(count) | ADDRESS.put(address), *repeated]
 
 
 def written(sim: Simulator, cfg: AccelConfig, words: list[int], delays: list[int]) -> ProgramMemory:
@@ -91,9 +95,9 @@ def written(sim: Simulator, cfg: AccelConfig, words: list[int], delays: list[int
     watch = (*writes, "address", "beat", "data", "running", "error", "last_layer")
     inputs = {"prog": list(zip(words, delays, strict=True))}
     seen = run(sim, inputs, {}, watch=watch, steady={"idle": 0, "stuck": 0}).watched
-    for cycle in range(len(seen["data"])):
-        address, beat, data = (seen[name][cycle] for name in ("address", "beat", "data"))
-        enabled = [name for name in writes if seen[name][cycle]]
+    for at in range(len(seen["data"])):
+        address, beat, data = (seen[name][at] for name in ("address", "beat", "data"))
+        enabled = [name for name in writes if seen[name][at]]
         assert len(enabled) <= 1
         if enabled == ["layer_wen"]:
             layers.setdefault(address, [0] * WORDS_PER_LAYER)[beat] = data

@@ -28,6 +28,7 @@ from fl_models.serial_bridge import INPUTS, OUTPUTS, SerialBridgeFL
 from rtl_models.serial_bridge import SerialBridgeRTL
 from tests import ROOT
 from tests.harness import Simulator, Simulators
+from tests.strategies import more_examples
 
 LEVELS = {"fl": SerialBridgeFL, "cl": SerialBridgeCL, "rtl": SerialBridgeRTL}
 MAX_WORDS = 4
@@ -271,7 +272,7 @@ def symbols(draw: st.DrawFn) -> list[int]:
     found: list[int] = []
     for _ in range(draw(st.integers(1, 5))):
         payload = draw(st.lists(words, max_size=MAX_WORDS + 1))
-        kind = draw(st.integers(0, 10))
+        kind = draw(st.sampled_from([*Request, Request.GET, Request.SET, 0, 10]))
         if kind not in (Request.PROGRAM, Request.IMAGE, 0):
             payload = payload[: kind in (Request.SET, Request.SET_MARK)]
         data = Frame(
@@ -290,6 +291,7 @@ def symbols(draw: st.DrawFn) -> list[int]:
     return [*Frame(Request.OPEN, 0, 1).to_bytes(), *found, SILENCE]
 
 
+@more_examples(2)
 @given(data=st.data())
 def test_timing(simulators: Simulators, data: st.DataObject) -> None:
     """CL and RTL agree on every output in every cycle, whatever comes."""

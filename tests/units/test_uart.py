@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,13 +49,19 @@ def received(sim: Simulator, line: list[int], pauses: list[bool] | None = None) 
     return symbols
 
 
-def cycles(bits: list[int], divisor: float, start: float = 0.0) -> list[int]:
-    """A line in the receiver's cycles, of bits that take ``divisor`` of them, not always whole."""
-    end = int(start + len(bits) * divisor)
-    return [
-        1 if cycle < start else bits[min(int((cycle - start) / divisor), len(bits) - 1)]
-        for cycle in range(end)
-    ]
+def cycles(bits: list[int], divisor: int) -> list[int]:
+    """A line, a number a cycle, of bits that take ``divisor`` cycles each."""
+    return [bit for bit in bits for _ in range(divisor)]
+
+
+def sampled(levels: list[tuple[int, float]]) -> list[int]:
+    """A line, a number a cycle, of levels that take so many cycles each, not always whole."""
+    line: list[int] = []
+    end = 0.0
+    for level, duration in levels:
+        end += duration
+        line += [level] * (math.ceil(end) - len(line))
+    return line
 
 
 def quiet(divisor: int, bits: int = SILENCE_BITS + 4) -> list[int]:
@@ -101,11 +109,11 @@ def test_receiver(simulators: Simulators, divisor: int, data: st.DataObject) -> 
     them, on a line that has been high; then silence, once."""
     sim = simulators(UartReceiverRTL, divisor, SILENCE_BITS)
     speed = data.draw(st.floats(0.98, 1.02))
-    line, symbols = quiet(divisor, 2), []
+    levels, symbols = [(1, 2.0 * divisor)], []
     for octet, gap in data.draw(st.lists(st.tuples(octets, st.floats(0, 20)), max_size=6)):
-        line += cycles(bits_of(octet), divisor * speed, gap * divisor)
+        levels += [(1, gap * divisor), *((bit, divisor * speed) for bit in bits_of(octet))]
         symbols.append(octet)
-    line += quiet(divisor) * 2
+    line = sampled(levels) + quiet(divisor) * 2
     assert received(sim, line) == [*symbols, *[SILENCE] * bool(symbols)]
 
 
