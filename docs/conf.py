@@ -35,7 +35,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:.*",
-        r"(numpy|np|torch|nn|NDArray|Path|pathlib|collections|typing|Any|Callable|Mapping).*",
+        r"(numpy|np|torch|nn|rich|NDArray|Path|pathlib|collections|typing|Any|Callable|Mapping).*",
     ),
     # What a public name is made of, and is not itself for users.
     (

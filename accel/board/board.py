@@ -123,7 +123,7 @@ class Board:
     def run(
         self, program: Program, images: NDArray[Any], *, progress: Progress | None = None
     ) -> Run:
-        """Classify images, as :func:`accel.simulate` does, at level ``board``.
+        """Classify images, as ``accel.simulate`` does, at level ``board``.
 
         images and progress as there. The program is loaded unless the board has it. When the line
         breaks, the images whose results have not come are done again after a fresh start: what is

@@ -26,7 +26,7 @@ _SUPPORTED = f"{', '.join(READERS)} (the first is what accel quantize writes)"
 
 
 def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
-    """The network in a file: one that :meth:`Network.save` or ``accel quantize`` wrote
+    """The network in a file: one that ``Network.save`` or ``accel quantize`` wrote
     (``.safetensors``), a quantized ONNX model (``.onnx``), or one for LiteRT (``.tflite``). Or that
     of a PyTorch model that ``convert_fx`` or ``convert`` has quantized, or ``convert_pt2e``,
     exported once more or not.
@@ -36,7 +36,7 @@ def load(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     no file. A file is data: nothing in it runs. A network is returned as it is.
 
     Raises :class:`AccelError` for a file that cannot be read, is damaged, or holds what no network
-    has; for a suffix that is not known; and for a float model, which :func:`accel.quantize` takes.
+    has; for a suffix that is not known; and for a float model, which ``accel.quantize`` takes.
     """
     if input_shape is not None and isinstance(source, Network | str | Path):
         raise AccelError(

@@ -42,7 +42,7 @@ def reference(network: Network) -> Reference:
 
 def run_network(network: Network, images: ArrayLike) -> Tensors:
     """What the runtime that a network comes from makes of images: PyTorch's quantized kernels of
-    one that :func:`accel.quantize` made, ONNX Runtime of one that was read from its file.
+    one that ``accel.quantize`` made, ONNX Runtime of one that was read from its file.
 
     images: integers (N, *network.input.shape), in the range of the input tensor. Returns for each
     operation int8 (signed) or uint8 (N, *operation.output.shape); the last are the logits.

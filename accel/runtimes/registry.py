@@ -15,7 +15,7 @@ class Runtime:
     """As a sentence calls it, whose outputs are compared with."""
     rounding: Rounding
     module: str | None = None
-    """In :mod:`accel.runtimes`, with a function ``run_network(network, images)``: all tensors by
+    """In ``accel.runtimes``, with a function ``run_network(network, images)``: all tensors by
     the runtime itself. None if there is no such function."""
     package: str | None = None
     """The distribution that is needed for it, and not for anything else."""
