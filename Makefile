@@ -101,7 +101,7 @@ newest: $(STAMP)
 EXECUTORCH := build/executorch
 executorch: $(STAMP)
 	@test -x $(EXECUTORCH)/bin/python || $(BIN)/python -m venv $(EXECUTORCH)
-	$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|safetensors|rich|typer)==' requirements.txt)
+	$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|rich|safetensors|torch|typer)==' requirements.txt)
 	PYTHONPATH=. $(EXECUTORCH)/bin/python -m tests.tools.executorch
 
 runtimes: $(STAMP)

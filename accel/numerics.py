@@ -83,6 +83,18 @@ def reciprocal_quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, sig
     return np.clip(limited.astype(np.int64) + zero_point, lo, hi)
 
 
+def shifted_quantize(value: ArrayLike, scale: ArrayLike, zero_point: int, signed: bool) -> Ints:
+    """Real numbers to activations, as XNNPACK makes the table of a limit:
+    ``rne(clamp(fl(fl(value * fl(1 / scale)) + zero_point)))``, so ties go to even sums.
+
+    All else is as :func:`quantize` has it.
+    """
+    lo, hi = output_range(signed, False, zero_point)
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(value, dtype=np.float32) * _reciprocal(scale)
+    return np.rint(np.clip(scaled + np.float32(zero_point), lo, hi)).astype(np.int64)
+
+
 def xnnpack_limit(real: float, scale: float, zero_point: int) -> int:
     """The int8 that XNNPACK cuts off at for an activation's end:
     ``rne(clamp(fl(fl(real / scale) + zero_point)))``."""

@@ -16,8 +16,16 @@ from torch.nn import functional as F
 KINDS = (
     "conv", "conv, one scale", "conv, relu", "depthwise", "linear", "linear, one scale", "add",
     "add, relu", "mean", "max", "cat", "clamp", "images",
-    "sequence",
+    "sequence", "limit", "limit alone", "requantize", "sigmoid", "tanh", "hardsigmoid", "hardswish",
+    "silu", "gelu", "elu", "leaky_relu",
 )  # fmt: skip
+
+_FUNCTIONS: dict[str, Any] = {
+    "limit alone": lambda y: F.hardtanh(y, -0.71, 1.3), "requantize": lambda y: y,
+    "sigmoid": torch.sigmoid, "tanh": torch.tanh, "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish, "silu": F.silu, "gelu": F.gelu, "elu": F.elu,
+    "leaky_relu": lambda y: F.leaky_relu(y, 0.25),
+}  # fmt: skip
 
 _OPS: Any = torch.ops.quantized_decomposed
 Form = tuple[float, int]
@@ -84,13 +92,13 @@ class Single(nn.Module):
         elif self.own == "sequence":
             self.shape = channels, side * 3
             kernel = int(rng.integers(1, 12)), channels, int(rng.integers(1, 6))
-        elif self.own in ("conv", "clamp"):
+        elif self.own in ("conv", "clamp", "limit", "requantize"):
             kernel = int(rng.integers(1, 12)), channels, *[int(rng.integers(1, 4))] * 2
         elif self.own == "depthwise":
             kernel = channels, 1, 3, 3
         elif self.own in ("add", "cat"):
             kernel = channels, channels, 1, 1
-        if self.own in ("conv", "clamp", "depthwise", "sequence"):
+        if self.own in ("conv", "clamp", "limit", "requantize", "depthwise", "sequence"):
             stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
             groups = channels if self.own == "depthwise" else 1
             self.window = {"stride": stride, "padding": padding, "groups": groups}
@@ -106,8 +114,12 @@ class Single(nn.Module):
             self.after = self._form(np.log2(scale * spread))
             bias = self.rng.normal(size=kernel[0]) * 70 * spread * scale / 3
             self.weights.bias.data += torch.from_numpy(bias).float()
-        # Of what is added or joined
+        # Of what is added, joined, or looked up
         self.made = self.after
+        if self.own in ("limit", "requantize"):
+            self.after = self._form(np.log2(self.made[0]))
+        if self.own in ("sigmoid", "tanh", "hardsigmoid"):
+            self.after = self._form(-8)
         if self.own == "cat":
             self.after = self.before = self.made
         if self.own == "add":
@@ -137,11 +149,13 @@ class Single(nn.Module):
             y = F.adaptive_avg_pool2d(x, 1)
         elif own in ("max", "images"):
             y = F.max_pool2d(x, 2, 1)
+        elif w is None:
+            y = _FUNCTIONS[own](x)
         else:
             assert w is not None
             layer: Any = {"linear": F.linear, "sequence": F.conv1d}.get(own, F.conv2d)
             y = layer(x, w.real(), w.bias, **self.window)
-            if own in ("add", "cat", "clamp"):
+            if own in ("add", "cat", "clamp", "limit", "requantize"):
                 y = through(y, self.made)
             if own == "add":
                 y = y + x
@@ -149,7 +163,9 @@ class Single(nn.Module):
                 y = torch.cat([x, y], 1)
             elif own == "clamp":
                 y = F.hardtanh(y, -20 * self.after[0], 30.3 * self.after[0])
-        if self.kind.endswith("relu"):
+            elif own == "limit":
+                y = F.hardtanh(y, -40 * self.after[0], 60.3 * self.after[0])
+        if self.kind.endswith(", relu"):
             y = y.relu()
         return through(y, self.after)
 

@@ -26,9 +26,10 @@ from accel.frontends.reading import OF_SEQUENCES, first_line, numbered, of_maps,
 from accel.frontends.stages import Pooling
 from accel.network.graph import Network
 from accel.network.tensor import Tensor
-from accel.operations import Add, Concat, Conv2d, Linear, MaxPool2d, Mean, Operation
+from accel.operations import Add, Concat, Conv2d, Linear, MaxPool2d, Mean, Operation, Table
 from accel.operations.window import Sides, window_count
 from accel.process_wide import PYTORCH
+from accel.runtimes.executorch import function_entries
 from accel.runtimes.qnnpack import quiet
 from accel.runtimes.rounding import XNNPACK
 
@@ -49,6 +50,11 @@ _VIEWS = {
     "view", "reshape", "flatten", "squeeze", "squeeze_", "unsqueeze", "unsqueeze_",
     "_unsafe_view", "view_copy",
 }  # fmt: skip
+_FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "sigmoid": (), "tanh": (), "hardsigmoid": (), "hardswish": (), "silu": (), "gelu": (),
+    "elu": ("alpha",), "leaky_relu": ("negative_slope",),
+}  # fmt: skip
+"""Functions of one value, and what they take besides it."""
 _WEIGHTED = ("conv2d", "convolution", "linear")
 _PADDED = ("conv2d", "convolution", "pad", "constant_pad_nd")
 _AT_THE_END = {"softmax", "_softmax", "log_softmax", "_log_softmax"}
@@ -253,27 +259,84 @@ class _Reading:
 
     def _again(self, node: fx.Node, value: _Value, form: dict[str, Any]) -> _Value:
         """What is quantized has been dequantized before, and at most cut off since."""
-        if replace(value.tensor, **form) != value.tensor:
-            self._refuse(node, "quantizes anew, to another scale, which is not supported")
         if value.at_the_end:
             self._refuse(node, "follows a softmax, which the host computes at the end")
-        least, largest = (_limit(x, value.tensor) for x in (value.least, value.largest))
-        lo, hi = value.tensor.limits
-        if least <= lo and largest >= hi:
-            return replace(value, least=-math.inf, largest=math.inf)
+        tensor = replace(value.tensor, **form)
         made = None if value.made_by is None else self._made[value.made_by]
+        if (value.least, value.largest) == (-math.inf, math.inf):
+            if tensor == value.tensor:
+                return value
+            return self._looked_up(node, "requantize", (), value, form)
+        least, largest = (_limit(x, tensor) for x in (value.least, value.largest))
+        if tensor == value.tensor and (least, largest) == tensor.limits:
+            return replace(value, least=-math.inf, largest=math.inf)
         if not isinstance(made, Add | Conv2d | Linear):
-            self._refuse(node, "limits what is no convolution's, linear layer's or sum's output")
+            return self._limited_alone(node, made, value, form)
+        if value.padding != NO_PADDING:
+            self._refuse(node, "follows a padding with zeros, but only a convolution may")
+        # XNNPACK computes both at once, so the tensor between them is not there.
         readers = [n for n, v in self._values.items()
                    if isinstance(v, _Value) and v.made_by == value.made_by
                    and _operator(n).startswith("quantize")]  # fmt: skip
         if len(readers) != 1 or sum(len(dq.users) for dq in readers[0].users) != 1:
             self._refuse(node, "limits what others read without it, which is not supported")
+        if tensor != value.tensor and made.output_range != value.tensor.limits:
+            self._refuse(node, "limits to another scale what is limited before, which is not "
+                         "supported")  # fmt: skip
         assert value.made_by is not None
         self._made[value.made_by] = replace(
-            made, smallest=max(made.smallest, least), largest=min(made.largest, largest)
+            made,
+            output=tensor,
+            smallest=max(made.smallest, least),
+            largest=min(made.largest, largest),
         )
-        return replace(value, least=-math.inf, largest=math.inf)
+        return replace(value, tensor=tensor, least=-math.inf, largest=math.inf)
+
+    def _limited_alone(
+        self, node: fx.Node, made: Operation | None, value: _Value, form: dict[str, Any]
+    ) -> _Value:
+        """A limit of what has no limits of its own."""
+        other = replace(value.tensor, **form) != value.tensor
+        if isinstance(made, MaxPool2d | Table) and other:
+            self._refuse(node, f"limits to another scale what a {made.kind} makes, which is not "
+                         f"supported")  # fmt: skip
+        ends = tuple(
+            float(np.clip(x, np.finfo(np.float32).min, np.finfo(np.float32).max))
+            for x in (value.least, value.largest)
+        )
+        return self._looked_up(node, "hardtanh", ends, value, form)
+
+    def _looked_up(
+        self,
+        node: fx.Node,
+        function: str,
+        arguments: tuple[float, ...],
+        value: _Value,
+        form: dict[str, Any],
+    ) -> _Value:
+        """A function of a tensor's values, named after what is quantized."""
+        if value.padding != NO_PADDING:
+            self._refuse(node, "follows a padding with zeros, but only a convolution may")
+        before = node.args[0]
+        assert isinstance(before, fx.Node)
+        pending = self._function(before, function, arguments, value)
+        self._make(node, pending, form)
+        made = self._values[node]
+        assert isinstance(made, _Value)
+        return made
+
+    def _function(
+        self, node: fx.Node, function: str, arguments: tuple[float, ...], value: _Value
+    ) -> _Pending:
+        before = value.tensor
+
+        def make(name: str, output: Tensor, limits: tuple[int, int]) -> Operation:
+            _require_whole(limits, output)
+            entries = function_entries(function, arguments, before, output)
+            return Table(name=name, input=before, output=output, function=function,
+                         arguments=arguments, entries=entries)  # fmt: skip
+
+        return _Pending(node, make, before.shape)
 
     def _make(self, node: fx.Node, pending: _Pending, form: dict[str, Any]) -> None:
         name = self._name(pending.node)
@@ -365,6 +428,11 @@ class _Reading:
             self._values[node] = self._maximum(node, value, a)
         elif op in ("mean", "adaptive_avg_pool2d"):
             self._values[node] = self._mean(node, op, value, a, shape)
+        elif op.removesuffix("_") in _FUNCTIONS:
+            arguments = tuple(float(a[x]) for x in _FUNCTIONS[op.removesuffix("_")])
+            if a.get("approximate", "none") != "none" or a.get("scale", 1) != 1:
+                self._refuse(node, "is of a form that is not supported")
+            self._values[node] = self._function(node, op.removesuffix("_"), arguments, value)
         elif op == "avg_pool2d":
             self._refuse(node, "is computed with real numbers by ExecuTorch, so no integers are "
                          "right; only an average of the whole map is supported")  # fmt: skip
@@ -483,8 +551,7 @@ class _Reading:
             self._refuse(node, "joins something else than channels of quantized tensors")
 
         def make(name: str, output: Tensor, limits: tuple[int, int]) -> Operation:
-            if limits != output.limits:
-                self._refuse(node, "is cut off, which is not supported")
+            _require_whole(limits, output)
             return Concat(name=name, parts=parts, output=output, rounding=XNNPACK)
 
         return _Pending(node, make, (sum(p.shape[0] for p in parts), *parts[0].shape[1:]))
@@ -500,8 +567,7 @@ class _Reading:
         count = window_count(before.shape, window["size"], window["stride"], window["padding"])
 
         def make(name: str, output: Tensor, limits: tuple[int, int]) -> Operation:
-            if limits != output.limits:
-                self._refuse(node, "is cut off, which is not supported")
+            _require_whole(limits, output)
             return MaxPool2d(name=name, input=before, output=output, **window)
 
         return _Pending(node, make, (before.shape[0], *count))
@@ -533,8 +599,7 @@ class _Reading:
             self._refuse(node, "averages something else than whole maps, which is not supported")
 
         def make(name: str, output: Tensor, limits: tuple[int, int]) -> Operation:
-            if limits != output.limits:
-                self._refuse(node, "is cut off, which is not supported")
+            _require_whole(limits, output)
             return Mean(name=name, input=before, output=output, rounding=XNNPACK)
 
         return _Pending(node, make, (before.shape[0], 1, 1))
@@ -560,6 +625,11 @@ def _limited(
         return kind(name=name, output=output, smallest=smallest, largest=largest, **fields)
 
     return make
+
+
+def _require_whole(limits: tuple[int, int], output: Tensor) -> None:
+    if limits != output.limits:
+        raise AccelError("its output is cut off before it is quantized")
 
 
 def _clamped(value: _Value | _Pending, low: float | None, high: float | None) -> _Value | _Pending:

@@ -30,6 +30,7 @@ FUNCTIONS: Mapping[str, int] = {
     "elu": 1,
     "leaky_relu": 1,
     "hard_sigmoid": 2,
+    "hardtanh": 2,
     "softplus": 2,
     "quantized.sigmoid": 0,
     "quantized.tanh": 0,

@@ -138,6 +138,7 @@ FLOAT: Mapping[str, Callable[..., torch.Tensor]] = {
     "elu": functional.elu,
     "leaky_relu": functional.leaky_relu,
     "hard_sigmoid": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
+    "hardtanh": functional.hardtanh,
     "softplus": functional.softplus,
 }
 """Functions of float32 tensors, and of the numbers that they take besides."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 import accel
 from accel.errors import AccelError
 from accel.network.graph import Network
+from accel.runtimes.executorch import APPROXIMATED
 from tests.pt2e_models import KINDS, Single, exported, through
 from tests.tools.executorch import IMAGES_RECORDED, NUM_RECORDED, RECORD
 
@@ -27,6 +28,14 @@ FORM = 0.05, 3
 def recorded() -> Any:
     with np.load(RECORD) as file:
         return dict(file)
+
+
+def loaded(model: Single) -> Network | str:
+    """The network, or why there is none."""
+    try:
+        return accel.load(exported(model))
+    except AccelError as e:
+        return str(e)
 
 
 def quantized(network: Network, images: Any) -> Any:
@@ -40,18 +49,22 @@ def quantized(network: Network, images: Any) -> Any:
 def test_bytes_are_executorchs(kind: str) -> None:
     """Those that it yielded when they were recorded; ``make executorch`` compares a million of each
     kind."""
-    ties, values = 0, set()
+    ties, refused, values = 0, 0, set()
     for seed in range(NUM_RECORDED):
         model = Single(kind, seed)
         images = model.images(IMAGES_RECORDED)
-        network = accel.load(exported(model))
+        if isinstance(network := loaded(model), str):
+            assert kind in (*APPROXIMATED, "hardswish")
+            assert "so near a tie that the byte depends" in network
+            refused += 1
+            continue
         assert network.origin == "executorch"
         found = network.integers(quantized(network, images))[-1]
         expected = recorded()[f"{kind}/{seed}"]
         np.testing.assert_array_equal(found.reshape(expected.shape), expected, f"seed {seed}")
         ties += model.dyadic
         values |= set(expected.ravel().tolist())
-    assert 0 < ties < NUM_RECORDED and len(values) > 20
+    assert 0 < ties < NUM_RECORDED and len(values) > 20 and refused <= 2
 
 
 class Chain(nn.Module):
@@ -117,6 +130,32 @@ def test_a_limit_of_its_own_joins_the_layer_before() -> None:
     assert layer.output_range == (3, 123)
 
 
+def test_what_a_table_looks_up() -> None:
+    """Functions, limits of what has none, and other scales; at all levels."""
+
+    def forward(s: Any, x: torch.Tensor) -> torch.Tensor:
+        y = through(F.relu6(through(x, FORM)), OTHER)
+        y = through(F.hardtanh(through(s.convolved(y), FORM), -1.0, 4.0), OTHER)
+        y = through(F.hardswish(through(y, FORM)), OTHER)
+        return through(F.leaky_relu(y, 0.2), FORM)
+
+    network = accel.load(program(forward))
+    assert [(op.kind, getattr(op, "function", None)) for op in network.operations] == [
+        ("table", "hardtanh"),
+        ("conv2d", None),
+        ("table", "requantize"),
+        ("table", "hardswish"),
+        ("table", "leaky_relu"),
+    ]
+    assert network.operations[1].output.scale == np.float32(OTHER[0])
+    compiled = accel.compile(network, {"preset": "tiny", "tables": 4})
+    images = np.random.default_rng(2).normal(size=(3, *network.input.shape)).astype(np.float32)
+    expected = network.integers(compiled.quantize(images))[-1]
+    for level in ("fl", "cl", "verilator"):
+        run = accel.simulate(compiled, images, level=level, jobs=1)
+        np.testing.assert_array_equal(run.outputs.reshape(expected.shape), expected, level)
+
+
 def test_images_of_any_number() -> None:
     model = Chain(chain).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
@@ -150,8 +189,30 @@ def two(s: Any, x: torch.Tensor) -> Any:
     return through(s.convolved(x), FORM), x
 
 
-def other_scale(s: Any, x: torch.Tensor) -> torch.Tensor:
-    return through(through(s.convolved(through(x, FORM)), FORM), (0.1, 0))
+OTHER = (FORM[0] * 0.7, FORM[1] - 3)
+
+
+def limited_maximum(s: Any, x: torch.Tensor) -> torch.Tensor:
+    y = through(F.max_pool2d(through(x, FORM), 2), FORM)
+    return through(F.relu6(y), OTHER)
+
+
+def limited_twice(s: Any, x: torch.Tensor) -> torch.Tensor:
+    y = through(F.relu(s.convolved(through(x, FORM))), FORM)
+    return through(F.hardtanh(y, 1.0, 2.0), OTHER)
+
+
+def limited_function(s: Any, x: torch.Tensor) -> torch.Tensor:
+    return through(F.hardtanh(torch.sigmoid(through(x, FORM)), 0.25, 0.75), FORM)
+
+
+def padded_function(s: Any, x: torch.Tensor) -> torch.Tensor:
+    return through(torch.sigmoid(F.pad(through(x, FORM), (1, 1))), FORM)
+
+
+def near_a_tie(s: Any, x: torch.Tensor) -> torch.Tensor:
+    """Hardswish of -2.25 is -0.28125."""
+    return through(F.hardswish(through(x, FORM)), (0.0375, 0))
 
 
 def dilated(s: Any, x: torch.Tensor) -> torch.Tensor:
@@ -253,7 +314,17 @@ def test_sequences_are_maps_of_one_row() -> None:
         (float_between, r"'max_pool2d' \(max_pool2d\) computes with real numbers, not with"),
         (float_first, r"'relu' \(relu\) computes with the images before they are quantized"),
         (two, "^the program must yield one tensor"),
-        (other_scale, "quantizes anew, to another scale"),
+        (
+            limited_maximum,
+            r"\(quantize_per_tensor\) limits to another scale what a max_pool2d makes",
+        ),
+        (
+            limited_twice,
+            r"\(quantize_per_tensor\) limits to another scale what is limited before",
+        ),
+        (limited_function, r"'sigmoid' \(sigmoid\) is not supported: its output is cut off"),
+        (padded_function, "follows a padding with zeros, but only a convolution may"),
+        (near_a_tie, r"'hardswish' \(hardswish\) is not supported: hardswish of .* near a tie"),
         (dilated, r"\(conv2d\) has dilation \(2, 2\), but only 1 is supported"),
         (real_weights, "has weights that are not quantized to int8 beforehand"),
         (nothing, "yields something else than what its last layer makes"),
