@@ -20,7 +20,7 @@ help:
 	@echo "               every time; DAY=20261231 has those of that day again"
 	@echo "make exhaustive  every accumulator through the requantizer, against float32 and PyTorch"
 	@echo "make runtimes  a million outputs beside ties of each of ONNX Runtime's integer operators,"
-	@echo "               damaged and changed ONNX files"
+	@echo "               damaged files of all kinds, changed ONNX models"
 	@echo "make newest    the suite's numeric part with the newest PyTorch and other packages"
 	@echo "make executorch  the same of ExecuTorch's, in an environment of its own, of a gigabyte"
 	@echo "make stress    resets in every cycle, random initial states, long streams with pauses"
@@ -92,20 +92,23 @@ exhaustive: $(STAMP)
 # What touches numbers, with the newest versions that install together, whatever requirements.txt pins.
 NEWEST := build/newest
 newest: $(STAMP)
+	@echo "== installing the newest packages into $(NEWEST) (minutes, the first time)"
 	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
-	$(NEWEST)/bin/pip install -q --upgrade -e '.[dev]'
-	$(NEWEST)/bin/python -c "import torch; print('== the suite\'s numeric part with torch', torch.__version__)"
+	@$(NEWEST)/bin/pip install -q --upgrade -e '.[dev]'
+	@$(NEWEST)/bin/python -c "import torch; print('== the suite\'s numeric part with torch', torch.__version__)"
 	$(NEWEST)/bin/python -m pytest -q -n auto tests/system/network tests/system/frontends tests/system/hardware/test_operations.py
 
 # ExecuTorch takes a gigabyte with what it needs: so it has an environment of its own.
 EXECUTORCH := build/executorch
 executorch: $(STAMP)
+	@echo "== installing ExecuTorch into $(EXECUTORCH) (a gigabyte, the first time)"
 	@test -x $(EXECUTORCH)/bin/python || $(BIN)/python -m venv $(EXECUTORCH)
-	$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|rich|safetensors|torch|typer)==' requirements.txt)
+	@$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|rich|safetensors|torch|typer)==' requirements.txt)
+	@echo "== a million outputs of each operator (two hours)"
 	PYTHONPATH=. $(EXECUTORCH)/bin/python -m tests.tools.executorch
 
 runtimes: $(STAMP)
-	@echo "== outputs beside ties, damaged and changed files, against other runtimes"
+	@echo "== outputs beside ties, against ONNX Runtime; damaged files; changed models"
 	$(BIN)/python -m tests.tools.runtimes
 
 stress: $(STAMP)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from accel.errors import AccelError
 from accel.network.graph import Network
 from accel.operations.weighted import Weighted
 from accel.runtimes.rounding import ONNXRUNTIME
+from tests import tflite_models
+from tests.networks import joining_network, residual_network, table_network
 from tests.onnx_models import (
     F32,
     KINDS,
@@ -118,6 +120,13 @@ def damaged(rng: np.random.Generator, contents: Sequence[bytes], count: int, pat
         path.write_bytes(_damage(rng, contents[i % len(contents)]))
         loaded += load_or_refuse(path) is not None
     return loaded
+
+
+def _of_ours(rng: np.random.Generator, folder: Path) -> Iterator[bytes]:
+    """Network files as the generator writes them."""
+    for network in (residual_network(rng), table_network(rng), joining_network(rng)):
+        network.save(folder / "intact.safetensors")
+        yield (folder / "intact.safetensors").read_bytes()
 
 
 def _damage(rng: np.random.Generator, content: bytes) -> bytes:
@@ -310,12 +319,18 @@ def main() -> None:
                     assert found.different == 0, (op, dtype, per_channel)
         changes = Changes(rng, Path(folder))
         contents = [found.SerializeToString() for found in changes.models]
-        loaded = damaged(rng, contents, NUM_DAMAGED, Path(folder) / "damaged.onnx")
-        console.print(
-            f"{NUM_DAMAGED:,} damaged files: {loaded:,} hold a network all the same, the others "
-            f"are refused in one sentence",
-            highlight=False,
-        )
+        files = {
+            "onnx": contents,
+            "tflite": [tflite_models.whole(rng)[0] for _ in range(20)],
+            "safetensors": list(_of_ours(rng, Path(folder))),
+        }
+        for suffix, intact in files.items():
+            loaded = damaged(rng, intact, NUM_DAMAGED, Path(folder) / f"damaged.{suffix}")
+            console.print(
+                f"{NUM_DAMAGED:,} damaged .{suffix} files: {loaded:,} hold a network all the same, "
+                f"the others are refused in one sentence",
+                highlight=False,
+            )
         for _ in range(NUM_CHANGED):
             changes.try_one()
         console.print(
