@@ -224,6 +224,19 @@ def whole(rng: np.random.Generator) -> tuple[bytes, Random, Activation]:
     return m.content([x.index], [end]), r, x
 
 
+def even_sum(rng: np.random.Generator) -> tuple[bytes, Random, Activation]:
+    """An image and its maxima, added at a scale that puts many sums at ties."""
+    r = Random(rng)
+    x = r.given(r.map_shape())
+    pooled = r.model.tensor(x.shape, x.scale, x.zero_point)
+    r.model.operator("MAX_POOL_2D", [x.index], pooled, padding=SAME, strideH=1, strideW=1,
+                     filterHeight=2, filterWidth=2)  # fmt: skip
+    scale = F(x.scale * np.exp2(rng.integers(1, 4)) * rng.choice([1, 0.75]))
+    made = r.model.tensor(x.shape, scale, r.zero_point())
+    r.model.operator("ADD", [x.index, pooled], made, fusedActivationFunction=r.activation())
+    return r.model.content([x.index], [made]), r, x
+
+
 def ties(rng: np.random.Generator, kind: str, outputs: int) -> tuple[bytes, NDArray[np.int8]]:
     """A layer of one pixel, and an image for which each accumulator times its multiplier lies at a
     tie, as near as float32 numbers can say, so that each of its roundings decides."""

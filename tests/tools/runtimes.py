@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import accel
 from accel import numerics
 from accel.console import console
 from accel.errors import AccelError
+from accel.frontends import litert
 from accel.network.graph import Network
 from accel.operations.weighted import Weighted
+from accel.runtimes.litert import run_network as run_litert
 from accel.runtimes.rounding import ONNXRUNTIME
 from tests import tflite_models
 from tests.networks import joining_network, residual_network, table_network
@@ -42,6 +45,7 @@ NUM_OUTPUTS = 1_000_000
 """Of each operator, type and kind of scales."""
 NUM_DAMAGED = 10_000
 NUM_CHANGED = 10_000
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def load_or_refuse(path: Path) -> Network | None:
@@ -107,6 +111,27 @@ def _by(layer: Weighted, image: NDArray[Any], exact: NDArray[Any], **choice: Any
 
 def _differ(exact: NDArray[Any], other: NDArray[Any]) -> int:
     return int(np.count_nonzero(exact.ravel() != np.asarray(other).ravel()))
+
+
+# LiteRT
+
+
+def check_litert(rng: np.random.Generator, kind: str, outputs: int) -> tuple[int, int]:
+    """Outputs of random models of one operator, half of them where ties are if it has any: how many
+    differ from LiteRT's, of how many."""
+    different = count = 0
+    while count < outputs:
+        if kind in WEIGHTED and rng.random() < 0.5:
+            content, images = tflite_models.ties(rng, kind, 1000)
+        else:
+            even = kind == "ADD" and rng.random() < 0.5
+            content, r, x = tflite_models.even_sum(rng) if even else tflite_models.one(rng, kind)
+            images = r.images(x, 10)
+        network = litert.network(content, "model")
+        pairs = zip(network.integers(images), run_litert(network, images), strict=True)
+        ours, theirs = list(pairs)[-1]
+        different, count = different + int((ours != theirs).sum()), count + theirs.size
+    return different, count
 
 
 # Damage
@@ -317,6 +342,11 @@ def main() -> None:
                         highlight=False,
                     )
                     assert found.different == 0, (op, dtype, per_channel)
+        console.print(f"LiteRT {metadata.version('ai-edge-litert')}")
+        for kind in tflite_models.KINDS:
+            different, count = check_litert(rng, kind, NUM_OUTPUTS)
+            console.print(f"{kind}: {different} of {count:,} outputs differ", highlight=False)
+            assert different == 0, kind
         changes = Changes(rng, Path(folder))
         contents = [found.SerializeToString() for found in changes.models]
         files = {
