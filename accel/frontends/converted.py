@@ -88,6 +88,13 @@ _FUNCTIONS: dict[Any, str] = {
     F.softplus: "softplus",
 }  # fmt: skip
 """Functions of one value, by their names in :data:`accel.operations.table.FUNCTIONS`."""
+_OF_REAL: dict[Any, str] = {
+    **_FUNCTIONS,
+    **dict.fromkeys(_RELUS, "relu"),
+    **dict.fromkeys(_RELU6, "relu6"),
+    **dict.fromkeys((*_HARDTANHS, *_CLAMPS), "hardtanh"),
+}
+"""Those that may stand between dequantizing and quantizing."""
 _WEIGHTED_MODULES: dict[Any, bool] = {
     nnq.Conv1d: False, nniq.ConvReLU1d: True, nnq.Conv2d: False, nniq.ConvReLU2d: True,
     nnq.Linear: False, nniq.LinearReLU: True,
@@ -272,7 +279,7 @@ class _Reading(fx.Interpreter):
             self._quantize(node, result)
         elif what in _DEQUANTIZE and of:
             self._real[node] = of[0]
-        elif real and what in _FUNCTIONS and real[0] not in (*self._functions, *self._of_host):
+        elif real and what in _OF_REAL and real[0] not in (*self._functions, *self._of_host):
             self._real[node] = self._real[real[0]]
             self._functions[node] = self._function(node, what, module)
         elif real:
@@ -347,13 +354,7 @@ class _Reading(fx.Interpreter):
             self._clamp(node, value, 0.0, 6.0, result)
             self.reordered.append(self._label(node))
         elif what in (*_HARDTANHS, *_CLAMPS):
-            low, high = (
-                (options("min_val", 1, -1.0), options("max_val", 2, 1.0))
-                if what in _HARDTANHS
-                else (options("min", 1, None), options("max", 2, None))
-            )
-            low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
-            self._clamp(node, value, low, high, result)
+            self._clamp(node, value, *_ends(what, options), result)
             self.reordered.append(self._label(node))
         elif what in _SUMS:
             self._sum(node, of, _SUMS[what], result)
@@ -486,8 +487,13 @@ class _Reading(fx.Interpreter):
 
     def _function(self, node: fx.Node, what: Any, module: Any) -> tuple[str, tuple[float, ...]]:
         """Its name, and what it takes besides the value."""
-        function, option = _FUNCTIONS[what], self._options(node, module)
+        function, option = _OF_REAL[what], self._options(node, module)
         match function:
+            case "hardtanh":
+                least, most = np.finfo(np.float32).min, np.finfo(np.float32).max
+                return function, tuple(
+                    float(np.clip(end, least, most)) for end in _ends(what, option)
+                )
             case "leaky_relu":
                 return function, (float(option("negative_slope", 1, 0.01)),)
             case "elu":
@@ -600,6 +606,16 @@ class _Reading(fx.Interpreter):
         output = replace(tensor, name=name, shape=(tensor.shape[0], *count))
         kind: Any = MaxPool2d if is_max else AvgPool2d
         self._add(node, kind(name=name, input=tensor, output=output, **window))
+
+
+def _ends(what: Any, options: Callable[[str, int, Any], Any]) -> tuple[float, float]:
+    """Of a limit, with or without both."""
+    low, high = (
+        (options("min_val", 1, -1.0), options("max_val", 2, 1.0))
+        if what in _HARDTANHS
+        else (options("min", 1, None), options("max", 2, None))
+    )
+    return (-math.inf if low is None else low), (math.inf if high is None else high)
 
 
 def _tensor(name: str, x: torch.Tensor) -> Tensor:

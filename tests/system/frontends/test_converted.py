@@ -283,6 +283,40 @@ def test_views_and_functions_however_they_are_written() -> None:
     same(accel.load(converted, SHAPE), Unwrapped(converted), images())
 
 
+@pytest.mark.parametrize(
+    ("limit", "function"),
+    [
+        (torch.relu, "relu"),
+        (F.relu6, "relu6"),
+        (lambda x: F.hardtanh(x, -0.3, 0.4), "hardtanh"),
+        (lambda x: x.clamp(max=0.3), "hardtanh"),
+    ],
+)
+def test_limits_of_real_numbers_are_looked_up(limit: Any, function: str) -> None:
+    """FX leaves ``torch.relu`` between dequantizing and quantizing to another scale."""
+
+    class Between(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 1)
+            self.quant, self.again = tq.QuantStub(), tq.QuantStub()
+            self.dequant = tq.DeQuantStub()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            real = self.dequant(self.a(self.quant(x)))
+            return self.dequant(self.b(self.again(limit(real))))
+
+    model = Between().eval()
+    model.qconfig = tq.get_default_qconfig("qnnpack")
+    prepared = tq.prepare(model)
+    prepared(images())
+    network = accel.load(tq.convert(prepared), SHAPE)
+    assert [getattr(op, "function", op.kind) for op in network.operations] == [
+        "conv2d", function, "conv2d",
+    ]  # fmt: skip
+    same(network, tq.convert(prepared), images())
+
+
 def one(layer: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), layer)
 
