@@ -203,11 +203,11 @@ def _evaluate(
 
     cfg = load_config(config)
     quantized = network_of(network)
-    found = find(images, quantized, count=MANY_IMAGES[level], data=data)
+    chosen = find(images, quantized, count=MANY_IMAGES[level], data=data)
     first = {"verilator": "building the simulation", "board": "loading the program"}
     what = first.get(level, f"level {level}")
     # Found out before anything is computed: what is wrong with a port or a board.
-    with contextlib.ExitStack() as ends, working(what, "images", len(found)) as work:
+    with contextlib.ExitStack() as ends, working(what, "images", len(chosen)) as work:
         board = None
         if port is not None:
             board = ends.enter_context(connect(port, baud=BAUD if baud is None else baud))
@@ -215,7 +215,7 @@ def _evaluate(
         evaluation = evaluate(
             quantized,
             cfg,
-            found,
+            chosen,
             level=level,
             jobs=jobs,
             cluster=cluster,
@@ -256,8 +256,8 @@ def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, optio
     assert image is not None
     images = evaluation.images.values
     with working("looking for the first difference"):
-        found = first_difference(network, run.program, images, image, run.level)
-    if found is None:
+        difference = first_difference(network, run.program, images, image, run.level)
+    if difference is None:
         level = "rtl" if run.level in ("verilator", "board") else run.level
         say(
             f"first difference: image {image}, but alone, at level {level}, it does not differ: "
@@ -266,26 +266,26 @@ def _say_where(evaluation: Evaluation, network: Network, vcd: Path | None, optio
             + (", or at synthesis and the board" if run.level == "board" else "")
         )
         return
-    say(str(found))
-    for command in _next_commands(found, options):
+    say(str(difference))
+    for command in _next_commands(difference, options):
         say(f"next: {command}")
     if vcd is None:
         return
-    if found.cycle is None:
+    if difference.cycle is None:
         say(f"{vcd} is not written: the byte was never written, and so there is no cycle to show")
         return
     with working("writing the waveforms"):
-        start, stop = write_waveform(run.program, images, found, vcd)
+        start, stop = write_waveform(run.program, images, difference, vcd)
     say(f"waveforms of cycles {start:,} to {stop - 1:,} of the RTL: {vcd}")
 
 
-def _next_commands(found: Difference, options: str) -> list[str]:
+def _next_commands(difference: Difference, options: str) -> list[str]:
     """What shows more of a difference."""
-    commands = [f"accel bisect --image {found.image}{options}"]
-    if found.layer_cycle is not None:
-        cycles = f"{max(0, found.layer_cycle - BEFORE)}:{found.layer_cycle + 1}"
+    commands = [f"accel bisect --image {difference.image}{options}"]
+    if difference.layer_cycle is not None:
+        cycles = f"{max(0, difference.layer_cycle - BEFORE)}:{difference.layer_cycle + 1}"
         commands.append(
-            f"accel trace --layer {shlex.quote(found.layer)} --cycles {cycles} --column "
-            f"{found.column} --level {found.level} --image {found.image}{options}"
+            f"accel trace --layer {shlex.quote(difference.layer)} --cycles {cycles} --column "
+            f"{difference.column} --level {difference.level} --image {difference.image}{options}"
         )
     return commands

@@ -110,7 +110,7 @@ def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Pl
     last_reader = _last_readers(mappings)
     first = mappings[0]
     image = first.layer.source.name
-    found = {
+    places = {
         image: Place(
             tensor=first.layer.source,
             layout=first.source,
@@ -123,19 +123,19 @@ def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Pl
     for i, m in enumerate(mappings[:-1]):
         nested = [(m.layer.target, 0), *((w.whole, w.first_channel) for w in m.layer.within)]
         whole = nested[-1][0]
-        if whole.name not in found:
+        if whole.name not in places:
             layout = Layout(*whole.shape)
             until = max((last_reader.get(name, i) for name in families[whole.name]), default=i)
-            alive = [p for p in found.values() if p.last_read_by >= i and not p.is_part]
+            alive = [p for p in places.values() if p.last_read_by >= i and not p.is_part]
             # It is read, and so is in memory whole, before the next image comes.
             if not last_reader[image] < i < until <= image_freed_by:
-                alive.append(found[image])
+                alive.append(places[image])
             start = 0
             for other in sorted(alive, key=lambda p: p.first_row):
                 if start + layout.num_rows <= other.first_row:
                     break
                 start = max(start, other.end_row)
-            found[whole.name] = Place(
+            places[whole.name] = Place(
                 tensor=whole,
                 layout=layout,
                 base=TAPS * start,
@@ -143,9 +143,9 @@ def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Pl
                 last_read_by=until,
             )
         # From the outermost to what the layer writes, which has the strides of all around it
-        outer = found[whole.name]
+        outer = places[whole.name]
         for (tensor, _), (_, channel) in zip(nested[-2::-1], nested[:0:-1], strict=True):
-            outer = found.setdefault(
+            outer = places.setdefault(
                 tensor.name,
                 Place(
                     tensor=tensor,
@@ -156,16 +156,16 @@ def _place_tensors(mappings: list[Mapping], image_freed_by: int) -> dict[str, Pl
                     is_part=True,
                 ),
             )
-    return found
+    return places
 
 
 def _families(mappings: list[Mapping]) -> dict[str, set[str]]:
     """Of each tensor that has a place of its own, the names of all that lie in it."""
-    found: dict[str, set[str]] = {}
+    parts: dict[str, set[str]] = {}
     for m in mappings:
         names = [m.layer.target.name, *(w.whole.name for w in m.layer.within)]
-        found.setdefault(names[-1], set()).update(names)
-    return found
+        parts.setdefault(names[-1], set()).update(names)
+    return parts
 
 
 def excess(mappings: list[Mapping], placement: Placement, cfg: AccelConfig) -> Iterator[Refusal]:

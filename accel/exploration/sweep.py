@@ -96,7 +96,7 @@ def load_subjects(paths: Sequence[Path], images: str | None, folder: Path | None
     from accel.images import find
     from accel.runtimes.reference import reference
 
-    found: list[Subject] = []
+    subjects: list[Subject] = []
     for path in paths:
         network = load(path)
         values = find(images, network, count=NUM_IMAGES, data=folder).values
@@ -106,7 +106,7 @@ def load_subjects(paths: Sequence[Path], images: str | None, folder: Path | None
         if len(values) < 2:
             raise AccelError("--images must be two or more: cycles count from one to the next")
         by = reference(network)
-        found.append(
+        subjects.append(
             Subject(
                 name=_clean(path.stem),
                 checksum=_checksum(path.read_bytes() + values.astype(np.int16).tobytes()),
@@ -116,12 +116,12 @@ def load_subjects(paths: Sequence[Path], images: str | None, folder: Path | None
                 reference=by.name,
             )
         )
-    for a, b in itertools.combinations(found, 2):
+    for a, b in itertools.combinations(subjects, 2):
         if a.name == b.name:
             raise AccelError(f"two networks are called {a.name}: give files of different names")
         if a.checksum == b.checksum:
             raise AccelError(f"networks {a.name} and {b.name} are the same: leave one of them out")
-    return found
+    return subjects
 
 
 def parse_sweep(options: Sequence[str]) -> dict[str, tuple[int | bool, ...]]:
@@ -190,12 +190,12 @@ def plan(
 
 
 def _fit(cfg: AccelConfig, subjects: Sequence[Subject]) -> AccelConfig:
-    found = []
+    needed = []
     for subject in subjects:
         # What does not fit however deep they are says so in its own row.
         with contextlib.suppress(AccelError):
-            found.append(needs(subject.network, cfg, DEPTHS))
-    fitted: dict[str, Any] = {name: max(n[name] for n in found) for name in DEPTHS if found}
+            needed.append(needs(subject.network, cfg, DEPTHS))
+    fitted: dict[str, Any] = {name: max(n[name] for n in needed) for name in DEPTHS if needed}
     return dataclasses.replace(cfg, **fitted)
 
 
@@ -289,15 +289,15 @@ def _synthesized(task: Task) -> Row:
     cfg, setting = task.design.cfg, task.setting
     try:
         assert cfg is not None and setting.target is not None
-        found = synthesize(
+        outcome = synthesize(
             *(translate(cfg), module_name(cfg), find_target(setting.target)),
             num_seeds=setting.seeds,
             by_unit=False,
         )
     except Exception as e:
         return _reason(e)
-    whole = {name: _whole(number) for name, number in found.whole.items()}
-    return whole | {"fmax_mhz": found.fmax_mhz}
+    whole = {name: _whole(number) for name, number in outcome.whole.items()}
+    return whole | {"fmax_mhz": outcome.fmax_mhz}
 
 
 def _reason(error: Exception) -> Row:
@@ -569,9 +569,9 @@ def _work(
     done, say = 0, progress or (lambda done, total, what: None)
     say(done, len(tasks), what)
     if tasks:
-        found: Any = run_tasks(function, tasks, jobs=jobs, cluster=cluster)
-        with closing(found):
-            for _, rows in found:
+        finished: Any = run_tasks(function, tasks, jobs=jobs, cluster=cluster)
+        with closing(finished):
+            for _, rows in finished:
                 for row in rows:
                     results.append(row)
                 done += 1
@@ -582,10 +582,10 @@ def _versions(target: str | None = None, seeds: int = 0) -> str:
     """Of all that a row depends on, the tools of synthesis among them."""
     parts = [", ".join(f"{name} {version}" for name, version in versions().items())]
     if target is not None:
-        found = find_target(target)
-        parts.append(tools(found, seeds))
-        if found.liberty is not None:
-            parts.append(f"{found.name} {_checksum(found.liberty.read_bytes())}")
+        chosen = find_target(target)
+        parts.append(tools(chosen, seeds))
+        if chosen.liberty is not None:
+            parts.append(f"{chosen.name} {_checksum(chosen.liberty.read_bytes())}")
     return "; ".join(parts)
 
 

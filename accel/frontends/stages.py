@@ -160,10 +160,10 @@ class Stage:
 
 def outputs(stages: list[Stage], images: torch.Tensor) -> list[torch.Tensor]:
     """What each stage makes of images, float32 (N, ...)."""
-    found: list[torch.Tensor] = []
+    tensors: list[torch.Tensor] = []
     for stage in stages:
-        found.append(stage(*inputs(stage, images, found)))
-    return found
+        tensors.append(stage(*inputs(stage, images, tensors)))
+    return tensors
 
 
 def inputs(
@@ -191,7 +191,7 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
 
     Raises :class:`AccelError` naming the call that is not supported.
     """
-    found: list[Stage] = []
+    stages: list[Stage] = []
     readers = Counter(number for call in calls for number in call.reads)
     values = {IMAGES: _Value(IMAGES, is_flat, shared=True)}
     for number, call in enumerate(calls):
@@ -213,47 +213,47 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
             case nn.Linear():
                 if not is_flat:
                     call.refuse("takes a feature map, so a Flatten must come before it")
-                found.append(Stage(call.name, module, (stage,)))
-                stage, may_fold, shared = len(found) - 1, True, False
+                stages.append(Stage(call.name, module, (stage,)))
+                stage, may_fold, shared = len(stages) - 1, True, False
             case nn.Conv2d():
                 if is_flat:
                     call.refuse("takes a flat vector, but a convolution must take a feature map")
                 padding = _plus(before, _conv_padding(call, module))
-                found.append(Stage(call.name, module, (stage,), padding=padding))
-                stage, may_fold, shared = len(found) - 1, True, False
+                stages.append(Stage(call.name, module, (stage,), padding=padding))
+                stage, may_fold, shared = len(stages) - 1, True, False
             case Sum():
                 other = values[call.reads[1]]
                 if other.zeros != NO_PADDING:
                     call.refuse("follows a padding with zeros, but only a convolution may")
-                found.append(Stage(call.name, module, (stage, other.stage)))
-                stage, shared = len(found) - 1, False
+                stages.append(Stage(call.name, module, (stage, other.stage)))
+                stage, shared = len(stages) - 1, False
             case Joined():
                 parts = [values[i] for i in call.reads]
                 if any(part.zeros != NO_PADDING for part in parts):
                     call.refuse("follows a padding with zeros, but only a convolution may")
                 if len({part.is_flat for part in parts}) > 1:
                     call.refuse("joins feature maps and vectors")
-                found.append(Stage(call.name, module, tuple(part.stage for part in parts)))
-                stage, shared = len(found) - 1, False
+                stages.append(Stage(call.name, module, tuple(part.stage for part in parts)))
+                stage, shared = len(stages) - 1, False
             case Function():
-                found.append(Stage(call.name, module, (stage,)))
-                stage, shared = len(found) - 1, False
+                stages.append(Stage(call.name, module, (stage,)))
+                stage, shared = len(stages) - 1, False
             case nn.ZeroPad2d():
                 left, right, above, below = module.padding
                 if min(module.padding) < 0 or is_flat:
                     call.refuse(f"pads by {module.padding}, but only a feature map can be padded")
                 zeros = _plus(before, (above, left, below, right))
             case nn.BatchNorm1d() | nn.BatchNorm2d():
-                layer = found[stage].layer if could_fold and not shared else None
+                layer = stages[stage].layer if could_fold and not shared else None
                 if layer is None or module.running_mean is None:
                     call.refuse(
                         "must directly follow a convolution or linear layer and have statistics"
                     )
-                found[stage].module = _fold(layer, module)
+                stages[stage].module = _fold(layer, module)
             case nn.ReLU() | nn.Hardtanh():
                 if shared and stage != IMAGES:
                     call.refuse("follows a tensor that others read too, which is not supported")
-                _cut(call, module, None if stage == IMAGES else found[stage])
+                _cut(call, module, None if stage == IMAGES else stages[stage])
             case nn.MaxPool2d() | nn.AvgPool2d() | nn.AdaptiveAvgPool2d():
                 if is_flat:
                     call.refuse("must take a feature map, but takes a flat vector")
@@ -261,9 +261,9 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
                 if shared:
                     # What others read is left as it is.
                     name = "input" if stage == IMAGES else call.name
-                    found.append(Stage(name, None, (stage,)))
-                    stage, shared = len(found) - 1, False
-                found[stage].pools.append(pooling)
+                    stages.append(Stage(name, None, (stage,)))
+                    stage, shared = len(stages) - 1, False
+                stages[stage].pools.append(pooling)
             case nn.Flatten():
                 if module.start_dim != 1 or module.end_dim not in (-1, 3):
                     call.refuse("must flatten all dimensions but the first")
@@ -278,9 +278,9 @@ def read_stages(calls: list[Call], is_flat: bool) -> list[Stage]:
         raise AccelError(
             "the model ends in a padding with zeros, but only a convolution may follow"
         )
-    if not found:
+    if not stages:
         raise AccelError(f"the model holds no layer; {EXPECTED}")
-    return found
+    return stages
 
 
 def _plus(first: Sides, second: Sides) -> Sides:

@@ -86,19 +86,19 @@ def page(record: Record) -> str:
 
 def _figures(record: Record) -> dict[str, go.Figure]:
     """The charts by the id of their place in the page."""
-    found = {"cycles": _cycles(record)}
+    figures = {"cycles": _cycles(record)}
     if record.confusion is not None:
         counts = np.array(record.confusion, np.float64)
-        found["confusion"] = _confusion(record, counts)
-        found["recall"] = _recall(record, counts)
+        figures["confusion"] = _confusion(record, counts)
+        figures["recall"] = _recall(record, counts)
     if record.cycles_per_image is not None:
-        found["lost"] = _lost(record)
-        found["roofline"] = _roofline(record)
-    found["traffic"] = _traffic(record)
-    found["energy"] = _energy(record)
-    found["variants"] = _variants(record)
-    found["memory"] = _memory_map(record)
-    return found
+        figures["lost"] = _lost(record)
+        figures["roofline"] = _roofline(record)
+    figures["traffic"] = _traffic(record)
+    figures["energy"] = _energy(record)
+    figures["variants"] = _variants(record)
+    figures["memory"] = _memory_map(record)
+    return figures
 
 
 def _figure(height: int, **layout: Any) -> go.Figure:
@@ -187,11 +187,11 @@ def _confusion(record: Record, counts: NDArray[np.float64]) -> go.Figure:
 def _recall(record: Record, counts: NDArray[np.float64]) -> go.Figure:
     total, put = counts.sum(axis=1), counts.sum(axis=0)
     shown = [i for i in range(len(total)) if total[i] or put[i]]
-    found = [100 * counts[i, i] / total[i] if total[i] else 0 for i in shown]
+    recalls = [100 * counts[i, i] / total[i] if total[i] else 0 for i in shown]
     precise = [100 * counts[i, i] / put[i] if put[i] else 0 for i in shown]
     figure = _figure(max(440, 20 * len(shown)), barmode="group", bargap=0.3)
     for name, color, values, meaning in (
-        ("recall", BLUE, found, "of its images are put in it"),
+        ("recall", BLUE, recalls, "of its images are put in it"),
         ("precision", PALE, precise, "of what is put in it belongs there"),
     ):
         figure.add_bar(
@@ -299,13 +299,13 @@ def _roofline(record: Record) -> go.Figure:
         type="log", range=[float(np.log10(bottom)), float(np.log10(top))],
         title_text="MACs a cycle", **_log_ticks(bottom, top),
     )  # fmt: skip
-    for text, x, anchor, at in (
+    for text, x, anchor, above in (
         (f"{peak:,} multipliers", high, "right", "bottom"),
         (f"memory: {width:,} bytes a cycle", float(np.sqrt(low * ridge)), "left", "top"),
     ):
         figure.add_annotation(
             x=float(np.log10(x)), y=float(np.log10(min(peak, x * width))), text=text,
-            showarrow=False, xanchor=anchor, yanchor=at, font={"size": 11, "color": MUTED},
+            showarrow=False, xanchor=anchor, yanchor=above, font={"size": 11, "color": MUTED},
             xshift=6 if anchor == "left" else -2, yshift=0 if anchor == "left" else 2,
         )  # fmt: skip
     return figure
