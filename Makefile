@@ -104,7 +104,7 @@ executorch: $(STAMP)
 	@echo "== installing ExecuTorch into $(EXECUTORCH) (a gigabyte, the first time)"
 	@test -x $(EXECUTORCH)/bin/python || $(BIN)/python -m venv $(EXECUTORCH)
 	@$(EXECUTORCH)/bin/pip install -q executorch==1.5.1 torchao==0.18.0 $$(grep -E '^(numpy|rich|safetensors|torch|typer)==' requirements.txt)
-	@echo "== a million outputs of each operator (two hours)"
+	@echo "== a million outputs of each operator (half an hour)"
 	PYTHONPATH=. $(EXECUTORCH)/bin/python -m tests.tools.executorch
 
 runtimes: $(STAMP)

@@ -25,7 +25,7 @@ from accel.errors import AccelError
 from tests.pt2e_models import KINDS, Single, exported
 
 NUM_OUTPUTS = 1_000_000
-NUM_IMAGES = 60
+NUM_IMAGES = 200
 NUM_RECORDED, IMAGES_RECORDED = 12, 3
 """Models of each kind, and images of each."""
 RECORD = Path(__file__).parents[1] / "vectors" / "executorch.npz"
