@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 import accel
 from accel.console import console
 from accel.errors import AccelError
+from accel.network.graph import Network
 from tests.pt2e_models import KINDS, Single, exported
 
 NUM_OUTPUTS = 1_000_000
-NUM_IMAGES = 200
+OUTPUTS_OF_A_MODEL = 25_000
 NUM_RECORDED, IMAGES_RECORDED = 12, 3
 """Models of each kind, and images of each."""
 RECORD = Path(__file__).parents[1] / "vectors" / "executorch.npz"
@@ -61,16 +62,13 @@ def bytes_of(model: Single, images: NDArray[np.float32], program: Any) -> NDArra
     return y.astype(np.int8)
 
 
-def ours(program: Any, images: NDArray[np.float32]) -> NDArray[np.int64] | None:
-    """What the network yields; None if it is refused."""
+def ours(program: Any) -> Network | None:
+    """The network; None if it is refused."""
     try:
-        network = accel.load(program)
+        return accel.load(program)
     except AccelError as e:
         console.print(f"refused: {e}")
         return None
-    source = network.input
-    x = network.rounding.quantize(images, source.scale, source.zero_point, source.signed)
-    return network.integers(x.reshape(len(x), *source.shape))[-1]
 
 
 def compare(kind: str) -> int:
@@ -81,10 +79,13 @@ def compare(kind: str) -> int:
             sys.exit(f"{kind}: {seed - models} of {seed} models are refused")
         model = Single(kind, 1000 + seed)
         seed += 1
-        images, program = model.images(NUM_IMAGES), exported(model)
-        found = ours(program, images)
-        if found is None:
+        program = exported(model)
+        if (network := ours(program)) is None:
             continue
+        images = model.images(max(1, OUTPUTS_OF_A_MODEL // network.output.size))
+        source = network.input
+        x = network.rounding.quantize(images, source.scale, source.zero_point, source.signed)
+        found = network.integers(x.reshape(len(x), *source.shape))[-1]
         theirs = bytes_of(model, images, program)
         wrong += int((theirs.reshape(found.shape) != found).sum())
         count, models = count + found.size, models + 1
