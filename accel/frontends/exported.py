@@ -163,6 +163,8 @@ class _Reading:
 
     def __post_init__(self) -> None:
         self._made: list[Operation] = []
+        self._has_limit: set[int] = set()
+        """Numbers of operations whose outputs have a limit, whether integers show it or not."""
         self._values: dict[fx.Node, _Value | _Pending] = {}
         self._constants: dict[fx.Node, Any] = {}
         self._weights: dict[fx.Node, tuple[NDArray[np.int8], Any]] = {}
@@ -280,10 +282,11 @@ class _Reading:
                    and _operator(n).startswith("quantize")]  # fmt: skip
         if len(readers) != 1 or sum(len(dq.users) for dq in readers[0].users) != 1:
             self._refuse(node, "limits what others read without it, which is not supported")
-        if tensor != value.tensor and made.output_range != value.tensor.limits:
+        if tensor != value.tensor and value.made_by in self._has_limit:
             self._refuse(node, "limits to another scale what is limited before, which is not "
                          "supported")  # fmt: skip
         assert value.made_by is not None
+        self._has_limit.add(value.made_by)
         self._made[value.made_by] = replace(
             made,
             output=tensor,
@@ -346,8 +349,10 @@ class _Reading:
             self._made.append(pending.make(name, output, (least, largest)))
         except AccelError as e:
             self._refuse(pending.node, f"is not supported: {e}")
-        shape = tuple(node.meta["val"].shape[1:])
-        self._values[node] = _Value(self._made[-1].output, len(self._made) - 1, shape)
+        shape, number = tuple(node.meta["val"].shape[1:]), len(self._made) - 1
+        if (pending.least, pending.largest) != (-math.inf, math.inf):
+            self._has_limit.add(number)
+        self._values[node] = _Value(self._made[-1].output, number, shape)
 
     def _dequantize(self, node: fx.Node) -> None:
         source = node.args[0]

@@ -202,6 +202,12 @@ def limited_twice(s: Any, x: torch.Tensor) -> torch.Tensor:
     return through(F.hardtanh(y, 1.0, 2.0), OTHER)
 
 
+def limited_by_a_relu(s: Any, x: torch.Tensor) -> torch.Tensor:
+    """Whose limit is the least integer there is, but not at the other scale."""
+    y = through(F.relu(s.convolved(through(x, FORM))), (0.05, -128))
+    return through(F.hardtanh(y, -1.0, 2.0), OTHER)
+
+
 def limited_function(s: Any, x: torch.Tensor) -> torch.Tensor:
     return through(F.hardtanh(torch.sigmoid(through(x, FORM)), 0.25, 0.75), FORM)
 
@@ -320,6 +326,10 @@ def test_sequences_are_maps_of_one_row() -> None:
         ),
         (
             limited_twice,
+            r"\(quantize_per_tensor\) limits to another scale what is limited before",
+        ),
+        (
+            limited_by_a_relu,
             r"\(quantize_per_tensor\) limits to another scale what is limited before",
         ),
         (limited_function, r"'sigmoid' \(sigmoid\) is not supported: its output is cut off"),
