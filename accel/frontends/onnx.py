@@ -256,10 +256,11 @@ def _real_bias(value: Value, tensor: Tensor, weights: _Weights) -> NDArray[Any]:
     if not isinstance(value, Constant) or value.values.dtype != np.int32:
         raise AccelError("its bias must be a constant, of type FLOAT or dequantized INT32")
     expected = np.float32(tensor.scale) * weights.scale
-    with np.errstate(all="ignore"):
-        off = np.abs(value.scale.astype(np.float64) / expected - 1)
+    scale = value.scale.astype(np.float64)
     # As it was rounded by whoever wrote it: ONNX Runtime does not look at it.
-    if value.scale.size not in (1, expected.size) or not np.all(off < 2.0**-20):
+    with np.errstate(all="ignore"):
+        fits = scale.size in (1, expected.size) and np.all(np.abs(scale / expected - 1) < 2.0**-20)
+    if not fits:
         raise AccelError(
             "the scale of its bias must be that of its input times that of its weights"
         )

@@ -643,6 +643,10 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
         changed_conv(zy=np.int8(1)), "input and output of an integer operator must be of the same",
     ),
     "input that differs": (changed_conv(zx=np.int8(1)), "of another type than the integers"),
+    "bias of another size at scales of its own": (
+        changed_qdq(b=np.zeros(3, np.int32), sb=np.full(3, 2e-5, F32), zb=np.zeros(3, np.int32)),
+        "node 'conv' (Conv): the scale of its bias must be that of its input times that of its",
+    ),
     "bias at another scale": (
         changed_qdq(sb=np.full(5, 2e-5, F32)),
         "node 'conv' (Conv): the scale of its bias must be that of its input times that of its",
