@@ -299,6 +299,24 @@ def test_timing(simulators: Simulators, data: st.DataObject) -> None:
     # A bit a cycle says whether a port has, or takes, something; drawn once, walked in turn.
     ways = {name: data.draw(st.lists(st.booleans(), max_size=7)) for name in (*INPUTS, *OUTPUTS)}
     numbers = data.draw(st.lists(words, min_size=3, max_size=3))
+    held_equal(simulators, line, ways, numbers)
+
+
+def test_a_read_carries_no_data(simulators: Simulators) -> None:
+    """Though a word was written before."""
+    frames = (
+        Frame(Request.OPEN, 0, 1),
+        Frame(Request.SET, 1, 1, 4, (0x1234_5678,)),
+        Frame(Request.GET, 2, 1, 8),
+    )
+    line = [symbol for frame in frames for symbol in frame.to_bytes()]
+    held_equal(simulators, line, {name: [] for name in (*INPUTS, *OUTPUTS)}, [0, 0, 0])
+
+
+def held_equal(
+    simulators: Simulators, line: list[int], ways: dict[str, list[bool]], numbers: list[int]
+) -> None:
+    """CL and RTL, for 500 cycles."""
     sims = [simulators(LEVELS[level], MAX_WORDS) for level in ("cl", "rtl")]
     for sim in sims:
         sim.reset()
